@@ -1,0 +1,3 @@
+//! Seawall's configuration: text → `Config` → [`plan::Plan`].
+
+pub mod plan;

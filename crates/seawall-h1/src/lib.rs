@@ -1,0 +1,1 @@
+//! HTTP/1.1 codec: bytes in, events out, no I/O.
