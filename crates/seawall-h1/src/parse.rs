@@ -1,0 +1,455 @@
+//! The head of a request or an answer, from bytes that arrive in any portions.
+//!
+//! A head is parsed when the first bytes are there, which in practice is all of it; if it is not
+//! complete then, again only when an empty line has come or its length has doubled. So the work
+//! is linear in the length of the head however it is split, and nonsense is refused early.
+
+use std::mem::MaybeUninit;
+
+use httparse::{Header, Status};
+
+use crate::body::BodyLength;
+use crate::error::BadMessage;
+use crate::fields::{decimal, is_token, list};
+use crate::head::{
+    ConnectionOptions, Method, RequestHead, ResponseHead, Span, TargetForm, Version,
+};
+use crate::headers::Headers;
+use crate::known::Known;
+use crate::target;
+
+/// Limits on a head.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLimits {
+    /// Bytes of the first line and the fields with their line ends.
+    pub bytes: usize,
+    /// Number of fields; at most [`MAX_HEADERS`].
+    pub headers: usize,
+}
+
+/// The most header fields that can be asked for.
+pub const MAX_HEADERS: usize = 1000;
+
+/// How far an incomplete head has been looked at. Make a new one for each head.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct HeadProgress {
+    scanned: usize,
+    parsed: usize,
+}
+
+impl HeadProgress {
+    /// Whether it is worth parsing `buf`, in which nothing before the head is left.
+    fn is_due(&mut self, buf: &[u8]) -> bool {
+        let due = self.parsed == 0 || buf.len() >= 2 * self.parsed || self.has_empty_line(buf);
+        if due {
+            self.parsed = buf.len();
+        }
+        due
+    }
+
+    fn has_empty_line(&mut self, buf: &[u8]) -> bool {
+        let from = self.scanned;
+        self.scanned = buf.len();
+        memchr::memchr_iter(b'\n', &buf[from..])
+            .map(|at| at + from)
+            .any(|at| buf[..at].ends_with(b"\n") || buf[..at].ends_with(b"\n\r"))
+    }
+}
+
+/// Parses the head of a request at the start of `buf`. Gives the number of bytes it took, or
+/// `None` while it is incomplete. Empty lines before it are skipped (RFC 9112 §2.2) and counted.
+///
+/// # Errors
+///
+/// Whatever [`BadMessage`] says of heads; the connection is of no use after that.
+pub fn request(
+    buf: &[u8],
+    limits: HeadLimits,
+    progress: &mut HeadProgress,
+    head: &mut RequestHead,
+) -> Result<Option<usize>, BadMessage> {
+    let skipped = skip_empty_lines(buf)?;
+    let buf = &buf[skipped..];
+    if buf.is_empty() {
+        return Ok(None);
+    }
+    if !progress.is_due(buf) {
+        return within(buf, limits);
+    }
+    let mut uninit = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    let room = limits.headers.min(MAX_HEADERS);
+    match request.parse_with_uninit_headers(buf, &mut uninit[..room]) {
+        Ok(Status::Partial) => return within(buf, limits),
+        Err(error) => return Err(diagnose(buf, error, BadMessage::RequestLine)),
+        Ok(Status::Complete(length)) => {
+            if length > limits.bytes {
+                return Err(too_large(buf, limits));
+            }
+            let (Some(method), Some(target)) = (request.method, request.path) else {
+                return Err(BadMessage::RequestLine);
+            };
+            let line = &buf[..length];
+            let start = take_fields(line, request.headers, &mut head.headers)?;
+            if !line[..start].ends_with(b"\r\n") {
+                return Err(BadMessage::BareLf);
+            }
+            head.version = version(request.version);
+            head.method = Method::of(method.as_bytes());
+            head.method_at = Span::new(0, method.len());
+            let target_at = offset(line, target.as_bytes());
+            understand_request(head, (target_at, target.len()))?;
+            Ok(Some(skipped + length))
+        }
+    }
+}
+
+/// Parses the head of an answer at the start of `buf`; `method` is what it answers. Gives the
+/// number of bytes it took, or `None` while it is incomplete.
+///
+/// # Errors
+///
+/// Whatever [`BadMessage`] says of heads; the connection is of no use after that.
+pub fn response(
+    buf: &[u8],
+    method: Method,
+    limits: HeadLimits,
+    progress: &mut HeadProgress,
+    head: &mut ResponseHead,
+) -> Result<Option<usize>, BadMessage> {
+    // httparse would skip empty lines here too, but nothing may come before a status line.
+    if matches!(buf.first(), Some(b'\r' | b'\n')) {
+        return Err(BadMessage::StatusLine);
+    }
+    if buf.is_empty() {
+        return Ok(None);
+    }
+    if !progress.is_due(buf) {
+        return within(buf, limits);
+    }
+    let mut uninit = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let room = limits.headers.min(MAX_HEADERS);
+    let parser = httparse::ParserConfig::default();
+    match parser.parse_response_with_uninit_headers(&mut response, buf, &mut uninit[..room]) {
+        Ok(Status::Partial) => within(buf, limits),
+        Err(error) => Err(diagnose(buf, error, BadMessage::StatusLine)),
+        Ok(Status::Complete(length)) => {
+            if length > limits.bytes {
+                return Err(BadMessage::HeadTooLarge);
+            }
+            let line = &buf[..length];
+            let start = take_fields(line, response.headers, &mut head.headers)?;
+            if !line[..start].ends_with(b"\r\n") {
+                return Err(BadMessage::BareLf);
+            }
+            head.version = version(response.version);
+            head.status =
+                response.code.filter(|code| *code >= 100).ok_or(BadMessage::StatusLine)?;
+            // `HTTP/1.1 200 OK`: the reason begins at byte 13, if there is one.
+            let reason = start.saturating_sub(2).saturating_sub(13);
+            head.reason = Span::new(13.min(start), reason);
+            understand_response(head, method)?;
+            Ok(Some(length))
+        }
+    }
+}
+
+/// Copies the fields of a parsed head into `headers`, checks that every line ends in CRLF, which
+/// httparse does not ask for, and says where the first field begins.
+fn take_fields(
+    head: &[u8],
+    parsed: &[Header<'_>],
+    headers: &mut Headers,
+) -> Result<usize, BadMessage> {
+    headers.begin(head);
+    let mut start = None;
+    for field in parsed {
+        let name_at = offset(head, field.name.as_bytes());
+        if start.is_none() {
+            start = Some(name_at);
+        }
+        if !head[..name_at].ends_with(b"\r\n") {
+            return Err(BadMessage::BareLf);
+        }
+        if field.name.len() > u16::MAX as usize {
+            return Err(BadMessage::FieldName);
+        }
+        // An empty value may point anywhere, so give it the place behind the name.
+        let value_at = if field.value.is_empty() { name_at } else { offset(head, field.value) };
+        let known = Known::of(field.name.as_bytes());
+        headers.note((name_at, field.name.len()), (value_at, field.value.len()), known);
+    }
+    if !head.ends_with(b"\r\n\r\n") {
+        return Err(BadMessage::BareLf);
+    }
+    Ok(start.unwrap_or(head.len() - 2))
+}
+
+fn offset(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr()).min(whole.len())
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(0) { Version::Http10 } else { Version::Http11 }
+}
+
+/// What the fields say about framing and connection, gathered in one pass.
+#[derive(Default)]
+struct Facts {
+    hosts: usize,
+    host: Option<Span>,
+    content_length: Option<u64>,
+    transfer_encodings: usize,
+    chunked: bool,
+    connection: ConnectionOptions,
+}
+
+fn facts(headers: &Headers) -> Result<Facts, BadMessage> {
+    let mut facts = Facts::default();
+    for field in headers.iter() {
+        match field.known {
+            Known::Host => {
+                facts.hosts += 1;
+                facts.host =
+                    Some(Span::new(offset(headers.text(), field.value), field.value.len()));
+            }
+            Known::ContentLength => {
+                facts.content_length = Some(content_length(field.value, facts.content_length)?);
+            }
+            Known::TransferEncoding => {
+                facts.transfer_encodings += 1;
+                facts.chunked = field.value.eq_ignore_ascii_case(b"chunked");
+                if !facts.chunked {
+                    return Err(unknown_coding(field.value));
+                }
+            }
+            Known::Connection => connection(field.value, &mut facts.connection),
+            _ => {}
+        }
+    }
+    if facts.transfer_encodings > 1 {
+        return Err(BadMessage::TransferEncoding);
+    }
+    if facts.chunked && facts.content_length.is_some() {
+        return Err(BadMessage::BothFramings);
+    }
+    Ok(facts)
+}
+
+/// One `Content-Length` field: a number, or a list of the same number (RFC 9110 §8.6).
+fn content_length(value: &[u8], before: Option<u64>) -> Result<u64, BadMessage> {
+    let mut length = before;
+    for member in value.split(|&b| b == b',') {
+        let number = decimal(crate::fields::trim(member)).ok_or(BadMessage::ContentLength)?;
+        if length.is_some_and(|length| length != number) {
+            return Err(BadMessage::ContentLengthDiffers);
+        }
+        length = Some(number);
+    }
+    length.ok_or(BadMessage::ContentLength)
+}
+
+/// `gzip, chunked` is an honest message in a coding not spoken here (501); anything else that is
+/// not `chunked` is an attempt at something (400).
+fn unknown_coding(value: &[u8]) -> BadMessage {
+    let honest = list(value).all(is_token)
+        && list(value).last().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"))
+        && list(value).filter(|coding| coding.eq_ignore_ascii_case(b"chunked")).count() == 1
+        && list(value).count() == value.split(|&b| b == b',').count();
+    if honest { BadMessage::CodingUnknown } else { BadMessage::TransferEncoding }
+}
+
+fn connection(value: &[u8], options: &mut ConnectionOptions) {
+    for option in list(value) {
+        if option.eq_ignore_ascii_case(b"close") {
+            options.close = true;
+        } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            options.keep_alive = true;
+        } else if option.eq_ignore_ascii_case(b"upgrade") {
+            options.upgrade = true;
+        } else {
+            options.names_fields = true;
+        }
+    }
+}
+
+fn understand_request(head: &mut RequestHead, target: (usize, usize)) -> Result<(), BadMessage> {
+    let facts = facts(&head.headers)?;
+    head.connection = facts.connection;
+    head.body = match (facts.chunked, facts.content_length) {
+        (true, _) if head.version == Version::Http10 => return Err(BadMessage::TransferEncoding),
+        (true, _) => BodyLength::Chunked,
+        (false, Some(length)) => BodyLength::Length(length),
+        (false, None) => BodyLength::Empty,
+    };
+    (head.expects_continue, head.expects_other) = (false, false);
+    if let Some(expectation) = head.headers.known(Known::Expect) {
+        let known = expectation.eq_ignore_ascii_case(b"100-continue");
+        // HTTP/1.0 has no interim answers, so there the field means nothing (RFC 9110 §10.1.1).
+        head.expects_continue = known && head.version == Version::Http11;
+        head.expects_other = !known;
+    }
+    match facts.hosts {
+        0 if head.version == Version::Http11 => return Err(BadMessage::HostMissing),
+        0 | 1 => {}
+        _ => return Err(BadMessage::HostRepeated),
+    }
+    head.authority = facts.host.unwrap_or_default();
+    if facts.host.is_some() && !target::is_authority(head.authority()) {
+        return Err(BadMessage::HostInvalid);
+    }
+    understand_target(head, target)
+}
+
+fn understand_target(
+    head: &mut RequestHead,
+    (at, length): (usize, usize),
+) -> Result<(), BadMessage> {
+    let target = &head.headers.text()[at..at + length];
+    head.other_reading = None;
+    if target.contains(&b'#') {
+        return Err(BadMessage::Fragment);
+    }
+    if target.iter().any(|&b| b <= b' ' || b == 0x7f) {
+        return Err(BadMessage::Target);
+    }
+    let mut path_at = 0;
+    head.form = match target {
+        [b'/', ..] => TargetForm::Origin,
+        _ if head.method == Method::Connect => {
+            if !target::is_authority(target) {
+                return Err(BadMessage::Target);
+            }
+            TargetForm::Authority
+        }
+        b"*" if head.method == Method::Options => TargetForm::Asterisk,
+        _ => {
+            let absolute = target::absolute(target)?;
+            path_at = absolute.path;
+            // It overrides the Host field (RFC 9112 §3.2.2).
+            head.authority = Span::new(at + absolute.authority.0, absolute.authority.1);
+            TargetForm::Absolute
+        }
+    };
+    let rest = &target[path_at..];
+    let query = memchr::memchr(b'?', rest).unwrap_or(rest.len());
+    head.path = Span::new(at + path_at, query);
+    head.query = Span::new(at + path_at + query, rest.len() - query);
+    match head.form {
+        TargetForm::Asterisk | TargetForm::Authority => Ok(()),
+        _ if query == 0 => {
+            // `http://host?query` names the root.
+            let text: &[u8] =
+                if head.method == Method::Options && rest.is_empty() { b"*" } else { b"/" };
+            head.path = Span::new(head.headers.keep(text) as usize, 1);
+            Ok(())
+        }
+        _ => {
+            let Some(normal) = target::normalise(&rest[..query])? else { return Ok(()) };
+            let other = normal.other_reading;
+            head.path = Span::new(head.headers.keep(&normal.path) as usize, normal.path.len());
+            head.other_reading =
+                other.map(|other| Span::new(head.headers.keep(&other) as usize, other.len()));
+            Ok(())
+        }
+    }
+}
+
+fn understand_response(head: &mut ResponseHead, method: Method) -> Result<(), BadMessage> {
+    let facts = facts(&head.headers)?;
+    head.connection = facts.connection;
+    head.content_length = facts.content_length;
+    if facts.chunked && head.version == Version::Http10 {
+        return Err(BadMessage::TransferEncoding);
+    }
+    head.body = match (facts.chunked, facts.content_length) {
+        _ if method == Method::Head || head.status < 200 => BodyLength::Empty,
+        _ if matches!(head.status, 204 | 304) => BodyLength::Empty,
+        (true, _) => BodyLength::Chunked,
+        (false, Some(length)) => BodyLength::Length(length),
+        (false, None) => BodyLength::UntilClose,
+    };
+    Ok(())
+}
+
+/// Skips CRLFs before a request line. A browser may send one; more than four is no browser.
+fn skip_empty_lines(buf: &[u8]) -> Result<usize, BadMessage> {
+    let mut at = 0;
+    loop {
+        match &buf[at..] {
+            [b'\r', b'\n', ..] if at < 8 => at += 2,
+            [b'\r'] => return Ok(buf.len()),
+            [b'\r', b'\n', ..] => return Err(BadMessage::RequestLine),
+            [b'\r', ..] => return Err(BadMessage::BareCr),
+            [b'\n', ..] => return Err(BadMessage::BareLf),
+            _ => return Ok(at),
+        }
+    }
+}
+
+fn within(buf: &[u8], limits: HeadLimits) -> Result<Option<usize>, BadMessage> {
+    if buf.len() > limits.bytes { Err(too_large(buf, limits)) } else { Ok(None) }
+}
+
+fn too_large(buf: &[u8], limits: HeadLimits) -> BadMessage {
+    match memchr::memchr(b'\n', &buf[..limits.bytes.min(buf.len())]) {
+        Some(_) => BadMessage::HeadTooLarge,
+        None => BadMessage::TargetTooLong,
+    }
+}
+
+/// Says precisely what httparse stumbled over. Only on the way to a refusal.
+fn diagnose(buf: &[u8], error: httparse::Error, first_line: BadMessage) -> BadMessage {
+    match error {
+        httparse::Error::TooManyHeaders => return BadMessage::TooManyHeaders,
+        httparse::Error::Version => return diagnose_version(buf, first_line),
+        httparse::Error::Token | httparse::Error::Status => {
+            let line = buf.split(|&b| b == b'\n').next().unwrap_or(buf);
+            let bare = memchr::memchr(b'\r', line).is_some_and(|at| at + 1 < line.len());
+            return if bare { BadMessage::BareCr } else { first_line };
+        }
+        _ => {}
+    }
+    for line in buf.split(|&b| b == b'\n').skip(1) {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        let name = text.split(|&b| b == b':').next().unwrap_or(text);
+        if text.contains(&b'\r') {
+            return BadMessage::BareCr;
+        }
+        if matches!(text.first(), Some(b' ' | b'\t')) {
+            return BadMessage::Folded;
+        }
+        if name.len() < text.len() && matches!(name.last(), Some(b' ' | b'\t')) {
+            return BadMessage::SpaceBeforeColon;
+        }
+        if !text.is_empty() && !is_token(name) {
+            return BadMessage::FieldName;
+        }
+        if !crate::headers::is_field_value(&text[name.len()..]) {
+            return BadMessage::FieldValue;
+        }
+    }
+    match error {
+        httparse::Error::HeaderValue => BadMessage::FieldValue,
+        httparse::Error::NewLine => BadMessage::BareCr,
+        _ => BadMessage::FieldName,
+    }
+}
+
+/// `HTTP/2.0` is a version not spoken here; `HTTP/x` and white space in the target are nonsense.
+fn diagnose_version(buf: &[u8], first_line: BadMessage) -> BadMessage {
+    let line = buf.split(|&b| b == b'\n').next().unwrap_or(buf);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let word = match first_line {
+        BadMessage::StatusLine => line.split(|&b| b == b' ').next(),
+        _ => line.rsplit(|&b| b == b' ').next(),
+    };
+    let words = line.split(|&b| b == b' ').count();
+    let numbered = word.and_then(|word| word.strip_prefix(b"HTTP/")).is_some_and(|number| {
+        number.first().is_some_and(u8::is_ascii_digit)
+            && number.iter().all(|&b| b.is_ascii_digit() || b == b'.')
+    });
+    let shape = first_line == BadMessage::StatusLine || words == 3;
+    if numbered && shape { BadMessage::Version } else { first_line }
+}

@@ -1,0 +1,342 @@
+//! Request targets: their forms, and the normal form of a path.
+//!
+//! A rule on a path must not be passed by writing the path another way, so what is matched and
+//! what is forwarded is one string: the path in the normal form of RFC 3986 §6.2.2. Encoded
+//! unreserved characters are decoded, hexadecimal digits are upper case, bytes that no URI may
+//! have are encoded, and `.` and `..` segments are resolved.
+//!
+//! What servers disagree about is left as it came: encoded separators (`%2F`, `%5C`), a raw `\`,
+//! empty segments (`//`) and path parameters (`;x=1`). Where one of these occurs, the *other
+//! reading* of the path is computed too — separators decoded, empty segments and parameters
+//! dropped, `..` resolved after that. The door refuses a request whose two readings lead to
+//! different routes, so neither kind of server can be reached past a rule.
+
+use crate::error::BadMessage;
+
+/// A path that was not in normal form, or that can be read in two ways.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NormalPath {
+    /// The normal form.
+    pub path: Vec<u8>,
+    /// The other reading, where it differs from the normal form.
+    pub other_reading: Option<Vec<u8>>,
+}
+
+/// Brings the path of a request, which begins with `/`, into normal form; `None` when it is
+/// already.
+///
+/// # Errors
+///
+/// [`BadMessage::PercentEncoding`], [`BadMessage::EncodedNul`], and [`BadMessage::AboveRoot`] when
+/// `..` leads above the root in either reading.
+pub fn normalise(path: &[u8]) -> Result<Option<NormalPath>, BadMessage> {
+    debug_assert_eq!(path.first(), Some(&b'/'));
+    let suspicious = path.iter().enumerate().any(|(at, &byte)| match CLASS[byte as usize] {
+        PLAIN => false,
+        // A dot or slash matters only at the beginning of a segment.
+        AFTER_SLASH => at > 0 && path[at - 1] == b'/',
+        _ => true,
+    });
+    if !suspicious {
+        return Ok(None);
+    }
+    let decoded = decode_unreserved(path)?;
+    let normal = resolve_dots(&decoded)?;
+    let other = if has_two_readings(&decoded) { Some(other_reading(&decoded)?) } else { None };
+    let other_reading = other.filter(|other| *other != normal);
+    Ok((normal != path || other_reading.is_some())
+        .then_some(NormalPath { path: normal, other_reading }))
+}
+
+const PLAIN: u8 = 0;
+const AFTER_SLASH: u8 = 1;
+const ALWAYS: u8 = 2;
+
+static CLASS: [u8; 256] = {
+    let mut class = [PLAIN; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if must_be_encoded(byte as u8) {
+            class[byte] = ALWAYS;
+        }
+        byte += 1;
+    }
+    class[b'%' as usize] = ALWAYS;
+    class[b'\\' as usize] = ALWAYS;
+    class[b';' as usize] = ALWAYS;
+    class[b'/' as usize] = AFTER_SLASH;
+    class[b'.' as usize] = AFTER_SLASH;
+    class
+};
+
+/// Bytes that are no URI characters and that some clients send raw all the same. `\`, `|`, `^`,
+/// `[`, `]`, `{` and `}` are left alone: they are common and mean nothing, but for `\`.
+const fn must_be_encoded(byte: u8) -> bool {
+    byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'<' | b'>')
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
+    let mut out = Vec::with_capacity(path.len() + 8);
+    let mut at = 0;
+    while at < path.len() {
+        let byte = path[at];
+        at += 1;
+        if byte == b'%' {
+            let code = path
+                .get(at..at + 2)
+                .and_then(|digits| Some(hex(digits[0])? << 4 | hex(digits[1])?))
+                .ok_or(BadMessage::PercentEncoding)?;
+            at += 2;
+            match code {
+                0 => return Err(BadMessage::EncodedNul),
+                code if is_unreserved(code) => out.push(code),
+                code => encode(code, &mut out),
+            }
+        } else if must_be_encoded(byte) {
+            encode(byte, &mut out);
+        } else {
+            out.push(byte);
+        }
+    }
+    Ok(out)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    (digit as char).to_digit(16).map(|value| value as u8)
+}
+
+fn encode(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend_from_slice(&[b'%', DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]);
+}
+
+/// RFC 3986 §5.2.4, but for a path above the root, which is refused.
+fn resolve_dots(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
+    let mut out: Vec<u8> = Vec::with_capacity(path.len());
+    let mut segments = path[1..].split(|&b| b == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            b"." => {}
+            b".." => {
+                let parent = out.iter().rposition(|&b| b == b'/').ok_or(BadMessage::AboveRoot)?;
+                out.truncate(parent);
+            }
+            _ => {
+                out.push(b'/');
+                out.extend_from_slice(segment);
+                continue;
+            }
+        }
+        // `/a/.` and `/a/b/..` name the directory `/a/`.
+        if last {
+            out.push(b'/');
+        }
+    }
+    if out.is_empty() {
+        out.push(b'/');
+    }
+    Ok(out)
+}
+
+/// Whether a path in which unreserved characters are decoded can be read in two ways.
+fn has_two_readings(path: &[u8]) -> bool {
+    path.windows(2).any(|two| two == b"//")
+        || path.iter().any(|&b| matches!(b, b'\\' | b';'))
+        || path.windows(3).any(|three| matches!(three, b"%2F" | b"%5C" | b"%3B"))
+}
+
+fn other_reading(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
+    let mut slashed = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while at < path.len() {
+        let (byte, width) = match &path[at..] {
+            [b'%', b'2', b'F', ..] | [b'%', b'5', b'C', ..] => (b'/', 3),
+            [b'%', b'3', b'B', ..] => (b';', 3),
+            [b'\\', ..] => (b'/', 1),
+            rest => (rest[0], 1),
+        };
+        slashed.push(byte);
+        at += width;
+    }
+    let ends_in_slash = slashed.last() == Some(&b'/');
+    let mut merged = Vec::with_capacity(slashed.len());
+    for segment in slashed.split(|&b| b == b'/') {
+        let name = segment.split(|&b| b == b';').next().unwrap_or(segment);
+        if !name.is_empty() {
+            merged.push(b'/');
+            merged.extend_from_slice(name);
+        }
+    }
+    if ends_in_slash || merged.is_empty() {
+        merged.push(b'/');
+    }
+    resolve_dots(&merged)
+}
+
+/// The parts of a request target that is not a plain path.
+pub(crate) struct AbsoluteTarget {
+    /// Offset and length of the authority.
+    pub(crate) authority: (usize, usize),
+    /// Where the path begins; the length of the target when it has none.
+    pub(crate) path: usize,
+}
+
+/// Splits `http://authority/path?query`.
+pub(crate) fn absolute(target: &[u8]) -> Result<AbsoluteTarget, BadMessage> {
+    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
+        target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme)
+    });
+    let start = scheme.ok_or(BadMessage::Target)?.len();
+    let rest = &target[start..];
+    let end = rest.iter().position(|&b| b == b'/' || b == b'?').unwrap_or(rest.len());
+    if !is_authority(&rest[..end]) {
+        return Err(BadMessage::Target);
+    }
+    Ok(AbsoluteTarget { authority: (start, end), path: start + end })
+}
+
+/// Whether `text` is a host with an optional port: a name, an IPv4 address, or an IPv6 address in
+/// brackets. User information, which phishing lives on, is refused.
+pub(crate) fn is_authority(text: &[u8]) -> bool {
+    let (host, rest) = if text.first() == Some(&b'[') {
+        let Some(end) = text.iter().position(|&b| b == b']') else { return false };
+        let inside = &text[1..end];
+        let valid = std::str::from_utf8(inside)
+            .is_ok_and(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok());
+        (if valid { inside } else { &[] }, &text[end + 1..])
+    } else {
+        let end = text.iter().position(|&b| b == b':').unwrap_or(text.len());
+        let host = &text[..end];
+        (if host.iter().all(|&b| HOST_BYTE[b as usize]) { host } else { &[] }, &text[end..])
+    };
+    let port_is_valid = match rest {
+        [] => true,
+        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    !host.is_empty() && host.len() <= 255 && port_is_valid
+}
+
+/// Letters, digits and what else real host names have. Percent-encoding and sub-delims, which the
+/// grammar would allow, occur in attacks only.
+static HOST_BYTE: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0usize;
+    while byte < 256 {
+        let b = byte as u8;
+        allowed[byte] = b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
+        byte += 1;
+    }
+    allowed
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normal(path: &str) -> Result<String, BadMessage> {
+        Ok(match normalise(path.as_bytes())? {
+            None => path.to_owned(),
+            Some(normal) => String::from_utf8_lossy(&normal.path).into_owned(),
+        })
+    }
+
+    fn other(path: &str) -> Option<String> {
+        let normal = normalise(path.as_bytes()).expect("a good path")?;
+        normal.other_reading.map(|other| String::from_utf8_lossy(&other).into_owned())
+    }
+
+    #[test]
+    fn paths_come_into_normal_form() {
+        for (path, expect) in [
+            ("/", Ok("/")),
+            ("/a/b.c", Ok("/a/b.c")),
+            ("/.well-known/x", Ok("/.well-known/x")),
+            ("/...", Ok("/...")),
+            ("/a/./b", Ok("/a/b")),
+            ("/a/../b", Ok("/b")),
+            ("/a/b/..", Ok("/a/")),
+            ("/a/.", Ok("/a/")),
+            ("/a/%2e%2E/b", Ok("/b")),
+            ("/%61dmin", Ok("/admin")),
+            ("/a%2fb", Ok("/a%2Fb")),
+            ("/caf%c3%a9", Ok("/caf%C3%A9")),
+            ("/café", Ok("/caf%C3%A9")),
+            ("/a<b>", Ok("/a%3Cb%3E")),
+            ("//a", Ok("//a")),
+            ("/a//../b", Ok("/a/b")),
+            ("/a//b", Ok("/a//b")),
+            ("/..", Err(BadMessage::AboveRoot)),
+            ("/a/../../b", Err(BadMessage::AboveRoot)),
+            ("/%2e%2e/etc", Err(BadMessage::AboveRoot)),
+            ("/x%2F..%2F..%2F..%2Fetc", Err(BadMessage::AboveRoot)),
+            ("/%", Err(BadMessage::PercentEncoding)),
+            ("/%4", Err(BadMessage::PercentEncoding)),
+            ("/%zz", Err(BadMessage::PercentEncoding)),
+            ("/%+1", Err(BadMessage::PercentEncoding)),
+            ("/a%00b", Err(BadMessage::EncodedNul)),
+        ] {
+            assert_eq!(normal(path), expect.map(str::to_owned), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_servers_disagree_about_has_another_reading() {
+        for (path, expect) in [
+            ("/a/b", None),
+            ("/a/../b", None),
+            ("/admin%2Fx", Some("/admin/x")),
+            ("/x%2f..%2Fadmin", Some("/admin")),
+            ("/x/..%2Fadmin", Some("/admin")),
+            ("/x\\..\\admin", Some("/admin")),
+            ("//admin", Some("/admin")),
+            ("/a//b/", Some("/a/b/")),
+            ("/x/..;/admin", Some("/admin")),
+            ("/admin;jsessionid=1", Some("/admin")),
+            ("/x%2F..%3Ba=1%2Fadmin", Some("/admin")),
+            ("/a%252Fb", None),
+        ] {
+            assert_eq!(other(path).as_deref(), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn normal_form_is_a_fixed_point() {
+        for path in ["/a/./b/%7e", "/a%2Fb//c;d", "/é/../ü", "/a/b/../..", "/a//..//x"] {
+            let once = normal(path).expect("a good path");
+            assert_eq!(normal(&once).as_deref(), Ok(once.as_str()), "{path}");
+        }
+    }
+
+    #[test]
+    fn authorities_are_hosts_with_optional_ports() {
+        for (text, expect) in [
+            ("example.com", true),
+            ("example.com:80", true),
+            ("example.com:", true),
+            ("[::1]:8080", true),
+            ("[::1]", true),
+            ("127.0.0.1", true),
+            ("a_b-c.d", true),
+            ("", false),
+            (":80", false),
+            ("a:b", false),
+            ("a:123456", false),
+            ("user@host", false),
+            ("a b", false),
+            ("a,b", false),
+            ("a/b", false),
+            ("[::1", false),
+            ("[zz]", false),
+            ("[::1]x", false),
+            ("a%00b", false),
+        ] {
+            assert_eq!(is_authority(text.as_bytes()), expect, "{text}");
+        }
+    }
+}
