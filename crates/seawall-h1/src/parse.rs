@@ -80,8 +80,8 @@ pub fn request(
     let mut request = httparse::Request::new(&mut []);
     let room = limits.headers.min(MAX_HEADERS);
     match request.parse_with_uninit_headers(buf, &mut uninit[..room]) {
-        Ok(Status::Partial) => return within(buf, limits),
-        Err(error) => return Err(diagnose(buf, error, BadMessage::RequestLine)),
+        Ok(Status::Partial) => within(buf, limits),
+        Err(error) => Err(diagnose(buf, error, BadMessage::RequestLine)),
         Ok(Status::Complete(length)) => {
             if length > limits.bytes {
                 return Err(too_large(buf, limits));
