@@ -284,12 +284,13 @@ fn understand_request(head: &mut RequestHead, target: (usize, usize)) -> Result<
         (false, None) => BodyLength::Empty,
     };
     (head.expects_continue, head.expects_other) = (false, false);
-    if let Some(expectation) = head.headers.known(Known::Expect) {
+    for expectation in head.headers.all_known(Known::Expect) {
         let known = expectation.eq_ignore_ascii_case(b"100-continue");
         // HTTP/1.0 has no interim answers, so there the field means nothing (RFC 9110 §10.1.1).
-        head.expects_continue = known && head.version == Version::Http11;
-        head.expects_other = !known;
+        head.expects_continue |= known && head.version == Version::Http11;
+        head.expects_other |= !known;
     }
+    head.expects_continue &= !head.expects_other;
     match facts.hosts {
         0 if head.version == Version::Http11 => return Err(BadMessage::HostMissing),
         0 | 1 => {}
@@ -316,13 +317,15 @@ fn understand_target(
     }
     let mut path_at = 0;
     head.form = match target {
-        [b'/', ..] => TargetForm::Origin,
+        // CONNECT has this form and no other has (RFC 9112 §3.2.3).
         _ if head.method == Method::Connect => {
             if !target::is_authority(target) {
                 return Err(BadMessage::Target);
             }
+            head.authority = Span::new(at, length);
             TargetForm::Authority
         }
+        [b'/', ..] => TargetForm::Origin,
         b"*" if head.method == Method::Options => TargetForm::Asterisk,
         _ => {
             let absolute = target::absolute(target)?;
@@ -401,15 +404,24 @@ fn too_large(buf: &[u8], limits: HeadLimits) -> BadMessage {
 
 /// Says precisely what httparse stumbled over. Only on the way to a refusal.
 fn diagnose(buf: &[u8], error: httparse::Error, first_line: BadMessage) -> BadMessage {
+    use httparse::Error;
+    let line = buf.split(|&b| b == b'\n').next().unwrap_or(buf);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     match error {
-        httparse::Error::TooManyHeaders => return BadMessage::TooManyHeaders,
-        httparse::Error::Version => return diagnose_version(buf, first_line),
-        httparse::Error::Token | httparse::Error::Status => {
-            let line = buf.split(|&b| b == b'\n').next().unwrap_or(buf);
-            let bare = memchr::memchr(b'\r', line).is_some_and(|at| at + 1 < line.len());
-            return if bare { BadMessage::BareCr } else { first_line };
+        Error::TooManyHeaders => return BadMessage::TooManyHeaders,
+        Error::Token | Error::Status | Error::Version | Error::NewLine if line.contains(&b'\r') => {
+            return BadMessage::BareCr;
         }
-        _ => {}
+        Error::Token | Error::Status => return first_line,
+        Error::Version => return diagnose_version(line, first_line),
+        // Either more than an end of line behind the version, or a CR behind the last field.
+        Error::NewLine => {
+            let good = first_line == BadMessage::StatusLine
+                || line.split(|&b| b == b' ').count() == 3
+                    && (line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1"));
+            return if good { BadMessage::BareCr } else { diagnose_version(line, first_line) };
+        }
+        Error::HeaderName | Error::HeaderValue => {}
     }
     for line in buf.split(|&b| b == b'\n').skip(1) {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
@@ -431,16 +443,13 @@ fn diagnose(buf: &[u8], error: httparse::Error, first_line: BadMessage) -> BadMe
         }
     }
     match error {
-        httparse::Error::HeaderValue => BadMessage::FieldValue,
-        httparse::Error::NewLine => BadMessage::BareCr,
+        Error::HeaderValue => BadMessage::FieldValue,
         _ => BadMessage::FieldName,
     }
 }
 
 /// `HTTP/2.0` is a version not spoken here; `HTTP/x` and white space in the target are nonsense.
-fn diagnose_version(buf: &[u8], first_line: BadMessage) -> BadMessage {
-    let line = buf.split(|&b| b == b'\n').next().unwrap_or(buf);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+fn diagnose_version(line: &[u8], first_line: BadMessage) -> BadMessage {
     let word = match first_line {
         BadMessage::StatusLine => line.split(|&b| b == b' ').next(),
         _ => line.rsplit(|&b| b == b' ').next(),
