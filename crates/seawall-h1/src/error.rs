@@ -81,6 +81,9 @@ pub enum BadMessage {
     /// A well-formed coding that is not spoken here.
     #[error("Transfer-Encoding names a coding other than `chunked`")]
     CodingUnknown,
+    /// An interim answer (1xx) that announces content, which it cannot have (RFC 9112 §6.3).
+    #[error("an interim answer announces content, which it cannot have")]
+    BodyNotAllowed,
     /// A chunk size with a sign, a prefix, no digit, or too many.
     #[error("a chunk size is not a hexadecimal number of at most 16 digits")]
     ChunkSize,
@@ -131,6 +134,7 @@ impl BadMessage {
             BothFramings => "both-framings",
             TransferEncoding => "transfer-encoding",
             CodingUnknown => "coding-unknown",
+            BodyNotAllowed => "body-not-allowed",
             ChunkSize => "chunk-size",
             ChunkExtension => "chunk-extension",
             ChunkEnd => "chunk-end",

@@ -216,6 +216,8 @@ pub struct ResponseHead {
     /// The fields.
     pub headers: Headers,
     pub(crate) reason: Span,
+    /// Whether it announced content that it cannot have, so that more of it may follow.
+    pub(crate) ends_in_doubt: bool,
 }
 
 impl ResponseHead {
@@ -234,6 +236,7 @@ impl ResponseHead {
     #[inline]
     pub fn keeps_alive(&self) -> bool {
         !self.connection.close
+            && !self.ends_in_doubt
             && self.body != BodyLength::UntilClose
             && (self.version == Version::Http11 || self.connection.keep_alive)
     }

@@ -80,8 +80,8 @@ pub fn request(
     let mut request = httparse::Request::new(&mut []);
     let room = limits.headers.min(MAX_HEADERS);
     match request.parse_with_uninit_headers(buf, &mut uninit[..room]) {
-        Ok(Status::Partial) => return within(buf, limits),
-        Err(error) => return Err(diagnose(buf, error, BadMessage::RequestLine)),
+        Ok(Status::Partial) => within(buf, limits),
+        Err(error) => Err(diagnose(buf, error, BadMessage::RequestLine)),
         Ok(Status::Complete(length)) => {
             if length > limits.bytes {
                 return Err(too_large(buf, limits));
@@ -366,6 +366,13 @@ fn understand_response(head: &mut ResponseHead, method: Method) -> Result<(), Ba
     if facts.chunked && head.version == Version::Http10 {
         return Err(BadMessage::TransferEncoding);
     }
+    // 1xx and 204 have no body and may not announce one (RFC 9110 §8.6, RFC 9112 §6.1). A server
+    // that does it all the same may well send it, as the beginning of the next answer.
+    let announces_body = facts.chunked || facts.content_length.is_some_and(|length| length > 0);
+    if head.status < 200 && announces_body {
+        return Err(BadMessage::BodyNotAllowed);
+    }
+    head.ends_in_doubt = head.status == 204 && announces_body;
     head.body = match (facts.chunked, facts.content_length) {
         _ if method == Method::Head || head.status < 200 => BodyLength::Empty,
         _ if matches!(head.status, 204 | 304) => BodyLength::Empty,
@@ -396,9 +403,12 @@ fn within(buf: &[u8], limits: HeadLimits) -> Result<Option<usize>, BadMessage> {
 }
 
 fn too_large(buf: &[u8], limits: HeadLimits) -> BadMessage {
-    match memchr::memchr(b'\n', &buf[..limits.bytes.min(buf.len())]) {
-        Some(_) => BadMessage::HeadTooLarge,
-        None => BadMessage::TargetTooLong,
+    let first_line_ends = memchr::memchr(b'\n', &buf[..limits.bytes.min(buf.len())]).is_some();
+    // An answer has no target; that it is one is plain from its beginning.
+    if first_line_ends || buf.starts_with(b"HTTP/1.") {
+        BadMessage::HeadTooLarge
+    } else {
+        BadMessage::TargetTooLong
     }
 }
 
@@ -457,6 +467,8 @@ fn diagnose_version(line: &[u8], first_line: BadMessage) -> BadMessage {
     let words = line.split(|&b| b == b' ').count();
     let numbered = word.and_then(|word| word.strip_prefix(b"HTTP/")).is_some_and(|number| {
         number.first().is_some_and(u8::is_ascii_digit)
+            && number != b"1.0"
+            && number != b"1.1"
             && number.iter().all(|&b| b.is_ascii_digit() || b == b'.')
     });
     let shape = first_line == BadMessage::StatusLine || words == 3;
