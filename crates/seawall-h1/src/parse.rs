@@ -96,6 +96,9 @@ pub fn request(
             }
             head.version = version(request.version);
             head.method = Method::of(method.as_bytes());
+            if head.method == Method::Other && Method::is_misspelt(method.as_bytes()) {
+                return Err(BadMessage::MethodCase);
+            }
             head.method_at = Span::new(0, method.len());
             let target_at = offset(line, target.as_bytes());
             understand_request(head, (target_at, target.len()))?;
@@ -308,7 +311,7 @@ fn understand_target(
     (at, length): (usize, usize),
 ) -> Result<(), BadMessage> {
     let target = &head.headers.text()[at..at + length];
-    head.other_reading = None;
+    head.other_readings = [None, None];
     if target.contains(&b'#') {
         return Err(BadMessage::Fragment);
     }
@@ -350,10 +353,12 @@ fn understand_target(
         }
         _ => {
             let Some(normal) = target::normalise(&rest[..query])? else { return Ok(()) };
-            let other = normal.other_reading;
-            head.path = Span::new(head.headers.keep(&normal.path) as usize, normal.path.len());
-            head.other_reading =
-                other.map(|other| Span::new(head.headers.keep(&other) as usize, other.len()));
+            let readings = [Some(normal.path), normal.other_reading, normal.third_reading];
+            let [path, other, third] = readings.map(|reading| {
+                reading.map(|path| Span::new(head.headers.keep(&path) as usize, path.len()))
+            });
+            head.path = path.unwrap_or_default();
+            head.other_readings = [other, third];
             Ok(())
         }
     }
