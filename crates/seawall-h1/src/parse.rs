@@ -479,3 +479,58 @@ fn diagnose_version(line: &[u8], first_line: BadMessage) -> BadMessage {
     let shape = first_line == BadMessage::StatusLine || words == 3;
     if numbered && shape { BadMessage::Version } else { first_line }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often a head of these bytes is parsed when it comes `step` bytes at a time, and how many
+    /// bytes that is in all.
+    fn work(head: &[u8], step: usize) -> (usize, usize) {
+        let mut progress = HeadProgress::default();
+        let (mut parses, mut bytes, mut searched) = (0, 0, 0);
+        for end in (step..head.len()).step_by(step).chain([head.len()]) {
+            if progress.is_due(&head[..end]) {
+                parses += 1;
+                bytes += end;
+            }
+            // The search for an empty line goes on where it stopped.
+            assert!(searched <= progress.scanned && progress.scanned <= end);
+            searched = progress.scanned;
+        }
+        (parses, bytes)
+    }
+
+    #[test]
+    fn a_head_in_small_portions_is_parsed_a_logarithmic_number_of_times() {
+        let line = |line: &str, end: &str| {
+            format!("GET / HTTP/1.1\r\n{}{end}", line.repeat(32_768 / line.len())).into_bytes()
+        };
+        for head in [
+            line("a: b\r\n", "\r\n"),
+            line("a: b\r\n", ""),
+            line("\r", "\n\r\n"),
+            line("x\n", "\r\n"),
+            line("a long line without an end, ", "\r\n\r\n"),
+        ] {
+            for step in [1, 2, 3, 7, 100, 1000, 16_384, head.len()] {
+                let (parses, bytes) = work(&head, step);
+                let doublings = head.len().ilog2() as usize;
+                assert!(parses <= doublings + 2, "{parses} parses of {} bytes", head.len());
+                // Each parse is at least twice as long as the one before, but for the last.
+                assert!(bytes <= 3 * head.len(), "{bytes} bytes for {}", head.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_complete_head_is_parsed_at_its_last_byte() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
+        for before in 1..head.len() {
+            let mut progress = HeadProgress::default();
+            let due = progress.is_due(&head[..before]);
+            assert!(due, "the first bytes are always looked at");
+            assert!(progress.is_due(head), "{before}");
+        }
+    }
+}
