@@ -18,6 +18,9 @@ pub enum BadMessage {
     /// Something before the first line is not a message.
     #[error("the request line is not `METHOD target HTTP/1.1`")]
     RequestLine,
+    /// A usual method that is not written in capitals, which some servers take for that method.
+    #[error("the method is not written in capitals")]
+    MethodCase,
     /// The status line cannot be read.
     #[error("the status line is not `HTTP/1.1 NNN reason`")]
     StatusLine,
@@ -57,6 +60,10 @@ pub enum BadMessage {
     /// `..` segments lead above the root.
     #[error("the path has `..` segments that lead above the root")]
     AboveRoot,
+    /// `.` or `..` segments behind encoded separators or before path parameters, which some servers
+    /// take for the segments they look like.
+    #[error("the path hides `.` or `..` segments behind `%2F`, `%5C`, `\\` or `;`")]
+    HiddenDots,
     /// An HTTP/1.1 request without `Host` (RFC 9112 §3.2).
     #[error("the request has no Host field")]
     HostMissing,
@@ -81,6 +88,9 @@ pub enum BadMessage {
     /// A well-formed coding that is not spoken here.
     #[error("Transfer-Encoding names a coding other than `chunked`")]
     CodingUnknown,
+    /// An interim answer (1xx) that announces content, which it cannot have (RFC 9112 §6.3).
+    #[error("an interim answer announces content, which it cannot have")]
+    BodyNotAllowed,
     /// A chunk size with a sign, a prefix, no digit, or too many.
     #[error("a chunk size is not a hexadecimal number of at most 16 digits")]
     ChunkSize,
@@ -110,6 +120,7 @@ impl BadMessage {
             TargetTooLong => "target-too-long",
             TooManyHeaders => "too-many-headers",
             RequestLine => "request-line",
+            MethodCase => "method-case",
             StatusLine => "status-line",
             Version => "version",
             BareLf => "bare-lf",
@@ -123,6 +134,7 @@ impl BadMessage {
             PercentEncoding => "percent-encoding",
             EncodedNul => "encoded-nul",
             AboveRoot => "above-root",
+            HiddenDots => "hidden-dots",
             HostMissing => "host-missing",
             HostRepeated => "host-repeated",
             HostInvalid => "host-invalid",
@@ -131,6 +143,7 @@ impl BadMessage {
             BothFramings => "both-framings",
             TransferEncoding => "transfer-encoding",
             CodingUnknown => "coding-unknown",
+            BodyNotAllowed => "body-not-allowed",
             ChunkSize => "chunk-size",
             ChunkExtension => "chunk-extension",
             ChunkEnd => "chunk-end",

@@ -40,6 +40,15 @@ impl Method {
         }
     }
 
+    /// Whether `text` is one of the methods above but for its case. Methods are case-sensitive, yet
+    /// some servers take `post` for `POST`: a rule on methods would be passed by it.
+    pub(crate) fn is_misspelt(text: &[u8]) -> bool {
+        const METHODS: [&[u8]; 9] = [
+            b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+        ];
+        METHODS.iter().any(|method| text != *method && text.eq_ignore_ascii_case(method))
+    }
+
     /// Whether a request may be sent a second time without harm (RFC 9110 §9.2.2).
     pub fn is_idempotent(self) -> bool {
         use Method::*;
@@ -106,7 +115,7 @@ pub struct RequestHead {
     pub(crate) path: Span,
     pub(crate) query: Span,
     pub(crate) authority: Span,
-    pub(crate) other_reading: Option<Span>,
+    pub(crate) other_readings: [Option<Span>; 2],
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -145,11 +154,11 @@ impl RequestHead {
         self.query.of(self.headers.text())
     }
 
-    /// How a server that decodes separators, merges slashes and drops path parameters would read
-    /// the path, where that differs from [`RequestHead::path`].
+    /// How servers that decode separators, merge slashes and drop path parameters would read the
+    /// path, where it can be read so (see [`crate::target`]).
     #[inline]
-    pub fn other_reading(&self) -> Option<&[u8]> {
-        self.other_reading.map(|span| span.of(self.headers.text()))
+    pub fn other_readings(&self) -> impl Iterator<Item = &[u8]> {
+        self.other_readings.iter().flatten().map(|span| span.of(self.headers.text()))
     }
 
     /// The host and port the request is for: of an absolute target, else of `Host`; empty when an
@@ -216,6 +225,8 @@ pub struct ResponseHead {
     /// The fields.
     pub headers: Headers,
     pub(crate) reason: Span,
+    /// Whether it announced content that it cannot have, so that more of it may follow.
+    pub(crate) ends_in_doubt: bool,
 }
 
 impl ResponseHead {
@@ -234,6 +245,7 @@ impl ResponseHead {
     #[inline]
     pub fn keeps_alive(&self) -> bool {
         !self.connection.close
+            && !self.ends_in_doubt
             && self.body != BodyLength::UntilClose
             && (self.version == Version::Http11 || self.connection.keep_alive)
     }

@@ -96,6 +96,9 @@ pub fn request(
             }
             head.version = version(request.version);
             head.method = Method::of(method.as_bytes());
+            if head.method == Method::Other && Method::is_misspelt(method.as_bytes()) {
+                return Err(BadMessage::MethodCase);
+            }
             head.method_at = Span::new(0, method.len());
             let target_at = offset(line, target.as_bytes());
             understand_request(head, (target_at, target.len()))?;
@@ -284,12 +287,13 @@ fn understand_request(head: &mut RequestHead, target: (usize, usize)) -> Result<
         (false, None) => BodyLength::Empty,
     };
     (head.expects_continue, head.expects_other) = (false, false);
-    if let Some(expectation) = head.headers.known(Known::Expect) {
+    for expectation in head.headers.all_known(Known::Expect) {
         let known = expectation.eq_ignore_ascii_case(b"100-continue");
         // HTTP/1.0 has no interim answers, so there the field means nothing (RFC 9110 §10.1.1).
-        head.expects_continue = known && head.version == Version::Http11;
-        head.expects_other = !known;
+        head.expects_continue |= known && head.version == Version::Http11;
+        head.expects_other |= !known;
     }
+    head.expects_continue &= !head.expects_other;
     match facts.hosts {
         0 if head.version == Version::Http11 => return Err(BadMessage::HostMissing),
         0 | 1 => {}
@@ -307,7 +311,7 @@ fn understand_target(
     (at, length): (usize, usize),
 ) -> Result<(), BadMessage> {
     let target = &head.headers.text()[at..at + length];
-    head.other_reading = None;
+    head.other_readings = [None, None];
     if target.contains(&b'#') {
         return Err(BadMessage::Fragment);
     }
@@ -316,13 +320,15 @@ fn understand_target(
     }
     let mut path_at = 0;
     head.form = match target {
-        [b'/', ..] => TargetForm::Origin,
+        // CONNECT has this form and no other has (RFC 9112 §3.2.3).
         _ if head.method == Method::Connect => {
             if !target::is_authority(target) {
                 return Err(BadMessage::Target);
             }
+            head.authority = Span::new(at, length);
             TargetForm::Authority
         }
+        [b'/', ..] => TargetForm::Origin,
         b"*" if head.method == Method::Options => TargetForm::Asterisk,
         _ => {
             let absolute = target::absolute(target)?;
@@ -347,10 +353,12 @@ fn understand_target(
         }
         _ => {
             let Some(normal) = target::normalise(&rest[..query])? else { return Ok(()) };
-            let other = normal.other_reading;
-            head.path = Span::new(head.headers.keep(&normal.path) as usize, normal.path.len());
-            head.other_reading =
-                other.map(|other| Span::new(head.headers.keep(&other) as usize, other.len()));
+            let readings = [Some(normal.path), normal.other_reading, normal.third_reading];
+            let [path, other, third] = readings.map(|reading| {
+                reading.map(|path| Span::new(head.headers.keep(&path) as usize, path.len()))
+            });
+            head.path = path.unwrap_or_default();
+            head.other_readings = [other, third];
             Ok(())
         }
     }
@@ -363,6 +371,13 @@ fn understand_response(head: &mut ResponseHead, method: Method) -> Result<(), Ba
     if facts.chunked && head.version == Version::Http10 {
         return Err(BadMessage::TransferEncoding);
     }
+    // 1xx and 204 have no body and may not announce one (RFC 9110 §8.6, RFC 9112 §6.1). A server
+    // that does it all the same may well send it, as the beginning of the next answer.
+    let announces_body = facts.chunked || facts.content_length.is_some_and(|length| length > 0);
+    if head.status < 200 && announces_body {
+        return Err(BadMessage::BodyNotAllowed);
+    }
+    head.ends_in_doubt = head.status == 204 && announces_body;
     head.body = match (facts.chunked, facts.content_length) {
         _ if method == Method::Head || head.status < 200 => BodyLength::Empty,
         _ if matches!(head.status, 204 | 304) => BodyLength::Empty,
@@ -393,23 +408,35 @@ fn within(buf: &[u8], limits: HeadLimits) -> Result<Option<usize>, BadMessage> {
 }
 
 fn too_large(buf: &[u8], limits: HeadLimits) -> BadMessage {
-    match memchr::memchr(b'\n', &buf[..limits.bytes.min(buf.len())]) {
-        Some(_) => BadMessage::HeadTooLarge,
-        None => BadMessage::TargetTooLong,
+    let first_line_ends = memchr::memchr(b'\n', &buf[..limits.bytes.min(buf.len())]).is_some();
+    // An answer has no target; that it is one is plain from its beginning.
+    if first_line_ends || buf.starts_with(b"HTTP/1.") {
+        BadMessage::HeadTooLarge
+    } else {
+        BadMessage::TargetTooLong
     }
 }
 
 /// Says precisely what httparse stumbled over. Only on the way to a refusal.
 fn diagnose(buf: &[u8], error: httparse::Error, first_line: BadMessage) -> BadMessage {
+    use httparse::Error;
+    let line = buf.split(|&b| b == b'\n').next().unwrap_or(buf);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     match error {
-        httparse::Error::TooManyHeaders => return BadMessage::TooManyHeaders,
-        httparse::Error::Version => return diagnose_version(buf, first_line),
-        httparse::Error::Token | httparse::Error::Status => {
-            let line = buf.split(|&b| b == b'\n').next().unwrap_or(buf);
-            let bare = memchr::memchr(b'\r', line).is_some_and(|at| at + 1 < line.len());
-            return if bare { BadMessage::BareCr } else { first_line };
+        Error::TooManyHeaders => return BadMessage::TooManyHeaders,
+        Error::Token | Error::Status | Error::Version | Error::NewLine if line.contains(&b'\r') => {
+            return BadMessage::BareCr;
         }
-        _ => {}
+        Error::Token | Error::Status => return first_line,
+        Error::Version => return diagnose_version(line, first_line),
+        // Either more than an end of line behind the version, or a CR behind the last field.
+        Error::NewLine => {
+            let good = first_line == BadMessage::StatusLine
+                || line.split(|&b| b == b' ').count() == 3
+                    && (line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1"));
+            return if good { BadMessage::BareCr } else { diagnose_version(line, first_line) };
+        }
+        Error::HeaderName | Error::HeaderValue => {}
     }
     for line in buf.split(|&b| b == b'\n').skip(1) {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
@@ -431,16 +458,13 @@ fn diagnose(buf: &[u8], error: httparse::Error, first_line: BadMessage) -> BadMe
         }
     }
     match error {
-        httparse::Error::HeaderValue => BadMessage::FieldValue,
-        httparse::Error::NewLine => BadMessage::BareCr,
+        Error::HeaderValue => BadMessage::FieldValue,
         _ => BadMessage::FieldName,
     }
 }
 
 /// `HTTP/2.0` is a version not spoken here; `HTTP/x` and white space in the target are nonsense.
-fn diagnose_version(buf: &[u8], first_line: BadMessage) -> BadMessage {
-    let line = buf.split(|&b| b == b'\n').next().unwrap_or(buf);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+fn diagnose_version(line: &[u8], first_line: BadMessage) -> BadMessage {
     let word = match first_line {
         BadMessage::StatusLine => line.split(|&b| b == b' ').next(),
         _ => line.rsplit(|&b| b == b' ').next(),
@@ -448,8 +472,65 @@ fn diagnose_version(buf: &[u8], first_line: BadMessage) -> BadMessage {
     let words = line.split(|&b| b == b' ').count();
     let numbered = word.and_then(|word| word.strip_prefix(b"HTTP/")).is_some_and(|number| {
         number.first().is_some_and(u8::is_ascii_digit)
+            && number != b"1.0"
+            && number != b"1.1"
             && number.iter().all(|&b| b.is_ascii_digit() || b == b'.')
     });
     let shape = first_line == BadMessage::StatusLine || words == 3;
     if numbered && shape { BadMessage::Version } else { first_line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often a head of these bytes is parsed when it comes `step` bytes at a time, and how many
+    /// bytes that is in all.
+    fn work(head: &[u8], step: usize) -> (usize, usize) {
+        let mut progress = HeadProgress::default();
+        let (mut parses, mut bytes, mut searched) = (0, 0, 0);
+        for end in (step..head.len()).step_by(step).chain([head.len()]) {
+            if progress.is_due(&head[..end]) {
+                parses += 1;
+                bytes += end;
+            }
+            // The search for an empty line goes on where it stopped.
+            assert!(searched <= progress.scanned && progress.scanned <= end);
+            searched = progress.scanned;
+        }
+        (parses, bytes)
+    }
+
+    #[test]
+    fn a_head_in_small_portions_is_parsed_a_logarithmic_number_of_times() {
+        let line = |line: &str, end: &str| {
+            format!("GET / HTTP/1.1\r\n{}{end}", line.repeat(32_768 / line.len())).into_bytes()
+        };
+        for head in [
+            line("a: b\r\n", "\r\n"),
+            line("a: b\r\n", ""),
+            line("\r", "\n\r\n"),
+            line("x\n", "\r\n"),
+            line("a long line without an end, ", "\r\n\r\n"),
+        ] {
+            for step in [1, 2, 3, 7, 100, 1000, 16_384, head.len()] {
+                let (parses, bytes) = work(&head, step);
+                let doublings = head.len().ilog2() as usize;
+                assert!(parses <= doublings + 2, "{parses} parses of {} bytes", head.len());
+                // Each parse is at least twice as long as the one before, but for the last.
+                assert!(bytes <= 3 * head.len(), "{bytes} bytes for {}", head.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_complete_head_is_parsed_at_its_last_byte() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n";
+        for before in 1..head.len() {
+            let mut progress = HeadProgress::default();
+            let due = progress.is_due(&head[..before]);
+            assert!(due, "the first bytes are always looked at");
+            assert!(progress.is_due(head), "{before}");
+        }
+    }
 }

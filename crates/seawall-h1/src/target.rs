@@ -6,20 +6,29 @@
 //! have are encoded, and `.` and `..` segments are resolved.
 //!
 //! What servers disagree about is left as it came: encoded separators (`%2F`, `%5C`), a raw `\`,
-//! empty segments (`//`) and path parameters (`;x=1`). Where one of these occurs, the *other
-//! reading* of the path is computed too — separators decoded, empty segments and parameters
-//! dropped, `..` resolved after that. The door refuses a request whose two readings lead to
-//! different routes, so neither kind of server can be reached past a rule.
+//! empty segments (`//`) and path parameters (`;x=1`). Where one of these occurs in the normal
+//! form, its *other readings* are computed too: separators decoded, empty segments and parameters
+//! dropped, parameters either before or after the decoding. The door refuses a request whose
+//! readings lead to different routes, so no kind of server can be reached past a rule.
+//!
+//! Many servers do some of these things and not others. What keeps so few readings enough is that
+//! a `.` or `..` segment in one of them (`..%2F`, `..;`) is refused: without such segments a
+//! prefix or a path that a rule names and that holds for one reading holds for each that goes
+//! further.
 
 use crate::error::BadMessage;
 
-/// A path that was not in normal form, or that can be read in two ways.
+/// A path that was not in normal form, or that can be read in several ways.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NormalPath {
     /// The normal form.
     pub path: Vec<u8>,
-    /// The other reading, where it differs from the normal form.
+    /// The other reading of the normal form, if there is one: separators are decoded, then
+    /// parameters dropped.
     pub other_reading: Option<Vec<u8>>,
+    /// The other reading when parameters are dropped first, where that differs: `/a;x%2Fb` is
+    /// `/a/b` to the former and `/a` to the latter.
+    pub third_reading: Option<Vec<u8>>,
 }
 
 /// Brings the path of a request, which begins with `/`, into normal form; `None` when it is
@@ -27,8 +36,8 @@ pub struct NormalPath {
 ///
 /// # Errors
 ///
-/// [`BadMessage::PercentEncoding`], [`BadMessage::EncodedNul`], and [`BadMessage::AboveRoot`] when
-/// `..` leads above the root in either reading.
+/// [`BadMessage::PercentEncoding`], [`BadMessage::EncodedNul`], [`BadMessage::AboveRoot`] when `..`
+/// leads above the root, and [`BadMessage::HiddenDots`] when another reading has dot segments.
 pub fn normalise(path: &[u8]) -> Result<Option<NormalPath>, BadMessage> {
     debug_assert_eq!(path.first(), Some(&b'/'));
     let suspicious = path.iter().enumerate().any(|(at, &byte)| match CLASS[byte as usize] {
@@ -42,10 +51,19 @@ pub fn normalise(path: &[u8]) -> Result<Option<NormalPath>, BadMessage> {
     }
     let decoded = decode_unreserved(path)?;
     let normal = resolve_dots(&decoded)?;
-    let other = if has_two_readings(&decoded) { Some(other_reading(&decoded)?) } else { None };
-    let other_reading = other.filter(|other| *other != normal);
-    Ok((normal != path || other_reading.is_some())
-        .then_some(NormalPath { path: normal, other_reading }))
+    // Of what is forwarded, not of what came: the two differ in what `..` leads to.
+    let (mut other_reading, mut third_reading) = (None, None);
+    if has_other_readings(&normal) {
+        let other = merged(&without_parameters(&separated(&normal)))?;
+        let third = merged(&separated(&without_parameters(&normal)))?;
+        third_reading = (third != other).then_some(third);
+        other_reading = Some(other);
+    }
+    Ok((normal != path || other_reading.is_some()).then_some(NormalPath {
+        path: normal,
+        other_reading,
+        third_reading,
+    }))
 }
 
 const PLAIN: u8 = 0;
@@ -143,15 +161,16 @@ fn resolve_dots(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
     Ok(out)
 }
 
-/// Whether a path in which unreserved characters are decoded can be read in two ways.
-fn has_two_readings(path: &[u8]) -> bool {
+/// Whether a path in normal form can be read in several ways.
+fn has_other_readings(path: &[u8]) -> bool {
     path.windows(2).any(|two| two == b"//")
         || path.iter().any(|&b| matches!(b, b'\\' | b';'))
         || path.windows(3).any(|three| matches!(three, b"%2F" | b"%5C" | b"%3B"))
 }
 
-fn other_reading(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
-    let mut slashed = Vec::with_capacity(path.len());
+/// The path with separators decoded.
+fn separated(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
     let mut at = 0;
     while at < path.len() {
         let (byte, width) = match &path[at..] {
@@ -160,22 +179,38 @@ fn other_reading(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
             [b'\\', ..] => (b'/', 1),
             rest => (rest[0], 1),
         };
-        slashed.push(byte);
+        out.push(byte);
         at += width;
     }
-    let ends_in_slash = slashed.last() == Some(&b'/');
-    let mut merged = Vec::with_capacity(slashed.len());
-    for segment in slashed.split(|&b| b == b'/') {
-        let name = segment.split(|&b| b == b';').next().unwrap_or(segment);
-        if !name.is_empty() {
-            merged.push(b'/');
-            merged.extend_from_slice(name);
+    out
+}
+
+/// The path without parameters.
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let mut in_parameter = false;
+    let keep = |&byte: &u8| {
+        in_parameter = byte != b'/' && (in_parameter || byte == b';');
+        !in_parameter
+    };
+    path.iter().copied().filter(keep).collect()
+}
+
+/// The path without empty segments, but for a last one, which makes it a directory. There must be
+/// no dot segments.
+fn merged(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut segments = path[1..].split(|&b| b == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            b"." | b".." => return Err(BadMessage::HiddenDots),
+            b"" if segments.peek().is_some() => {}
+            _ => {
+                out.push(b'/');
+                out.extend_from_slice(segment);
+            }
         }
     }
-    if ends_in_slash || merged.is_empty() {
-        merged.push(b'/');
-    }
-    resolve_dots(&merged)
+    Ok(out)
 }
 
 /// The parts of a request target that is not a plain path.
@@ -212,11 +247,21 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
     } else {
         let end = text.iter().position(|&b| b == b':').unwrap_or(text.len());
         let host = &text[..end];
-        (if host.iter().all(|&b| HOST_BYTE[b as usize]) { host } else { &[] }, &text[end..])
+        // No empty label: `.` and `..` are hosts to no one, but directories to some.
+        let mut before = b'.';
+        let valid = host.iter().all(|&b| {
+            let doubled = b == b'.' && before == b'.';
+            before = b;
+            HOST_BYTE[b as usize] && !doubled
+        });
+        (if valid { host } else { &[] }, &text[end..])
     };
     let port_is_valid = match rest {
         [] => true,
-        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        [b':', port @ ..] => {
+            port.iter().all(u8::is_ascii_digit)
+                && (port.len() < 5 || port.len() == 5 && port <= &b"65535"[..])
+        }
         _ => false,
     };
     !host.is_empty() && host.len() <= 255 && port_is_valid
@@ -274,7 +319,21 @@ mod tests {
             ("/..", Err(BadMessage::AboveRoot)),
             ("/a/../../b", Err(BadMessage::AboveRoot)),
             ("/%2e%2e/etc", Err(BadMessage::AboveRoot)),
-            ("/x%2F..%2F..%2F..%2Fetc", Err(BadMessage::AboveRoot)),
+            ("/x%2F..%2F..%2F..%2Fetc", Err(BadMessage::HiddenDots)),
+            ("/x%2f..%2Fadmin", Err(BadMessage::HiddenDots)),
+            ("/x/..%2Fadmin", Err(BadMessage::HiddenDots)),
+            ("/x\\..\\admin", Err(BadMessage::HiddenDots)),
+            ("/x/%2e%2e%5cadmin", Err(BadMessage::HiddenDots)),
+            ("/x/..;/admin", Err(BadMessage::HiddenDots)),
+            ("/x/..;a=b", Err(BadMessage::HiddenDots)),
+            ("/x/.;/admin", Err(BadMessage::HiddenDots)),
+            ("/x%2F..%3Ba=1%2Fadmin", Err(BadMessage::HiddenDots)),
+            // `..` takes `x%2Fy` away as one segment, and would only `y` once that is decoded.
+            ("/public/x%2Fy/../..%2Fadmin", Err(BadMessage::HiddenDots)),
+            ("/public/x%2Fy/..;/..;/admin", Err(BadMessage::HiddenDots)),
+            ("/x%2Fy/../admin", Ok("/admin")),
+            ("/x;a/../admin", Ok("/admin")),
+            ("/a%2F.well-known%2F...", Ok("/a%2F.well-known%2F...")),
             ("/%", Err(BadMessage::PercentEncoding)),
             ("/%4", Err(BadMessage::PercentEncoding)),
             ("/%zz", Err(BadMessage::PercentEncoding)),
@@ -291,17 +350,41 @@ mod tests {
             ("/a/b", None),
             ("/a/../b", None),
             ("/admin%2Fx", Some("/admin/x")),
-            ("/x%2f..%2Fadmin", Some("/admin")),
-            ("/x/..%2Fadmin", Some("/admin")),
-            ("/x\\..\\admin", Some("/admin")),
+            ("/x%2Fy/../admin", None),
+            ("/a//../b", None),
+            ("/x%5cadmin", Some("/x/admin")),
+            ("/x\\admin", Some("/x/admin")),
             ("//admin", Some("/admin")),
+            ("//", Some("/")),
+            ("/;x", Some("/")),
+            ("/a/;x", Some("/a/")),
+            ("/a/;x/", Some("/a/")),
+            ("/;x/a", Some("/a")),
             ("/a//b/", Some("/a/b/")),
-            ("/x/..;/admin", Some("/admin")),
             ("/admin;jsessionid=1", Some("/admin")),
-            ("/x%2F..%3Ba=1%2Fadmin", Some("/admin")),
+            ("/x%2Fy%3Ba=1%2Fadmin", Some("/x/y/admin")),
             ("/a%252Fb", None),
         ] {
             assert_eq!(other(path).as_deref(), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_dropped_before_or_after_separators_are_decoded() {
+        for (path, expect) in [
+            ("/a;x/b", None),
+            ("/a%2Fb", None),
+            ("/a%2Fb;x", None),
+            ("/admin;%2Fx", Some("/admin")),
+            ("/login;to=%2Fhome/b", Some("/login/b")),
+            ("/a;\\b", Some("/a")),
+            ("/;%2Fadmin", Some("/")),
+            ("/a%3Bx%2Fb", Some("/a;x/b")),
+        ] {
+            let third = normalise(path.as_bytes()).expect("a good path").and_then(|normal| {
+                normal.third_reading.map(|third| String::from_utf8_lossy(&third).into_owned())
+            });
+            assert_eq!(third.as_deref(), expect, "{path}");
         }
     }
 
@@ -310,6 +393,7 @@ mod tests {
         for path in ["/a/./b/%7e", "/a%2Fb//c;d", "/é/../ü", "/a/b/../..", "/a//..//x"] {
             let once = normal(path).expect("a good path");
             assert_eq!(normal(&once).as_deref(), Ok(once.as_str()), "{path}");
+            assert_eq!(other(&once), other(path), "{path}");
         }
     }
 
@@ -326,7 +410,16 @@ mod tests {
             ("", false),
             (":80", false),
             ("a:b", false),
+            ("a:65535", true),
+            ("a:65536", false),
             ("a:123456", false),
+            ("a.example.", true),
+            ("a.example.:80", true),
+            (".", false),
+            ("..", false),
+            (".a", false),
+            ("a..b", false),
+            ("a..", false),
             ("user@host", false),
             ("a b", false),
             ("a,b", false),
