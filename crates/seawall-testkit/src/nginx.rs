@@ -54,6 +54,9 @@ impl Nginx {
         std::fs::write(home.path().join("nginx.conf"), with_paths(&config))?;
         let mut nginx = command("nginx", ["-e", "stderr", "-c", "nginx.conf", "-p"]);
         nginx.arg(home.path());
+        // Debian puts it where only administrators look.
+        let path = std::env::var("PATH").unwrap_or_default();
+        nginx.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin"));
         // Workers of a privileged nginx would change to a user who may not read the directory.
         let user = match rustix::process::geteuid().is_root() {
             true => "user root; ",
