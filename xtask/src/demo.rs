@@ -54,13 +54,14 @@ impl Demo {
         let stop = Stop::watch()?;
         let mut stage = Stage::set(&seawall, &hello, self.listen)?;
         let outcome = stage.show(&stop).and_then(|()| self.wait(&stop));
+        let log = stage.seawall.log();
         stage.clear();
         match outcome {
             Err(error) if error.is::<Stopped>() => {
                 println!("\nstopped");
                 Ok(())
             }
-            outcome => outcome,
+            outcome => outcome.with_context(|| format!("the show failed; Seawall's log:\n{log}")),
         }
     }
 
@@ -136,7 +137,7 @@ impl Stage {
             "not every instance was asked"
         );
 
-        let shifted = config(self.listen_again(), &self.instances, 4);
+        let shifted = config(self.listen, &self.instances, 4);
         self.seawall.rewrite(&shifted)?;
         let answer = self
             .seawall
@@ -198,14 +199,6 @@ impl Stage {
         writeln!(text, "  config   {}", self.seawall.config().display())?;
         print!("{text}");
         Ok(())
-    }
-
-    /// A port that was free to choose stays what it became, or the reload would move the site.
-    fn listen_again(&self) -> SocketAddr {
-        match self.listen.port() {
-            0 => self.seawall.address("web"),
-            _ => self.listen,
-        }
     }
 
     fn carl(&mut self) -> &mut Instance {
