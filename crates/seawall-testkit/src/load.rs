@@ -282,6 +282,7 @@ mod tests {
             .judging(|response| Ok(response.text()))
             .start()
             .expect("to start");
+        origin.wait_for_connections(2).expect("both connect");
         good.wait_for_more(20).expect("answers");
         let tally = good.stop();
         assert_eq!((tally.failed, tally.by_name["yes"]), (0, tally.ok));

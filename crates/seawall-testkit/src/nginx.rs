@@ -96,6 +96,7 @@ impl Nginx {
             // nginx tells nobody when it is up, so that it is asked until it is.
             let left = time_left(deadline, "nginx to listen")?;
             if !self.process.is_running()? {
+                self.process.wait()?;
                 let printed = self.process.text();
                 return Err(io::Error::other(format!("nginx ended at once:\n{printed}")));
             }

@@ -16,6 +16,9 @@ use crate::gate::time_left;
 /// Lines of output that are kept; older ones are forgotten.
 const KEPT_LINES: usize = 10_000;
 
+/// How long the output of a process that has ended may stay open.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Where a line was printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
@@ -188,7 +191,7 @@ impl Process {
         Ok(self.child.try_wait()?.is_none())
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end by itself, and for the last of what it printed.
     ///
     /// # Errors
     /// `TimedOut` after [`PATIENCE`], with what it printed.
@@ -204,6 +207,7 @@ impl Process {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait()? {
+                self.output.wait_for_end();
                 return Ok(status);
             }
             let Ok(left) = time_left(deadline, "a process to end") else {
@@ -271,6 +275,19 @@ impl Output {
         match self.changed.wait_timeout(state, time) {
             Ok((state, _)) => state,
             Err(poisoned) => poisoned.into_inner().0,
+        }
+    }
+
+    /// Waits until both pipes are read to their end: the end of a process comes before what it
+    /// printed last. A grandchild that holds a pipe open is not waited for long.
+    fn wait_for_end(&self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        let mut state = self.lock();
+        while state.open_pipes > 0 {
+            let Ok(left) = time_left(deadline, "the end of the output") else {
+                return;
+            };
+            state = self.wait_on(state, left);
         }
     }
 
@@ -343,6 +360,13 @@ mod tests {
         process.kill().expect("to kill");
         assert!(process.signal(Signal::HUP).is_err());
         assert!(!process.is_running().expect("a state"));
+    }
+
+    #[test]
+    fn the_last_words_are_there_at_the_end() {
+        let mut process = shell("seq 1 5000; exit 1");
+        process.wait().expect("it ends");
+        assert_eq!(process.lines().len(), 5000);
     }
 
     #[test]

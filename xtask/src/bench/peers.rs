@@ -259,6 +259,7 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         while RawClient::connect(port.address()).is_err() {
             if !process.is_running()? {
+                process.wait()?;
                 bail!("a server ended at once:\n{}", process.text());
             }
             if Instant::now() > deadline {
