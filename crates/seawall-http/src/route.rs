@@ -35,7 +35,7 @@ pub enum Found {
     Route(usize),
     /// None.
     Nothing,
-    /// The two readings of its path lead to different routes; see [`seawall_h1::target`].
+    /// The readings of its path lead to different routes; see [`seawall_h1::target`].
     Ambiguous,
 }
 
@@ -66,10 +66,11 @@ impl RouteTable {
     /// Finds the route of a request among `routes`, for which the table was built.
     pub fn find(&self, routes: &[Route], request: &RequestHead) -> Found {
         let found = self.find_path(routes, request, request.path());
-        match request.other_reading() {
-            Some(other) if self.find_path(routes, request, other) != found => Found::Ambiguous,
-            _ => found.map_or(Found::Nothing, Found::Route),
+        let mut others = request.other_readings();
+        if others.any(|other| self.find_path(routes, request, other) != found) {
+            return Found::Ambiguous;
         }
+        found.map_or(Found::Nothing, Found::Route)
     }
 
     fn find_path(&self, routes: &[Route], request: &RequestHead, path: &[u8]) -> Option<usize> {
