@@ -44,7 +44,7 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
         .map(|u| u.name.value.as_str())
         .collect();
     let mut used = HashSet::new();
-    for route in &config.route {
+    for route in config.route.iter() {
         let to = route.as_ref().map(|route| &route.to);
         match to {
             Some(Given::Value(to)) if known.contains(to.value.value.as_str()) => {
@@ -55,7 +55,7 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
             Some(Given::Value(_) | Given::Unreadable) | None => return,
         }
     }
-    for upstream in &config.upstream {
+    for upstream in config.upstream.iter() {
         let name = upstream.name.value.as_str();
         if !used.contains(name) {
             let message = format!("no route uses the upstream `{name}`");

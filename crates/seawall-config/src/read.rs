@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::homes_of;
 use crate::nearest::{hint, nearest};
 use crate::report::Report;
+use crate::section::ROOT;
 use crate::shape::Shape;
 use crate::source::{Span, quoted};
 use crate::text::{Environment, Text};
@@ -115,6 +116,12 @@ impl Reader<'_> {
         }
     }
 
+    /// What stands in the file at `span`, when it is short enough to be part of advice.
+    pub(crate) fn written(&self, span: Span) -> Option<&str> {
+        let written = self.report.text().get(span.start..span.end)?;
+        (written.len() <= 40 && !written.contains('\n')).then_some(written)
+    }
+
     /// Reports that a value has the wrong type.
     pub(crate) fn wrong_type(&mut self, span: Span, found: &DeValue<'_>, expect: &str) {
         let found = match found {
@@ -127,7 +134,13 @@ impl Reader<'_> {
             DeValue::Table(_) => "a table",
         };
         let message = format!("expected {expect}, found {found}");
-        self.report.error(span, message, None);
+        let help = match found {
+            "text" | "a list" | "a table" => None,
+            // Whoever wants text gets it by quoting what is there.
+            _ if expect.contains('"') => self.written(span).map(|it| format!("write \"{it}\"")),
+            _ => None,
+        };
+        self.report.error(span, message, help);
     }
 }
 
@@ -259,21 +272,31 @@ impl<'n, 't> Entries<'n, 't> {
 
     /// Reports every key that nobody took.
     pub(crate) fn finish(&mut self, known: &[&'static str], reader: &mut Reader<'_>) {
-        for (key, span, _) in self.take_all() {
+        for (key, span, node) in self.take_all() {
             if reader.report.is_full() {
                 reader.report.error(span, "", None);
                 continue;
             }
-            let message = format!("unknown key {} in {}", quoted(key), self.title);
+            let shown = quoted(key);
+            let is_section = matches!(node.get_ref(), DeValue::Table(_) | DeValue::Array(_));
+            let message = match self.title.as_str() {
+                ROOT if is_section => format!("unknown section {shown}"),
+                ROOT => format!("unknown key {shown} outside of any section"),
+                title => format!("unknown key {shown} in {title}"),
+            };
             let homes = match nearest(key, known.iter().copied()) {
                 Some(_) => String::new(),
                 None => homes_of(key),
             };
             let help = match homes.is_empty() {
-                true => hint(key, known, "its keys are"),
+                true => hint(key, known, "there are"),
                 false => Some(format!("`{key}` belongs in {homes}")),
             };
-            reader.report.error(span, message, help);
+            match self.title.as_str() {
+                // The header of its section may be broken.
+                ROOT => reader.report.missing(span, message, help),
+                _ => reader.report.error(span, message, help),
+            }
         }
     }
 }

@@ -141,10 +141,9 @@ fn kind(shape: &Shape) -> String {
         Shape::Size(min, max) => {
             format!("[size](#sizes), {} to {}", show_size(*min), show_size(*max))
         }
-        Shape::List { item, min, max } => {
+        Shape::List { item, max, .. } => {
             format!(
-                "list of {} to {} items: {}",
-                digits(*min as u64),
+                "list of at most {} items: {}",
                 digits(*max as u64),
                 kind(item)
             )
@@ -235,3 +234,73 @@ to = \"app\"
 ```
 
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_make_one_good_file() {
+        let file: String = ["server", "listen", "upstream", "route"]
+            .map(example)
+            .concat();
+        let loaded = crate::load(&file, "examples", &|_| None);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    }
+
+    #[test]
+    fn every_default_is_what_its_key_accepts() {
+        fn check(section: &SectionShape, seen: &mut usize) {
+            for field in &section.fields {
+                if let Presence::Default(value) = &field.presence {
+                    *seen += 1;
+                    let good = match &field.shape {
+                        Shape::Duration(min, max) => {
+                            crate::units::duration(value.trim_matches('"'))
+                                .is_ok_and(|value| (min..=max).contains(&&value))
+                        }
+                        Shape::Size(min, max) => crate::units::size(value.trim_matches('"'))
+                            .is_ok_and(|value| (min..=max).contains(&&value)),
+                        Shape::Integer(min, max) => value
+                            .replace('_', "")
+                            .parse()
+                            .is_ok_and(|value| (min..=max).contains(&&value)),
+                        Shape::Choice(all) => value.parse().is_ok_and(|value| all.contains(&value)),
+                        Shape::Word(all) => all.contains(&value.trim_matches('"')),
+                        _ => value == "\"off\"",
+                    };
+                    assert!(good, "{} = {value}", field.key);
+                }
+                match &field.shape {
+                    Shape::Section(inner) | Shape::Short(_, inner) => check(inner, seen),
+                    _ => {}
+                }
+            }
+        }
+        let mut seen = 0;
+        check(&Config::shape(), &mut seen);
+        assert!(seen >= 20, "only {seen} defaults");
+    }
+
+    #[test]
+    fn links_lead_to_headings() {
+        let page = reference();
+        let headings = page.lines().filter_map(|line| line.strip_prefix('#'));
+        let anchors: Vec<String> = headings
+            .map(|title| anchor(title.trim_start_matches('#').trim()))
+            .collect();
+        let links = page
+            .split("](#")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        let links: std::collections::BTreeSet<&str> = links.collect();
+        assert!(links.len() >= 8, "{links:?}");
+        for link in links {
+            assert!(
+                anchors.iter().any(|anchor| anchor == link),
+                "nothing is at #{link}"
+            );
+        }
+    }
+}

@@ -22,8 +22,8 @@ struct Finding {
     span: Span,
     message: String,
     help: Option<String>,
-    /// Whether it says that something is not there, which a syntax error may have swallowed.
-    absence: bool,
+    /// Whether a syntax error elsewhere may be the cause, for it may have swallowed whole tables.
+    uncertain: bool,
 }
 
 impl<'t> Report<'t> {
@@ -57,7 +57,7 @@ impl<'t> Report<'t> {
         self.add(Severity::Error, span, message.into(), help, false);
     }
 
-    /// The configuration cannot be used because something is not there.
+    /// Something is not there, or not where it belongs; not to be said when there are syntax errors.
     pub(crate) fn missing(&mut self, span: Span, message: impl Into<String>, help: Option<String>) {
         self.add(Severity::Error, span, message.into(), help, true);
     }
@@ -83,11 +83,13 @@ impl<'t> Report<'t> {
         syntax.sort_by_key(|(span, ..)| *span);
         syntax.dedup_by_key(|(span, ..)| line(span));
         let broken: Vec<usize> = syntax.iter().map(|(span, ..)| line(span)).collect();
+        // An unclosed list makes an error of every line below it.
+        syntax.dedup_by(|(_, next, _), (_, before, _)| next == before);
         self.findings.retain(|finding| {
             let lines = line(&finding.span)..=source.line_of(finding.span.end);
             let next = broken.partition_point(|line| line < lines.start());
             let touched = broken.get(next).is_some_and(|line| lines.contains(line));
-            !finding.absence && !touched
+            !finding.uncertain && !touched
         });
         self.errors = self
             .findings
@@ -138,7 +140,7 @@ impl<'t> Report<'t> {
         span: Span,
         message: String,
         help: Option<String>,
-        absence: bool,
+        uncertain: bool,
     ) {
         if severity == Severity::Error {
             self.errors += 1;
@@ -152,7 +154,7 @@ impl<'t> Report<'t> {
             span,
             message,
             help,
-            absence,
+            uncertain,
         });
     }
 }

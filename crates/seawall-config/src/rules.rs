@@ -287,11 +287,16 @@ impl<R: Rule> Rule for List<R> {
     fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self::Value> {
         let List(rule, min, max) = self;
         let DeValue::Array(array) = node.get_ref() else {
-            let help = match node.get_ref() {
-                DeValue::String(_) => Some("write it in brackets: [\"…\"]".to_owned()),
-                _ => None,
-            };
-            reader.report.error(span_of(node), "expected a list", help);
+            let span = span_of(node);
+            match (node.get_ref(), reader.written(span)) {
+                (DeValue::String(_), Some(written)) => {
+                    let help = format!("write [{written}]");
+                    reader
+                        .report
+                        .error(span, "expected a list, found text", Some(help));
+                }
+                (other, _) => reader.wrong_type(span, other, "a list"),
+            }
             return None;
         };
         let count = array.len();
@@ -300,8 +305,7 @@ impl<R: Rule> Rule for List<R> {
                 0 => "this list is empty".to_owned(),
                 _ => format!("this list has {count} items; at most {max} are allowed"),
             };
-            let help = (count == 0)
-                .then(|| "leave the key away, or put something into the list".to_owned());
+            let help = (count == 0).then(|| "put at least one item into it".to_owned());
             reader.report.error(span_of(node), message, help);
             return None;
         }

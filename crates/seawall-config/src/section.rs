@@ -29,14 +29,32 @@ pub(crate) struct Named<T> {
     pub(crate) section: Option<T>,
 }
 
+/// Tables of one kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Tables<T> {
+    /// Those that are there, in the order of the file.
+    list: Vec<T>,
+    /// Whether all that is there is a table, so that what is missing is really missing.
+    pub(crate) complete: bool,
+}
+
+impl<T> std::ops::Deref for Tables<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.list
+    }
+}
+
 /// The tables in `[key.NAME]`, in the order of the file.
 pub(crate) fn named<T: Section>(
     key: &str,
     entries: &mut Entries<'_, '_>,
     reader: &mut Reader<'_>,
-) -> Vec<Named<T>> {
+) -> Tables<Named<T>> {
+    let (mut list, mut complete) = (Vec::new(), true);
     let Some((span, node)) = entries.take(key) else {
-        return Vec::new();
+        return Tables { list, complete };
     };
     let DeValue::Table(table) = node.get_ref() else {
         let help = match node.get_ref() {
@@ -47,25 +65,26 @@ pub(crate) fn named<T: Section>(
         };
         let message = format!("`{key}` must be tables with names");
         reader.report.error(span, message, Some(help));
-        return Vec::new();
+        complete = false;
+        return Tables { list, complete };
     };
-    let mut all = Vec::new();
     for (name, span, node) in Entries::of(format!("[{key}]"), span, table).take_all() {
         let DeValue::Table(_) = node.get_ref() else {
             let message = format!("{} is not a table", crate::source::quoted(name));
             let help =
                 format!("give it a name of its own: `[{key}.NAME]`, and its keys below that");
             reader.report.error(span, message, Some(help));
+            complete = false;
             continue;
         };
-        name::check(name, span, &format!("{key} name"), &mut reader.report);
+        name::check(name, span, "name", &mut reader.report);
         let within = Entries::within(format!("[{key}.{name}]"), node, reader);
-        all.push(Named {
+        list.push(Named {
             name: At::given(name.to_owned(), span),
             section: within.and_then(|entries| T::read(entries, reader)),
         });
     }
-    all
+    Tables { list, complete }
 }
 
 /// The tables in `[[key]]`, in order; `None` for one that could not be read.
@@ -73,23 +92,24 @@ pub(crate) fn each<T: Section>(
     key: &str,
     entries: &mut Entries<'_, '_>,
     reader: &mut Reader<'_>,
-) -> Vec<Option<At<T>>> {
+) -> Tables<Option<At<T>>> {
+    let (mut list, mut complete) = (Vec::new(), true);
     let Some((span, node)) = entries.take(key) else {
-        return Vec::new();
+        return Tables { list, complete };
     };
     let DeValue::Array(array) = node.get_ref() else {
         let message = format!("`{key}` must be a list of tables");
         let help = format!("write `[[{key}]]` with two brackets before each of them");
         reader.report.error(span, message, Some(help));
-        return Vec::new();
+        complete = false;
+        return Tables { list, complete };
     };
-    let mut all = Vec::new();
     for node in array.iter() {
         let within = Entries::within(format!("[[{key}]]"), node, reader);
         let section = within.and_then(|entries| T::read(entries, reader));
-        all.push(section.map(|section| At::given(section, span_of(node))));
+        list.push(section.map(|section| At::given(section, span_of(node))));
     }
-    all
+    Tables { list, complete }
 }
 
 /// The table below `key`; when it is not there, what its defaults say.
@@ -173,8 +193,8 @@ macro_rules! section {
     (@type optional $type:ty) => { $crate::read::Given<$type> };
     (@type default $type:ty) => { $crate::read::At<$type> };
     (@type nested $type:ty) => { $crate::read::At<$type> };
-    (@type named $type:ty) => { Vec<$crate::section::Named<$type>> };
-    (@type each $type:ty) => { Vec<Option<$crate::read::At<$type>>> };
+    (@type named $type:ty) => { $crate::section::Tables<$crate::section::Named<$type>> };
+    (@type each $type:ty) => { $crate::section::Tables<Option<$crate::read::At<$type>>> };
 
     (@read required $entries:ident $reader:ident $key:literal [$type:ty] [] [$rule:expr]) => {
         $entries.required($key, $rule, $reader)

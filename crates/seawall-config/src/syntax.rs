@@ -12,8 +12,10 @@ pub(crate) fn explain(error: &Error, text: &str) -> (Span, String, Option<String
     let message = error.message();
     let is = |known: &str| message.starts_with(known);
     if is("duplicate key") {
-        let help =
-            "put everything for it in one place; for several routes write `[[route]]` each time";
+        let help = match part {
+            "route" => "for several routes write `[[route]]` each time",
+            _ => "put everything for it in one place",
+        };
         return (
             span,
             format!("{} is defined twice", quoted(part)),
@@ -23,7 +25,11 @@ pub(crate) fn explain(error: &Error, text: &str) -> (Span, String, Option<String
     if is("string values must be quoted") || is("invalid float") || is("invalid integer") {
         return unquoted(span, text);
     }
-    let help = if is("invalid basic string") || is("invalid literal string") {
+    let help = if is("missing comma between array elements") {
+        Some("write a comma here, or close the list before it with `]`")
+    } else if is("missing comma between key-value pairs") {
+        Some("write a comma here, or close the table before it with `}`")
+    } else if is("invalid basic string") || is("invalid literal string") {
         Some("close the text with the quote it begins with")
     } else if is("key with no value") {
         Some("write `key = value`")

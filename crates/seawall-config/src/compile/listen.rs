@@ -7,15 +7,15 @@ use super::{Seen, number};
 use crate::config::{Listen, Server};
 use crate::plan::{Listener, ListenerLimits, ListenerTimeouts};
 use crate::report::Report;
-use crate::section::Named;
+use crate::section::{Named, Tables};
 use crate::source::Span;
 
 pub(super) fn compile(
-    listen: &[Named<Listen>],
+    listen: &Tables<Named<Listen>>,
     server: &Server,
     report: &mut Report,
 ) -> Vec<Option<Listener>> {
-    if listen.is_empty() {
+    if listen.is_empty() && listen.complete {
         let help = "add for example:\n[listen.web]\naddress = \"0.0.0.0:8080\"";
         report.missing(Span::FILE, "there is no listener", Some(help.to_owned()));
     }

@@ -14,16 +14,16 @@ use crate::plan::{
 use crate::read::{At, Given};
 use crate::report::Report;
 use crate::rules::Pairs;
-use crate::section::Named;
+use crate::section::{Named, Tables};
 use crate::source::{Span, quoted};
 use crate::text::Text;
 
 pub(super) fn compile(
-    routes: &[Option<At<Route>>],
-    upstreams: &[Named<Upstream>],
+    routes: &Tables<Option<At<Route>>>,
+    upstreams: &Tables<Named<Upstream>>,
     report: &mut Report,
 ) -> Vec<Option<plan::Route>> {
-    if routes.is_empty() {
+    if routes.is_empty() && routes.complete {
         let first = upstreams
             .first()
             .map_or("app", |upstream| &upstream.name.value);
@@ -36,6 +36,7 @@ pub(super) fn compile(
     }
     let mut compiler = Compiler {
         upstreams: by_name,
+        complete: upstreams.complete,
         names: Seen::new(),
         report,
     };
@@ -47,6 +48,8 @@ pub(super) fn compile(
 
 struct Compiler<'a, 't> {
     upstreams: HashMap<&'a str, usize>,
+    /// Whether these are all, so that others do not exist.
+    complete: bool,
     names: Seen<String>,
     report: &'a mut Report<'t>,
 }
@@ -218,7 +221,10 @@ impl Compiler<'_, '_> {
         if let Some(&index) = self.upstreams.get(name) {
             return Some(index);
         }
-        let message = format!("there is no upstream {}", to.value.shown());
+        if !self.complete {
+            return None;
+        }
+        let message = format!("{} is not an upstream", to.value.shown());
         let help = if to.value.is_from_environment() {
             None
         } else if name.contains([':', '/']) {

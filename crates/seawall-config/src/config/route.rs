@@ -200,7 +200,7 @@ const MATCH_HEADERS: Map<Parsed<Box<str>>, Box<str>> = Map {
     key: header::matched_name,
     value: Parsed {
         kind: "a value or \"*\"",
-        example: "*",
+        example: "",
         limits: "at most 8 KiB",
         parse: header::matched_value,
     },
@@ -212,7 +212,7 @@ const MATCH_QUERY: Map<Parsed<Box<str>>, Box<str>> = Map {
     key: header::parameter_name,
     value: Parsed {
         kind: "a value or \"*\"",
-        example: "*",
+        example: "",
         limits: "at most 8 KiB",
         parse: header::parameter_value,
     },

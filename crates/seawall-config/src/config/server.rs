@@ -112,9 +112,9 @@ fn access_log(text: &Text) -> Result<AccessLogTo, Fault> {
                 "{} is not \"off\", \"stdout\" or the path of a file",
                 text.shown()
             );
-            let file = match text.is_from_environment() || value.is_empty() || value.contains('/') {
-                true => "a file has a `/` in its path".to_owned(),
-                false => format!("for a file write \"./{value}\""),
+            let file = match value.ends_with('/') {
+                true => "name a file in that folder".to_owned(),
+                false => file_help(text),
             };
             let near = nearest(value, ["off", "stdout"]).filter(|_| !text.is_from_environment());
             let help = match near {
@@ -125,4 +125,11 @@ fn access_log(text: &Text) -> Result<AccessLogTo, Fault> {
         }
     };
     Ok(AccessLogTo(log))
+}
+
+fn file_help(text: &Text) -> String {
+    match text.is_from_environment() || text.value.is_empty() || text.value.contains('/') {
+        true => "a file has a `/` in its path".to_owned(),
+        false => format!("for a file write \"./{}\"", text.value),
+    }
 }
