@@ -90,8 +90,7 @@ pub(crate) enum Case {
 impl Case {
     /// Its name on the command line and in the results.
     pub(crate) fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// Connections, and what each asks for; `None` for the cases that are not plain load.
@@ -129,9 +128,7 @@ impl Http {
             match (case, case.load()) {
                 (_, Some((connections, ask))) => {
                     let origin = Origin::start(&setting.load_cores)?;
-                    report
-                        .rows
-                        .extend(rounds::case(&setting, &origin, *case, connections, ask)?);
+                    report.rows.extend(rounds::case(&setting, &origin, *case, connections, ask)?);
                 }
                 (Case::Workers2, _) => report.workers = rounds::workers(&both_cores(&setting))?,
                 (_, None) => report.idle = idle::case(&setting)?,
@@ -151,11 +148,7 @@ impl Http {
         let peers: BTreeSet<Peer> = chosen(&self.only);
         let wanted: Vec<Tool> = [Tool::named("nginx"), Tool::named("wrk")]
             .into_iter()
-            .chain(
-                peers
-                    .contains(&Peer::Haproxy)
-                    .then_some(Tool::named("haproxy")),
-            )
+            .chain(peers.contains(&Peer::Haproxy).then_some(Tool::named("haproxy")))
             .collect();
         tools::install_missing(&wanted)?;
         self.check_cores()?;
@@ -172,11 +165,7 @@ impl Http {
             (Some(file), true) => Some(file.clone()),
             (None, true) => Some(build::release("seawall")?),
         };
-        let (rounds, seconds) = if self.quick {
-            (2, 2)
-        } else {
-            (self.rounds, self.seconds)
-        };
+        let (rounds, seconds) = if self.quick { (2, 2) } else { (self.rounds, self.seconds) };
         Ok(Setting {
             rounds,
             seconds,

@@ -94,92 +94,44 @@ impl Stage {
     fn set(seawall: &Path, hello: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
         let mut instances = Vec::new();
         for name in NAMES {
-            instances.push(Instance::start(
-                hello,
-                name,
-                SocketAddr::from(([127, 0, 0, 1], 0)),
-            )?);
+            instances.push(Instance::start(hello, name, SocketAddr::from(([127, 0, 0, 1], 0)))?);
         }
         let config = config(listen, &instances, 1);
         let seawall = Seawall::start_apart(seawall, &config).context("Seawall does not start")?;
-        Ok(Self {
-            seawall,
-            instances,
-            hello: hello.to_owned(),
-            listen,
-        })
+        Ok(Self { seawall, instances, hello: hello.to_owned(), listen })
     }
 
     fn show(&mut self, stop: &Stop) -> anyhow::Result<()> {
         self.introduce()?;
         let load = LoadPlan::get(self.seawall.address("web"), "/api/time", CONNECTIONS)
-            .judging(
-                |answer| match (answer.status, answer.header("x-instance")) {
-                    (200, Some(instance)) => Ok(instance.to_owned()),
-                    (status, _) => Err(format!("status {status}")),
-                },
-            )
+            .judging(|answer| match (answer.status, answer.header("x-instance")) {
+                (200, Some(instance)) => Ok(instance.to_owned()),
+                (status, _) => Err(format!("status {status}")),
+            })
             .resting(Duration::from_millis(1))
             .start()?;
 
-        let told = scene(
-            &load,
-            stop,
-            "Balancing: two random instances, the less busy one",
-        )?;
-        ensure!(
-            told.failed == 0,
-            "requests failed with nothing the matter: {:?}",
-            told.failures
-        );
-        ensure!(
-            told.by_name.len() == NAMES.len(),
-            "not every instance was asked"
-        );
+        let told = scene(&load, stop, "Balancing: two random instances, the less busy one")?;
+        ensure!(told.failed == 0, "requests failed with nothing the matter: {:?}", told.failures);
+        ensure!(told.by_name.len() == NAMES.len(), "not every instance was asked");
 
         let shifted = config(self.listen, &self.instances, 4);
         self.seawall.rewrite(&shifted)?;
-        let answer = self
-            .seawall
-            .reload()
-            .context("the admin API does not reload")?;
-        ensure!(
-            answer.status < 300,
-            "the reload was refused: {} {}",
-            answer.status,
-            answer.text()
-        );
-        let told = scene(
-            &load,
-            stop,
-            "Live reload: anna now has four times the weight of the others",
-        )?;
-        ensure!(
-            told.failed == 0,
-            "requests failed in a reload: {:?}",
-            told.failures
-        );
+        let answer = self.seawall.reload().context("the admin API does not reload")?;
+        ensure!(answer.status < 300, "the reload was refused: {} {}", answer.status, answer.text());
+        let told =
+            scene(&load, stop, "Live reload: anna now has four times the weight of the others")?;
+        ensure!(told.failed == 0, "requests failed in a reload: {:?}", told.failures);
 
-        self.carl()
-            .process
-            .kill()
-            .context("carl cannot be killed")?;
-        scene(
-            &load,
-            stop,
-            "carl was killed (SIGKILL): only what was in flight to it may fail",
-        )?;
+        self.carl().process.kill().context("carl cannot be killed")?;
+        scene(&load, stop, "carl was killed (SIGKILL): only what was in flight to it may fail")?;
 
         let address = self.carl().address;
         *self.carl() = Instance::start(&self.hello, "carl", address)?;
         scene(&load, stop, "carl is back at the same address")?;
 
         let tally = load.stop();
-        println!(
-            "\n{} requests answered, {} failed",
-            grouped(tally.ok),
-            grouped(tally.failed)
-        );
+        println!("\n{} requests answered, {} failed", grouped(tally.ok), grouped(tally.failed));
         Ok(())
     }
 
@@ -190,11 +142,7 @@ impl Stage {
             writeln!(text, "  metrics  http://{admin}/metrics")?;
         }
         for instance in &self.instances {
-            writeln!(
-                text,
-                "  {:<8} http://{}/ (behind it)",
-                instance.name, instance.address
-            )?;
+            writeln!(text, "  {:<8} http://{}/ (behind it)", instance.name, instance.address)?;
         }
         writeln!(text, "  config   {}", self.seawall.config().display())?;
         print!("{text}");
@@ -227,11 +175,7 @@ impl Instance {
         let process = Process::spawn_apart(command)?;
         let address =
             process.wait_for_line(|line| line.text.strip_prefix("listening on ")?.parse().ok())?;
-        Ok(Self {
-            name,
-            address,
-            process,
-        })
+        Ok(Self { name, address, process })
     }
 }
 
@@ -241,10 +185,7 @@ fn config(listen: SocketAddr, instances: &[Instance], weight: u32) -> String {
         .iter()
         .enumerate()
         .map(|(position, instance)| match position {
-            0 => format!(
-                "{{ address = \"{}\", weight = {weight} }}",
-                instance.address
-            ),
+            0 => format!("{{ address = \"{}\", weight = {weight} }}", instance.address),
             _ => format!("\"{}\"", instance.address),
         })
         .collect();
@@ -282,10 +223,9 @@ fn since(now: &Tally, before: &Tally) -> Tally {
     tally.ok -= before.ok;
     tally.failed -= before.failed;
     tally.retried -= before.retried;
-    for (counts, old) in [
-        (&mut tally.by_name, &before.by_name),
-        (&mut tally.failures, &before.failures),
-    ] {
+    for (counts, old) in
+        [(&mut tally.by_name, &before.by_name), (&mut tally.failures, &before.failures)]
+    {
         for (name, count) in counts.iter_mut() {
             *count -= old.get(name).copied().unwrap_or(0);
         }
@@ -351,23 +291,15 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (number, expect) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
+        for (number, expect) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")]
+        {
             assert_eq!(grouped(number), expect);
         }
     }
 
     #[test]
     fn a_scene_counts_only_its_own() {
-        let mut before = Tally {
-            ok: 3,
-            failed: 1,
-            ..Tally::default()
-        };
+        let mut before = Tally { ok: 3, failed: 1, ..Tally::default() };
         before.by_name.insert("a".to_owned(), 3);
         before.failures.insert("x".to_owned(), 1);
         let mut now = before.clone();
@@ -375,9 +307,6 @@ mod tests {
         now.by_name.insert("b".to_owned(), 2);
         let tally = since(&now, &before);
         assert_eq!((tally.ok, tally.failed, tally.failures.len()), (2, 0, 0));
-        assert_eq!(
-            tally.by_name.into_iter().collect::<Vec<_>>(),
-            [("b".to_owned(), 2)]
-        );
+        assert_eq!(tally.by_name.into_iter().collect::<Vec<_>>(), [("b".to_owned(), 2)]);
     }
 }

@@ -174,10 +174,7 @@ mod tests {
 {"reason":"compiler-artifact","target":{"name":"one"},"executable":"/x/one"}
 {"reason":"build-finished","success":true}
 "#;
-        let expect = Target {
-            name: "one".to_owned(),
-            executable: "/x/one".into(),
-        };
+        let expect = Target { name: "one".to_owned(), executable: "/x/one".into() };
         assert_eq!(built(messages), [expect]);
     }
 }

@@ -11,10 +11,7 @@ use crate::tools::{self, Tool};
 /// Real origins and clients of the tests.
 const TOOLS: &[Tool] = &[
     Tool::named("nginx"),
-    Tool {
-        program: "node",
-        package: "nodejs",
-    },
+    Tool { program: "node", package: "nodejs" },
     Tool::named("python3"),
     Tool::named("curl"),
     Tool::named("wrk"),

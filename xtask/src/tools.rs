@@ -17,10 +17,7 @@ pub(crate) struct Tool {
 impl Tool {
     /// A program whose package has the same name.
     pub(crate) const fn named(program: &'static str) -> Self {
-        Self {
-            program,
-            package: program,
-        }
+        Self { program, package: program }
     }
 }
 
@@ -43,11 +40,8 @@ pub(crate) fn search_path() -> String {
 /// When this is neither root nor allowed `sudo`, or the installation fails; the error says what
 /// to install by hand.
 pub(crate) fn install_missing(tools: &[Tool]) -> anyhow::Result<()> {
-    let mut packages: Vec<&str> = tools
-        .iter()
-        .filter(|tool| find(tool.program).is_none())
-        .map(|tool| tool.package)
-        .collect();
+    let mut packages: Vec<&str> =
+        tools.iter().filter(|tool| find(tool.program).is_none()).map(|tool| tool.package).collect();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());
@@ -71,11 +65,7 @@ pub(crate) fn install_missing(tools: &[Tool]) -> anyhow::Result<()> {
     apt(prefix, &arguments).with_context(|| by_hand.clone())?;
     match tools.iter().find(|tool| find(tool.program).is_none()) {
         None => Ok(()),
-        Some(tool) => bail!(
-            "{} is installed and still there is no {}",
-            tool.package,
-            tool.program
-        ),
+        Some(tool) => bail!("{} is installed and still there is no {}", tool.package, tool.program),
     }
 }
 

@@ -10,20 +10,8 @@ use toml::{Table, Value};
 /// From the bottom up. A crate may depend on those of lower levels, never on its own or a higher
 /// one; so the doors (`http`, `sql`) do not know each other.
 const LEVELS: &[&[&str]] = &[
-    &[
-        "seawall-core",
-        "seawall-h1",
-        "seawall-config",
-        "seawall-telemetry",
-        "seawall-testkit",
-    ],
-    &[
-        "seawall-cache",
-        "seawall-state",
-        "seawall-jobs",
-        "seawall-doctor",
-        "seawall-drill",
-    ],
+    &["seawall-core", "seawall-h1", "seawall-config", "seawall-telemetry", "seawall-testkit"],
+    &["seawall-cache", "seawall-state", "seawall-jobs", "seawall-doctor", "seawall-drill"],
     &["seawall-http", "seawall-sql"],
     &["seawall-admin"],
     &["seawall"],
@@ -45,10 +33,7 @@ fn crate_edges_only_go_down() {
             }
         }
     }
-    assert!(
-        manifests.len() > 4,
-        "the manifests are not where they should be"
-    );
+    assert!(manifests.len() > 4, "the manifests are not where they should be");
     let problems: Vec<String> = manifests.iter().flat_map(problems).collect();
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
@@ -75,28 +60,20 @@ impl Manifest {
         // Those of one platform count as those of all.
         let targets = table.get("target").and_then(Value::as_table);
         for target in targets.into_iter().flat_map(Table::values) {
-            collect(
-                target.as_table().expect("a table for each platform"),
-                &mut edges,
-            );
+            collect(target.as_table().expect("a table for each platform"), &mut edges);
         }
         Self {
             folder: folder.to_owned(),
-            name: table["package"]["name"]
-                .as_str()
-                .expect("a name")
-                .to_owned(),
+            name: table["package"]["name"].as_str().expect("a name").to_owned(),
             edges,
         }
     }
 }
 
 fn collect(table: &Table, edges: &mut Vec<(String, bool)>) {
-    for (section, for_tests) in [
-        ("dependencies", false),
-        ("build-dependencies", false),
-        ("dev-dependencies", true),
-    ] {
+    for (section, for_tests) in
+        [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)]
+    {
         let section = table.get(section).and_then(Value::as_table);
         for (key, value) in section.into_iter().flatten() {
             let renamed = value.get("package").and_then(Value::as_str);
@@ -117,11 +94,7 @@ fn level(name: &str) -> Option<usize> {
 }
 
 fn problems(manifest: &Manifest) -> Vec<String> {
-    let Manifest {
-        folder,
-        name,
-        edges,
-    } = manifest;
+    let Manifest { folder, name, edges } = manifest;
     let mut problems = Vec::new();
     if folder != name {
         problems.push(format!("{name} lies in a folder called {folder}"));
@@ -150,26 +123,10 @@ fn edges_that_do_not_go_down_are_found() {
         let text = format!("[package]\nname = \"{folder}\"\n{dependencies}");
         assert_eq!(problems(&Manifest::parse(folder, &text)), expect, "{text}");
     };
-    check(
-        "seawall-http",
-        "[dependencies]\nseawall-h1.workspace = true\nbytes = \"1\"",
-        &[],
-    );
-    check(
-        "seawall-http",
-        "[dev-dependencies]\nseawall-testkit.workspace = true",
-        &[],
-    );
-    check(
-        "xtask",
-        "[dependencies]\nseawall-testkit.workspace = true",
-        &[],
-    );
-    check(
-        "seawall",
-        "[dependencies]\nseawall-admin = {}\nseawall-http = {}",
-        &[],
-    );
+    check("seawall-http", "[dependencies]\nseawall-h1.workspace = true\nbytes = \"1\"", &[]);
+    check("seawall-http", "[dev-dependencies]\nseawall-testkit.workspace = true", &[]);
+    check("xtask", "[dependencies]\nseawall-testkit.workspace = true", &[]);
+    check("seawall", "[dependencies]\nseawall-admin = {}\nseawall-http = {}", &[]);
     check(
         "seawall-http",
         "[dependencies]\nseawall-sql.workspace = true",
@@ -190,11 +147,7 @@ fn edges_that_do_not_go_down_are_found() {
         "[target.'cfg(unix)'.dependencies]\nother = { package = \"seawall-core\" }",
         &["hello must not depend on seawall-core"],
     );
-    check(
-        "seawall-new",
-        "",
-        &["seawall-new has no level; give it one in this test"],
-    );
+    check("seawall-new", "", &["seawall-new has no level; give it one in this test"]);
     let moved = Manifest::parse("x", "[package]\nname = \"y\"");
     assert_eq!(problems(&moved), ["y lies in a folder called x"]);
 }

@@ -36,9 +36,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
-    let address = listener
-        .local_addr()
-        .context("a listener without an address")?;
+    let address = listener.local_addr().context("a listener without an address")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     // Whoever started this reads the port from the first line, so that it must not be buffered.

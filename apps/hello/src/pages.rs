@@ -16,10 +16,7 @@ const SLOWEST: u64 = 10_000;
 
 /// The application, answering in the name of `instance`.
 pub(crate) fn router(instance: &str) -> Router {
-    let app = Arc::new(App {
-        instance: instance.to_owned(),
-        answered: AtomicU64::new(0),
-    });
+    let app = Arc::new(App { instance: instance.to_owned(), answered: AtomicU64::new(0) });
     Router::new()
         .route("/", get(index))
         .route("/api/time", get(time))
@@ -59,9 +56,7 @@ async fn index(State(app): State<Arc<App>>) -> Response {
 
 async fn time(State(app): State<Arc<App>>) -> Response {
     // A clock before 1970 is as good as one that stands there.
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let body = format!(
         "{{\"instance\":\"{}\",\"answered\":{},\"unix_ms\":{}}}\n",
         app.instance,

@@ -20,17 +20,11 @@ fn every_answer_names_the_instance() -> io::Result<()> {
     let (_process, address) = start("blue")?;
     let mut client = RawClient::connect(address)?;
     let page = client.get("x", "/")?;
-    assert_eq!(
-        (page.status, page.header("x-instance")),
-        (200, Some("blue"))
-    );
+    assert_eq!((page.status, page.header("x-instance")), (200, Some("blue")));
     assert!(page.text().contains("Hello from blue"));
     assert!(page.text().contains("answered 1 requests"));
     let time = client.get("x", "/api/time")?.text();
-    assert!(
-        time.starts_with(r#"{"instance":"blue","answered":2,"unix_ms":1"#),
-        "{time}"
-    );
+    assert!(time.starts_with(r#"{"instance":"blue","answered":2,"unix_ms":1"#), "{time}");
     assert_eq!(client.get("x", "/healthz")?.text(), "ok\n");
     assert_eq!(client.get("x", "/slow?ms=1")?.text(), "blue took 1 ms\n");
     assert_eq!(client.get("x", "/slow?ms=99999")?.status, 400);

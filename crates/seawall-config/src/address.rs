@@ -22,11 +22,7 @@ pub(crate) fn listen(text: &Text) -> Result<SocketAddr, Fault> {
         return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     }
     let fault = |message: &str, help: String| {
-        Err(Fault::whole(
-            text,
-            format!("{} {message}", text.shown()),
-            help,
-        ))
+        Err(Fault::whole(text, format!("{} {message}", text.shown()), help))
     };
     let example =
         "write for example \"0.0.0.0:8080\", \"[::1]:8080\", or \":8080\" for every address";
@@ -37,16 +33,10 @@ pub(crate) fn listen(text: &Text) -> Result<SocketAddr, Fault> {
         );
     }
     if let Some(Ok(port)) = value.strip_prefix("*:").map(port) {
-        return fault(
-            "is not an address",
-            format!("write \":{port}\" for every address"),
-        );
+        return fault("is not an address", format!("write \":{port}\" for every address"));
     }
     if let Some(ip) = bare_ip(value) {
-        return fault(
-            "has no port",
-            format!("write \"{}\"", SocketAddr::new(ip, 8080)),
-        );
+        return fault("has no port", format!("write \"{}\"", SocketAddr::new(ip, 8080)));
     }
     if let Some(Ok(port)) = value.strip_prefix("localhost:").map(port) {
         let help = format!(
@@ -61,11 +51,7 @@ pub(crate) fn listen(text: &Text) -> Result<SocketAddr, Fault> {
 pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
     let value = text.value.as_str();
     let fault = |message: &str, help: String| {
-        Err(Fault::whole(
-            text,
-            format!("{} {message}", text.shown()),
-            help,
-        ))
+        Err(Fault::whole(text, format!("{} {message}", text.shown()), help))
     };
     let named = |help: String, otherwise: &str| match text.is_from_environment() {
         true => otherwise.to_owned(),
@@ -80,11 +66,7 @@ pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
             help.push_str("\nservers are spoken to without TLS in this version");
         }
         let range = 0..scheme.len() + 3;
-        return Err(Fault::part(
-            range,
-            format!("{} has a scheme", text.shown()),
-            help,
-        ));
+        return Err(Fault::part(range, format!("{} has a scheme", text.shown()), help));
     }
     if value.starts_with("unix:") || value.starts_with('/') {
         return fault(
@@ -94,11 +76,7 @@ pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
     }
     if let Some(slash) = value.find('/') {
         let help = format!("{form}; a path goes into `add-prefix` of the route");
-        return Err(Fault::part(
-            slash..value.len(),
-            format!("{} has a path", text.shown()),
-            help,
-        ));
+        return Err(Fault::part(slash..value.len(), format!("{} has a path", text.shown()), help));
     }
     if let Ok(address) = value.parse::<SocketAddr>() {
         if address.ip().is_unspecified() {
@@ -108,10 +86,7 @@ pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
                 }
                 SocketAddr::V6(_) => format!("write \"[::1]:{}\" for this machine", address.port()),
             };
-            return fault(
-                "is an address to listen on, not to connect to",
-                named(help, form),
-            );
+            return fault("is an address to listen on, not to connect to", named(help, form));
         }
         return match address.port() {
             0 => fault("has port 0", form.to_owned()),
@@ -128,10 +103,9 @@ pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
                 "is a port without a host",
                 format!("write \"127.0.0.1:{port}\" for this machine"),
             ),
-            Err(()) if dns_name(value).is_ok() => fault(
-                "has no port",
-                named(format!("write for example \"{value}:80\""), form),
-            ),
+            Err(()) if dns_name(value).is_ok() => {
+                fault("has no port", named(format!("write for example \"{value}:80\""), form))
+            }
             Err(()) => fault("is not a host with a port", form.to_owned()),
         };
     };
@@ -147,18 +121,11 @@ pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
         _ => {
             let range = host.len() + 1..value.len();
             let message = format!("{} is not a port", text.shown_part(digits));
-            return Err(Fault::part(
-                range,
-                message,
-                "ports are numbers from 1 to 65535",
-            ));
+            return Err(Fault::part(range, message, "ports are numbers from 1 to 65535"));
         }
     };
     match dns_name(host) {
-        Ok(host) => Ok(ServerAddress::Name {
-            host: Arc::from(host),
-            port,
-        }),
+        Ok(host) => Ok(ServerAddress::Name { host: Arc::from(host), port }),
         Err(reason) => {
             let message = format!("{} is not a host: {reason}", text.shown_part(host));
             Err(Fault::part(0..host.len(), message, form))
@@ -232,9 +199,7 @@ pub(crate) fn dns_name(name: &str) -> Result<String, &'static str> {
 
 /// An address without a port, in brackets or not.
 pub(crate) fn bare_ip(value: &str) -> Option<IpAddr> {
-    let inner = value
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let inner = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match inner {
         Some(inner) => inner.parse().ok().map(IpAddr::V6),
         None => value.parse().ok(),
@@ -258,9 +223,7 @@ fn port(digits: &str) -> Result<u16, ()> {
 }
 
 fn with_port(rest: &str) -> String {
-    let ported = rest
-        .rsplit_once(':')
-        .is_some_and(|(_, digits)| port(digits).is_ok());
+    let ported = rest.rsplit_once(':').is_some_and(|(_, digits)| port(digits).is_ok());
     quoted(&match ported || rest.is_empty() {
         true => rest.to_owned(),
         false => format!("{rest}:80"),
@@ -298,14 +261,8 @@ mod tests {
             ("::1", "`::1` has no port"),
             ("[::1]", "`[::1]` has no port"),
             ("localhost:80", "`localhost:80` is a name"),
-            (
-                "example.com:80",
-                "`example.com:80` is not an address with a port",
-            ),
-            (
-                "0.0.0.0:65536",
-                "`0.0.0.0:65536` is not an address with a port",
-            ),
+            ("example.com:80", "`example.com:80` is not an address with a port"),
+            ("0.0.0.0:65536", "`0.0.0.0:65536` is not an address with a port"),
             (":99999", "`:99999` is not an address with a port"),
             ("", "`` is not an address with a port"),
             ("unix:/run/x", "`unix:/run/x` is not an address with a port"),
@@ -316,10 +273,7 @@ mod tests {
 
     #[test]
     fn server_addresses() {
-        let name = |host: &str, port| ServerAddress::Name {
-            host: Arc::from(host),
-            port,
-        };
+        let name = |host: &str, port| ServerAddress::Name { host: Arc::from(host), port };
         let socket = |text: &str| ServerAddress::Socket(text.parse().expect("written here"));
         for (text, address) in [
             ("127.0.0.1:3000", socket("127.0.0.1:3000")),
@@ -331,19 +285,10 @@ mod tests {
             assert_eq!(check(server, text), Ok(address), "{text}");
         }
         for (text, message) in [
-            (
-                "http://127.0.0.1:3000",
-                "`http://127.0.0.1:3000` has a scheme",
-            ),
+            ("http://127.0.0.1:3000", "`http://127.0.0.1:3000` has a scheme"),
             ("127.0.0.1:3000/api", "`127.0.0.1:3000/api` has a path"),
-            (
-                "unix:/run/x.sock",
-                "`unix:/run/x.sock` is not an address with a port",
-            ),
-            (
-                "0.0.0.0:80",
-                "`0.0.0.0:80` is an address to listen on, not to connect to",
-            ),
+            ("unix:/run/x.sock", "`unix:/run/x.sock` is not an address with a port"),
+            ("0.0.0.0:80", "`0.0.0.0:80` is an address to listen on, not to connect to"),
             ("127.0.0.1:0", "`127.0.0.1:0` has port 0"),
             ("127.0.0.1", "`127.0.0.1` has no port"),
             ("::1", "`::1` has no port"),
@@ -359,18 +304,9 @@ mod tests {
                 "256.0.0.1:80",
                 "`256.0.0.1` is not a host: it ends in a number like an IPv4 address, but it is none",
             ),
-            (
-                "a..b:80",
-                "`a..b` is not a host: it has an empty part between dots",
-            ),
-            (
-                "a b:80",
-                "`a b` is not a host: names have letters, digits, `-` and `_` between dots",
-            ),
-            (
-                "-a:80",
-                "`-a` is not a host: a part between dots begins or ends with `-`",
-            ),
+            ("a..b:80", "`a..b` is not a host: it has an empty part between dots"),
+            ("a b:80", "`a b` is not a host: names have letters, digits, `-` and `_` between dots"),
+            ("-a:80", "`-a` is not a host: a part between dots begins or ends with `-`"),
             ("", "`` is not a host with a port"),
         ] {
             assert_eq!(check(server, text), Err(message.to_owned()), "{text}");
@@ -380,10 +316,7 @@ mod tests {
     #[test]
     fn schemes_are_dropped_in_the_help() {
         for (text, help) in [
-            (
-                "http://127.0.0.1:3000",
-                "drop the scheme: write \"127.0.0.1:3000\"",
-            ),
+            ("http://127.0.0.1:3000", "drop the scheme: write \"127.0.0.1:3000\""),
             ("http://app/x?y", "drop the scheme: write \"app:80\""),
             (
                 "https://app:443/",

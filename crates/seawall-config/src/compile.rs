@@ -38,11 +38,7 @@ pub(crate) fn compile(config: &Config, report: &mut Report) -> Option<Plan> {
 }
 
 fn warn_of_unused(config: &Config, report: &mut Report) {
-    let known: HashSet<&str> = config
-        .upstream
-        .iter()
-        .map(|u| u.name.value.as_str())
-        .collect();
+    let known: HashSet<&str> = config.upstream.iter().map(|u| u.name.value.as_str()).collect();
     let mut used = HashSet::new();
     for route in config.route.iter() {
         let to = route.as_ref().map(|route| &route.to);

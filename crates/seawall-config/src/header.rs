@@ -33,10 +33,7 @@ pub(crate) fn matched_name(name: &str) -> Result<Box<str>, (String, String)> {
 /// Reads the name of a query parameter, as it is after percent-decoding.
 pub(crate) fn parameter_name(name: &str) -> Result<Box<str>, (String, String)> {
     match (name.is_empty(), name.len() > LONGEST_NAME) {
-        (true, _) => Err((
-            "this name is empty".to_owned(),
-            "name a query parameter".to_owned(),
-        )),
+        (true, _) => Err(("this name is empty".to_owned(), "name a query parameter".to_owned())),
         (_, true) => Err(("this name is too long".to_owned(), LONGEST_HELP.to_owned())),
         _ => Ok(name.into()),
     }
@@ -68,16 +65,10 @@ pub(crate) fn parameter_value(text: &Text) -> Result<Box<str>, Fault> {
 pub(crate) fn media_type(text: &Text) -> Result<Box<str>, Fault> {
     check_value(text)?;
     let essence = text.value.split(';').next().unwrap_or_default().trim_end();
-    let good = essence
-        .split_once('/')
-        .is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
+    let good = essence.split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
     if !good || !text.value.is_ascii() {
         let message = format!("{} is not a media type", text.shown());
-        return Err(Fault::whole(
-            text,
-            message,
-            "write for example \"text/html; charset=utf-8\"",
-        ));
+        return Err(Fault::whole(text, message, "write for example \"text/html; charset=utf-8\""));
     }
     Ok(text.value.as_str().into())
 }
@@ -94,10 +85,9 @@ pub(crate) fn method(text: &Text) -> Result<Box<str>, Fault> {
         let message = format!("{} is not in upper case", text.shown());
         let help = match text.is_from_environment() {
             true => "methods are told apart by case".to_owned(),
-            false => format!(
-                "write \"{}\": methods are told apart by case",
-                value.to_ascii_uppercase()
-            ),
+            false => {
+                format!("write \"{}\": methods are told apart by case", value.to_ascii_uppercase())
+            }
         };
         return fault(message, help);
     }
@@ -121,11 +111,7 @@ pub(crate) fn check_value(text: &Text) -> Result<(), Fault> {
     }
     if value.trim_matches([' ', '\t']).len() < value.len() {
         let message = format!("{} begins or ends with white space", text.shown());
-        return Err(Fault::whole(
-            text,
-            message,
-            "take it away: it would not be part of the value",
-        ));
+        return Err(Fault::whole(text, message, "take it away: it would not be part of the value"));
     }
     if value.len() > LONGEST_VALUE {
         let message = format!("this value has {} bytes", value.len());
@@ -186,10 +172,7 @@ mod tests {
             let message = format!("{} is not the name of a header field", quoted(bad));
             assert_eq!(name(bad), Err(message));
         }
-        assert_eq!(
-            name(&"x".repeat(257)),
-            Err("this name is too long".to_owned())
-        );
+        assert_eq!(name(&"x".repeat(257)), Err("this name is too long".to_owned()));
         assert!(matched_name("Host").is_err());
         assert_eq!(matched_name("Upgrade"), Ok("upgrade".into()));
         assert!(parameter_name("").is_err());
@@ -204,18 +187,10 @@ mod tests {
         for good in ["", "a b\tc", "ü", "*"] {
             assert_eq!(value(good), Ok(good.into()));
         }
-        for (bad, range) in [
-            ("a\r\nb", 1..2),
-            ("a\u{0}", 1..2),
-            ("\u{7f}", 0..1),
-            (" a", 0..2),
-            ("a\t", 0..2),
-        ] {
-            assert_eq!(
-                value(bad).map_err(|(range, _)| range),
-                Err(range),
-                "{bad:?}"
-            );
+        for (bad, range) in
+            [("a\r\nb", 1..2), ("a\u{0}", 1..2), ("\u{7f}", 0..1), (" a", 0..2), ("a\t", 0..2)]
+        {
+            assert_eq!(value(bad).map_err(|(range, _)| range), Err(range), "{bad:?}");
         }
         assert!(value(&"x".repeat(LONGEST_VALUE)).is_ok());
         assert!(value(&"x".repeat(LONGEST_VALUE + 1)).is_err());
@@ -232,17 +207,9 @@ mod tests {
             ("TRACE", Err("`TRACE` never reaches a route")),
         ] {
             let found = method(&Text::plain(text)).map_err(|fault| fault.message);
-            assert_eq!(
-                found,
-                expect.map(Box::from).map_err(str::to_owned),
-                "{text}"
-            );
+            assert_eq!(found, expect.map(Box::from).map_err(str::to_owned), "{text}");
         }
-        for good in [
-            "text/plain",
-            "text/html; charset=utf-8",
-            "application/problem+json",
-        ] {
+        for good in ["text/plain", "text/html; charset=utf-8", "application/problem+json"] {
             assert!(media_type(&Text::plain(good)).is_ok(), "{good}");
         }
         for bad in ["", "html", "text/", "text/ü", "text/plain\n", "a b/c"] {

@@ -49,10 +49,7 @@ pub(crate) fn pattern(text: &Text) -> Result<HostPattern, Fault> {
     match dns_name(name) {
         Ok(name) if below => Ok(HostPattern::Below(name.into())),
         Ok(name) => Ok(HostPattern::Exact(name.into())),
-        Err(reason) => fault(
-            format!("{} is not a host: {reason}", text.shown()),
-            form.to_owned(),
-        ),
+        Err(reason) => fault(format!("{} is not a host: {reason}", text.shown()), form.to_owned()),
     }
 }
 
@@ -70,15 +67,9 @@ mod tests {
             ("192.0.2.7", exact("192.0.2.7")),
             ("::1", exact("[::1]")),
             ("[2001:DB8::0:1]", exact("[2001:db8::1]")),
-            (
-                "*.Example.com",
-                Ok(HostPattern::Below("example.com".into())),
-            ),
+            ("*.Example.com", Ok(HostPattern::Below("example.com".into()))),
             ("*", Err("`*` is not a host")),
-            (
-                "https://example.com",
-                Err("`https://example.com` is more than a host"),
-            ),
+            ("https://example.com", Err("`https://example.com` is more than a host")),
             ("example.com/x", Err("`example.com/x` is more than a host")),
             ("example.com:8080", Err("`example.com:8080` has a port")),
             ("a.*.com", Err("`a.*.com` has a `*` inside")),

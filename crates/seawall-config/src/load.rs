@@ -39,38 +39,24 @@ pub fn load(
 ) -> Result<Loaded, Problems> {
     if text.len() > LARGEST_FILE {
         let mut report = Report::new("");
-        let message = format!(
-            "the file has {} bytes; at most {LARGEST_FILE} are read",
-            text.len()
-        );
+        let message = format!("the file has {} bytes; at most {LARGEST_FILE} are read", text.len());
         report.error(Span::FILE, message, None);
         return Err(report.into_problems(file));
     }
     let (table, syntax) = DeTable::parse_recoverable(text);
-    let mut reader = Reader {
-        env: env as Environment<'_>,
-        report: Report::new(text),
-    };
+    let mut reader = Reader { env: env as Environment<'_>, report: Report::new(text) };
     let entries = Entries::of(ROOT.to_owned(), Span::FILE, table.get_ref());
     let config = Config::read(entries, &mut reader);
     let mut report = reader.report;
     if !syntax.is_empty() {
         // Whole tables may be missing: what holds between sections cannot be told.
-        report.add_syntax(
-            syntax
-                .iter()
-                .map(|error| crate::syntax::explain(error, text))
-                .collect(),
-        );
+        report.add_syntax(syntax.iter().map(|error| crate::syntax::explain(error, text)).collect());
         return Err(report.into_problems(file));
     }
     let plan = config.and_then(|config| compile(&config, &mut report));
     let problems = report.into_problems(file);
     match plan {
-        Some(plan) => Ok(Loaded {
-            plan,
-            warnings: problems,
-        }),
+        Some(plan) => Ok(Loaded { plan, warnings: problems }),
         None => Err(problems),
     }
 }

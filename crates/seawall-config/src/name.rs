@@ -57,10 +57,7 @@ mod tests {
             ("a b", "` ` cannot be in a name"),
             ("é", "`é` cannot be in a name"),
         ] {
-            assert_eq!(
-                fault(bad, "name").map_err(|(m, _)| m),
-                Err(message.to_owned())
-            );
+            assert_eq!(fault(bad, "name").map_err(|(m, _)| m), Err(message.to_owned()));
         }
         let help = fault("Web", "name").map_err(|(_, help)| help);
         assert_eq!(help, Err("write `web`: names are in lower case".to_owned()));

@@ -19,12 +19,8 @@ pub(crate) fn nearest<'a>(
         // One wrong letter of two is another word.
         (slips <= allowed && slips < known.len().min(word.len())).then_some((slips, candidate))
     };
-    let near = candidates
-        .into_iter()
-        .filter(|c| c.len() <= LONGEST)
-        .filter_map(near);
-    near.min_by_key(|&(slips, _)| slips)
-        .map(|(_, candidate)| candidate)
+    let near = candidates.into_iter().filter(|c| c.len() <= LONGEST).filter_map(near);
+    near.min_by_key(|&(slips, _)| slips).map(|(_, candidate)| candidate)
 }
 
 /// `; did you mean …` as the help for an unknown word, with all known ones when there are few.
@@ -112,10 +108,7 @@ mod tests {
         ] {
             assert_eq!(nearest(word, known), expect, "{word}");
         }
-        assert_eq!(
-            nearest("connect_timeout", ["connect-timeout"]),
-            Some("connect-timeout")
-        );
+        assert_eq!(nearest("connect_timeout", ["connect-timeout"]), Some("connect-timeout"));
         assert_eq!(nearest(&"x".repeat(100_000), known), None);
     }
 }

@@ -13,17 +13,11 @@ use crate::text::Text;
 pub(crate) fn pattern(text: &Text) -> Result<PathPattern, Fault> {
     let value = text.value.as_str();
     let star = |range: std::ops::Range<usize>, help: String| {
-        let message = format!(
-            "{} has a `*` in a place where it means nothing",
-            text.shown()
-        );
+        let message = format!("{} has a `*` in a place where it means nothing", text.shown());
         Err(Fault::part(range, message, help))
     };
     if value == "*" {
-        return star(
-            0..1,
-            "write \"/*\" for every path, or leave `path` away".to_owned(),
-        );
+        return star(0..1, "write \"/*\" for every path, or leave `path` away".to_owned());
     }
     let (path, prefix) = match value.strip_suffix("/*") {
         Some(path) => (path, true),
@@ -39,18 +33,11 @@ pub(crate) fn pattern(text: &Text) -> Result<PathPattern, Fault> {
             }
             _ => "a `*` stands at the end after a slash, as in \"/api/*\"".to_owned(),
         };
-        return star(
-            at..at + 1,
-            format!("{help}; for the character itself write `%2A`"),
-        );
+        return star(at..at + 1, format!("{help}; for the character itself write `%2A`"));
     }
     if prefix && path.ends_with('/') {
         let message = format!("{} has an empty segment", text.shown());
-        return Err(Fault::part(
-            path.len() - 1..path.len() + 1,
-            message,
-            ONE_SLASH,
-        ));
+        return Err(Fault::part(path.len() - 1..path.len() + 1, message, ONE_SLASH));
     }
     match (path, prefix) {
         ("", true) => Ok(PathPattern::Prefix("".into())),
@@ -96,11 +83,7 @@ fn normal(path: &str, text: &Text) -> Result<String, Fault> {
         Err(Fault::part(range, format!("{} {what}", text.shown()), help))
     };
     if path.len() > LONGEST {
-        return fault(
-            0..path.len(),
-            "is too long",
-            "a path here has at most 2048 bytes",
-        );
+        return fault(0..path.len(), "is too long", "a path here has at most 2048 bytes");
     }
     let Some(inside) = path.strip_prefix('/') else {
         let help = match text.is_from_environment() || path.contains("://") {
@@ -158,11 +141,7 @@ fn encode(segment: &str, start: usize, text: &Text, out: &mut String) -> Result<
         };
         if byte < 0x20 || byte == 0x7f {
             let message = format!("{} has a control character", text.shown());
-            return Err(Fault::part(
-                place,
-                message,
-                "no request with one is ever matched",
-            ));
+            return Err(Fault::part(place, message, "no request with one is ever matched"));
         }
         match stands_for_itself(byte) {
             true => out.push(char::from(byte)),
@@ -218,11 +197,7 @@ mod tests {
             ("", 0..0, "a path begins with `/`: write \"/\""),
             ("api/*", 0..5, "a path begins with `/`: write \"/api/*\""),
             ("http://x/", 0..9, "a path begins with `/`"),
-            (
-                "*",
-                0..1,
-                "write \"/*\" for every path, or leave `path` away",
-            ),
+            ("*", 0..1, "write \"/*\" for every path, or leave `path` away"),
             (
                 "/api*",
                 4..5,
@@ -258,11 +233,7 @@ mod tests {
             ("/%00", 1..2, "no request with one is ever matched"),
         ] {
             let fault = pattern(&Text::plain(text)).expect_err(text);
-            assert_eq!(
-                (fault.range, fault.help.as_deref()),
-                (range, Some(help)),
-                "{text}"
-            );
+            assert_eq!((fault.range, fault.help.as_deref()), (range, Some(help)), "{text}");
         }
         let long = format!("/{}", "x".repeat(LONGEST));
         assert!(pattern(&Text::plain(&long)).is_err());
@@ -279,9 +250,7 @@ mod tests {
             ("api", Err("a path begins with `/`: write \"/api\"")),
         ] {
             let found = prefix(&Text::plain(text));
-            let found = found
-                .as_deref()
-                .map_err(|fault| fault.help.as_deref().unwrap_or_default());
+            let found = found.as_deref().map_err(|fault| fault.help.as_deref().unwrap_or_default());
             assert_eq!(found, expect, "{text}");
         }
     }

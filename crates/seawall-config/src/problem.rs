@@ -182,17 +182,9 @@ impl Problems {
             let pad = " ".repeat(excerpt.before);
             out.push_str(&format!("{gutter} {bar}\n"));
             out.push_str(&format!("{number} {bar} {}\n", excerpt.line));
-            out.push_str(&format!(
-                "{gutter} {bar} {pad}{}\n",
-                ink.paint(colour, &carets)
-            ));
+            out.push_str(&format!("{gutter} {bar} {pad}{}\n", ink.paint(colour, &carets)));
         }
-        for (index, line) in problem
-            .help
-            .iter()
-            .flat_map(|help| help.lines())
-            .enumerate()
-        {
+        for (index, line) in problem.help.iter().flat_map(|help| help.lines()).enumerate() {
             let lead = match index {
                 0 => format!("{} help:", ink.paint(BLUE, "=")),
                 _ => "       ".to_owned(),

@@ -262,11 +262,7 @@ impl<'n, 't> Entries<'n, 't> {
         let given = self.optional(key, rule, reader);
         match given {
             Given::Value(at) => at,
-            other => At {
-                value: default,
-                span: self.span,
-                given: other.is_there(),
-            },
+            other => At { value: default, span: self.span, given: other.is_there() },
         }
     }
 

@@ -19,10 +19,7 @@ pub fn reference() -> String {
     for field in &root.fields {
         let title = title(field);
         let anchor = anchor(&title);
-        page.push_str(&format!(
-            "* [`{title}`](#{anchor}) — {}\n",
-            first_sentence(&field.doc)
-        ));
+        page.push_str(&format!("* [`{title}`](#{anchor}) — {}\n", first_sentence(&field.doc)));
     }
     for field in &root.fields {
         if let Shape::Section(section) = &field.shape {
@@ -65,21 +62,14 @@ fn inner(key: &str, shape: &Shape) -> String {
                     let siblings = section.fields.iter().map(|f| format!("`{key}.{}`", f.key));
                     let siblings: Vec<String> = siblings.collect();
                     let title = siblings.join(" and ");
-                    out.push_str(&format!(
-                        "\n#### {title}\n\n{}\n{}",
-                        below.doc,
-                        table(below)
-                    ));
+                    out.push_str(&format!("\n#### {title}\n\n{}\n{}", below.doc, table(below)));
                 }
             }
             out
         }
         Shape::Short(short, section) => {
             let title = format!("\n### `{key}` as a table\n\n{}", section.doc);
-            format!(
-                "{title} Text alone is taken as its `{short}`.\n{}",
-                table(section)
-            )
+            format!("{title} Text alone is taken as its `{short}`.\n{}", table(section))
         }
         Shape::List { item, .. } => inner(key, item),
         _ => String::new(),
@@ -107,11 +97,7 @@ fn default(field: &FieldShape) -> String {
 
 fn kind(shape: &Shape) -> String {
     match shape {
-        Shape::Text {
-            kind,
-            example,
-            limits,
-        } => {
+        Shape::Text { kind, example, limits } => {
             let example = match *example {
                 "" => String::new(),
                 example => format!(", for example `\"{example}\"`"),
@@ -132,21 +118,13 @@ fn kind(shape: &Shape) -> String {
         }
         Shape::Integer(min, max) => format!("integer, {} to {}", digits(*min), digits(*max)),
         Shape::Duration(min, max) => {
-            format!(
-                "[duration](#durations), {} to {}",
-                show_duration(*min),
-                show_duration(*max)
-            )
+            format!("[duration](#durations), {} to {}", show_duration(*min), show_duration(*max))
         }
         Shape::Size(min, max) => {
             format!("[size](#sizes), {} to {}", show_size(*min), show_size(*max))
         }
         Shape::List { item, max, .. } => {
-            format!(
-                "list of at most {} items: {}",
-                digits(*max as u64),
-                kind(item)
-            )
+            format!("list of at most {} items: {}", digits(*max as u64), kind(item))
         }
         Shape::Map { keys, value, max } => {
             format!("table of at most {max} {keys}: {}", kind(value))
@@ -170,12 +148,8 @@ fn title(field: &FieldShape) -> String {
 
 /// As GitHub makes anchors of headings.
 fn anchor(title: &str) -> String {
-    let kept = title
-        .chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
-    kept.flat_map(char::to_lowercase)
-        .map(|c| if c == ' ' { '-' } else { c })
-        .collect()
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 fn first_sentence(doc: &str) -> &str {
@@ -241,9 +215,7 @@ mod tests {
 
     #[test]
     fn the_examples_make_one_good_file() {
-        let file: String = ["server", "listen", "upstream", "route"]
-            .map(example)
-            .concat();
+        let file: String = ["server", "listen", "upstream", "route"].map(example).concat();
         let loaded = crate::load(&file, "examples", &|_| None);
         let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
@@ -287,20 +259,13 @@ mod tests {
     fn links_lead_to_headings() {
         let page = reference();
         let headings = page.lines().filter_map(|line| line.strip_prefix('#'));
-        let anchors: Vec<String> = headings
-            .map(|title| anchor(title.trim_start_matches('#').trim()))
-            .collect();
-        let links = page
-            .split("](#")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next());
+        let anchors: Vec<String> =
+            headings.map(|title| anchor(title.trim_start_matches('#').trim())).collect();
+        let links = page.split("](#").skip(1).filter_map(|rest| rest.split(')').next());
         let links: std::collections::BTreeSet<&str> = links.collect();
         assert!(links.len() >= 8, "{links:?}");
         for link in links {
-            assert!(
-                anchors.iter().any(|anchor| anchor == link),
-                "nothing is at #{link}"
-            );
+            assert!(anchors.iter().any(|anchor| anchor == link), "nothing is at #{link}");
         }
     }
 }

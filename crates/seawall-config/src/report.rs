@@ -29,12 +29,7 @@ struct Finding {
 impl<'t> Report<'t> {
     /// Nothing is wrong with `text` so far.
     pub(crate) fn new(text: &'t str) -> Self {
-        Report {
-            source: Source::new(text),
-            findings: Vec::new(),
-            errors: 0,
-            dropped: 0,
-        }
+        Report { source: Source::new(text), findings: Vec::new(), errors: 0, dropped: 0 }
     }
 
     /// The whole text.
@@ -91,11 +86,7 @@ impl<'t> Report<'t> {
             let touched = broken.get(next).is_some_and(|line| lines.contains(line));
             !finding.uncertain && !touched
         });
-        self.errors = self
-            .findings
-            .iter()
-            .filter(|f| f.severity == Severity::Error)
-            .count();
+        self.errors = self.findings.iter().filter(|f| f.severity == Severity::Error).count();
         for (span, message, help) in syntax {
             self.error(span, message, help);
         }
@@ -127,11 +118,7 @@ impl<'t> Report<'t> {
                 excerpt: (span != Span::FILE).then(|| source.excerpt(span)),
             });
         }
-        Problems {
-            file: Arc::from(file),
-            list,
-            dropped: self.dropped,
-        }
+        Problems { file: Arc::from(file), list, dropped: self.dropped }
     }
 
     fn add(
@@ -149,12 +136,6 @@ impl<'t> Report<'t> {
             self.dropped += 1;
             return;
         }
-        self.findings.push(Finding {
-            severity,
-            span,
-            message,
-            help,
-            uncertain,
-        });
+        self.findings.push(Finding { severity, span, message, help, uncertain });
     }
 }

@@ -96,13 +96,8 @@ impl Rule for Time {
 
     fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Duration> {
         let unitless = "a number needs a unit; write for example \"10s\"";
-        let (text, value) = with_unit(
-            node,
-            reader,
-            "a duration such as \"10s\"",
-            unitless,
-            units::duration,
-        )?;
+        let (text, value) =
+            with_unit(node, reader, "a duration such as \"10s\"", unitless, units::duration)?;
         let Time(min, max) = *self;
         if !(min..=max).contains(&value) {
             let (min, max) = (show_duration(min), show_duration(max));
@@ -132,13 +127,8 @@ impl Rule for Size {
 
     fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u64> {
         let unitless = "a number needs a unit; write for example \"32KiB\" or \"512B\"";
-        let (text, value) = with_unit(
-            node,
-            reader,
-            "a size such as \"32KiB\"",
-            unitless,
-            units::size,
-        )?;
+        let (text, value) =
+            with_unit(node, reader, "a size such as \"32KiB\"", unitless, units::size)?;
         let Size(min, max) = *self;
         if !(min..=max).contains(&value) {
             let (min, max) = (show_size(min), show_size(max));
@@ -172,11 +162,7 @@ impl<T: Copy + PartialEq> Rule for Word<T> {
     type Value = T;
 
     fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<T> {
-        let all: Vec<String> = self
-            .words
-            .iter()
-            .map(|word| format!("\"{word}\""))
-            .collect();
+        let all: Vec<String> = self.words.iter().map(|word| format!("\"{word}\"")).collect();
         let expect = format!("one of {}", all.join(", "));
         let text = reader.text(node, &expect)?;
         let found = self.words.iter().position(|word| *word == text.value);
@@ -216,20 +202,12 @@ pub(crate) struct Fault {
 impl Fault {
     /// A fault of the whole text.
     pub(crate) fn whole(text: &Text, message: String, help: impl Into<String>) -> Fault {
-        Fault {
-            range: 0..text.value.len(),
-            message,
-            help: Some(help.into()),
-        }
+        Fault { range: 0..text.value.len(), message, help: Some(help.into()) }
     }
 
     /// A fault of a part of it.
     pub(crate) fn part(range: Range<usize>, message: String, help: impl Into<String>) -> Fault {
-        Fault {
-            range,
-            message,
-            help: Some(help.into()),
-        }
+        Fault { range, message, help: Some(help.into()) }
     }
 }
 
@@ -258,11 +236,7 @@ impl<T> Rule for Parsed<T> {
             Ok(value) => Some(value),
             Err(fault) => {
                 let whole = fault.range == (0..text.value.len());
-                let span = if whole {
-                    text.span
-                } else {
-                    text.part(fault.range)
-                };
+                let span = if whole { text.span } else { text.part(fault.range) };
                 reader.report.error(span, fault.message, fault.help);
                 None
             }
@@ -270,11 +244,7 @@ impl<T> Rule for Parsed<T> {
     }
 
     fn shape(&self) -> Shape {
-        Shape::Text {
-            kind: self.kind,
-            example: self.example,
-            limits: self.limits,
-        }
+        Shape::Text { kind: self.kind, example: self.example, limits: self.limits }
     }
 }
 
@@ -291,9 +261,7 @@ impl<R: Rule> Rule for List<R> {
             match (node.get_ref(), reader.written(span)) {
                 (DeValue::String(_), Some(written)) => {
                     let help = format!("write [{written}]");
-                    reader
-                        .report
-                        .error(span, "expected a list, found text", Some(help));
+                    reader.report.error(span, "expected a list, found text", Some(help));
                 }
                 (other, _) => reader.wrong_type(span, other, "a list"),
             }
@@ -322,11 +290,7 @@ impl<R: Rule> Rule for List<R> {
     }
 
     fn shape(&self) -> Shape {
-        Shape::List {
-            item: Box::new(self.0.shape()),
-            min: self.1,
-            max: self.2,
-        }
+        Shape::List { item: Box::new(self.0.shape()), min: self.1, max: self.2 }
     }
 }
 
@@ -358,11 +322,7 @@ impl<R: Rule, K: PartialEq> Rule for Map<R, K> {
             }
         };
         if entries.len() > self.max {
-            let message = format!(
-                "{} entries; at most {} are allowed",
-                entries.len(),
-                self.max
-            );
+            let message = format!("{} entries; at most {} are allowed", entries.len(), self.max);
             reader.report.error(span_of(node), message, None);
             entries.truncate(self.max);
         }
@@ -387,11 +347,7 @@ impl<R: Rule, K: PartialEq> Rule for Map<R, K> {
     }
 
     fn shape(&self) -> Shape {
-        Shape::Map {
-            keys: self.keys,
-            value: Box::new(self.value.shape()),
-            max: self.max,
-        }
+        Shape::Map { keys: self.keys, value: Box::new(self.value.shape()), max: self.max }
     }
 }
 
@@ -418,11 +374,7 @@ impl<T: Section> Short<T> {
     /// `key` is what text stands for, `title` the section as its author knows it.
     pub(crate) const fn new(key: &'static str, title: &'static str) -> Self {
         let section = std::marker::PhantomData;
-        Short {
-            key,
-            title,
-            section,
-        }
+        Short { key, title, section }
     }
 }
 
@@ -477,9 +429,7 @@ fn with_unit<T>(
 ) -> Option<(Text, T)> {
     if let DeValue::Integer(_) | DeValue::Float(_) = node.get_ref() {
         let message = format!("expected {expect}, found a number");
-        reader
-            .report
-            .error(span_of(node), message, Some(unitless.to_owned()));
+        reader.report.error(span_of(node), message, Some(unitless.to_owned()));
         return None;
     }
     let text = reader.text(node, expect)?;

@@ -85,10 +85,7 @@ fn write_text(text: &str, out: &mut String) {
 }
 
 fn object(section: &SectionShape) -> Vec<(&'static str, Json)> {
-    let properties = section
-        .fields
-        .iter()
-        .map(|field| (field.key, property(field)));
+    let properties = section.fields.iter().map(|field| (field.key, property(field)));
     let is_required = |field: &&FieldShape| matches!(field.presence, Presence::Required);
     let required = section.fields.iter().filter(is_required);
     let required: Vec<Json> = required.map(|field| text(field.key)).collect();
@@ -110,17 +107,13 @@ fn property(field: &FieldShape) -> Json {
     let schema = match field.presence {
         Presence::Named => vec![
             ("type", text("object")),
-            (
-                "propertyNames",
-                Json::Object(vec![("pattern", text("^[a-z0-9._-]{1,64}$"))]),
-            ),
+            ("propertyNames", Json::Object(vec![("pattern", text("^[a-z0-9._-]{1,64}$"))])),
             ("additionalProperties", Json::Object(inner)),
         ],
         Presence::Each => vec![("type", text("array")), ("items", Json::Object(inner))],
-        Presence::Required | Presence::Optional | Presence::Default(_) => inner
-            .into_iter()
-            .filter(|(key, _)| *key != "description")
-            .collect(),
+        Presence::Required | Presence::Optional | Presence::Default(_) => {
+            inner.into_iter().filter(|(key, _)| *key != "description").collect()
+        }
     };
     let default = match &field.presence {
         Presence::Default(value) => Some(("default", default(value))),
@@ -161,17 +154,11 @@ fn schema(shape: &Shape) -> Vec<(&'static str, Json)> {
                 ("minimum", Json::Number(*min)),
                 ("maximum", Json::Number(*max)),
             ];
-            vec![(
-                "anyOf",
-                Json::Array(vec![Json::Object(integer), variable()]),
-            )]
+            vec![("anyOf", Json::Array(vec![Json::Object(integer), variable()]))]
         }
         Shape::Duration(min, max) => {
-            let limits = format!(
-                "a duration from {} to {}",
-                show_duration(*min),
-                show_duration(*max)
-            );
+            let limits =
+                format!("a duration from {} to {}", show_duration(*min), show_duration(*max));
             unit_text(&limits, "^(([0-9]+(ms|s|m|h|d))+|.*\\$\\{.*)$")
         }
         Shape::Size(min, max) => {
@@ -185,10 +172,7 @@ fn schema(shape: &Shape) -> Vec<(&'static str, Json)> {
             ("maxItems", Json::Number(*max as u64)),
         ],
         Shape::Map { keys, value, max } => vec![
-            (
-                "description",
-                text(&format!("{keys}, at most {}", digits(*max as u64))),
-            ),
+            ("description", text(&format!("{keys}, at most {}", digits(*max as u64)))),
             ("type", text("object")),
             ("additionalProperties", Json::Object(schema(value))),
             ("maxProperties", Json::Number(*max as u64)),
@@ -204,11 +188,7 @@ fn schema(shape: &Shape) -> Vec<(&'static str, Json)> {
 }
 
 fn unit_text(limits: &str, pattern: &str) -> Vec<(&'static str, Json)> {
-    vec![
-        ("description", text(limits)),
-        ("type", text("string")),
-        ("pattern", text(pattern)),
-    ]
+    vec![("description", text(limits)), ("type", text("string")), ("pattern", text(pattern))]
 }
 
 fn variable() -> Json {

@@ -59,19 +59,11 @@ mod tests {
 
     #[test]
     fn arguments_are_text_and_nothing_else() {
-        for to in [
-            "x\"]\n[server]\nworkers = 1 #",
-            "${HOME}:80",
-            "\\u0041:80\u{0}",
-            "http://a:80",
-        ] {
+        for to in ["x\"]\n[server]\nworkers = 1 #", "${HOME}:80", "\\u0041:80\u{0}", "http://a:80"]
+        {
             let problems = single_upstream(to, "127.0.0.1:8080", None).expect_err(to);
             assert_eq!(problems.len(), 1, "{problems}");
-            assert_eq!(
-                problems.iter().next().map(|p| p.line()),
-                Some(5),
-                "{problems}"
-            );
+            assert_eq!(problems.iter().next().map(|p| p.line()), Some(5), "{problems}");
         }
     }
 }

@@ -20,10 +20,7 @@ impl Span {
 
 impl From<Range<usize>> for Span {
     fn from(range: Range<usize>) -> Self {
-        Span {
-            start: range.start,
-            end: range.end,
-        }
+        Span { start: range.start, end: range.end }
     }
 }
 
@@ -47,9 +44,7 @@ pub(crate) struct Excerpt {
 impl<'t> Source<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
         let ends = text.bytes().enumerate().filter(|&(_, b)| b == b'\n');
-        let lines = std::iter::once(0)
-            .chain(ends.map(|(at, _)| at + 1))
-            .collect();
+        let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
         Source { text, lines }
     }
 
@@ -83,10 +78,7 @@ impl<'t> Source<'t> {
         let text = rest.split('\n').next().unwrap_or_default();
         let text = text.strip_suffix('\r').unwrap_or(text);
         let from = self.boundary(span.start).clamp(start, start + text.len()) - start;
-        let to = self
-            .boundary(span.end)
-            .clamp(start + from, start + text.len())
-            - start;
+        let to = self.boundary(span.end).clamp(start + from, start + text.len()) - start;
 
         let head = &text[..from];
         let cut = head.char_indices().rev().nth(LEFT).map_or(0, |(at, _)| at);
@@ -98,11 +90,7 @@ impl<'t> Source<'t> {
         if text[from..to].chars().nth(MARKED).is_none() {
             shown.extend(text[to..].chars().take(RIGHT).flat_map(visible));
         }
-        Excerpt {
-            line: shown.trim_end().to_owned(),
-            before,
-            marked,
-        }
+        Excerpt { line: shown.trim_end().to_owned(), before, marked }
     }
 
     fn boundary(&self, at: usize) -> usize {
@@ -177,10 +165,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_never_shown() {
-        assert_eq!(
-            excerpt("a\u{1b}[2Jb\u{202e}", 0..1).0,
-            "a\u{fffd}[2Jb\u{fffd}"
-        );
+        assert_eq!(excerpt("a\u{1b}[2Jb\u{202e}", 0..1).0, "a\u{fffd}[2Jb\u{fffd}");
         assert_eq!(quoted("a\nb"), "`a\u{fffd}b`");
     }
 
@@ -188,11 +173,7 @@ mod tests {
     fn long_lines_are_cut_around_the_part() {
         let text = format!("{}X{}", "l".repeat(5000), "r".repeat(5000));
         let (line, before, marked) = excerpt(&text, 5000..5001);
-        assert!(
-            line.chars().count() <= LEFT + MARKED + RIGHT + 2,
-            "{}",
-            line.len()
-        );
+        assert!(line.chars().count() <= LEFT + MARKED + RIGHT + 2, "{}", line.len());
         assert_eq!(line.chars().nth(before), Some('X'));
         assert_eq!(marked, 1);
         assert!(quoted(&text).chars().count() <= QUOTED + 3);

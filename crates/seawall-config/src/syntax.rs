@@ -16,11 +16,7 @@ pub(crate) fn explain(error: &Error, text: &str) -> (Span, String, Option<String
             "route" => "for several routes write `[[route]]` each time",
             _ => "put everything for it in one place",
         };
-        return (
-            span,
-            format!("{} is defined twice", quoted(part)),
-            Some(help.to_owned()),
-        );
+        return (span, format!("{} is defined twice", quoted(part)), Some(help.to_owned()));
     }
     if is("string values must be quoted") || is("invalid float") || is("invalid integer") {
         return unquoted(span, text);
@@ -50,15 +46,9 @@ fn unquoted(span: Span, text: &str) -> (Span, String, Option<String>) {
     let start = span.start.min(text.len());
     let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let rest = text[line..].lines().next().unwrap_or_default();
-    let value = rest
-        .split_once('=')
-        .map(|(key, value)| (key.len() + 1, value));
+    let value = rest.split_once('=').map(|(key, value)| (key.len() + 1, value));
     let Some((offset, value)) = value.filter(|(offset, _)| line + offset <= start) else {
-        return (
-            span,
-            "a value is not complete".to_owned(),
-            Some(QUOTE.to_owned()),
-        );
+        return (span, "a value is not complete".to_owned(), Some(QUOTE.to_owned()));
     };
     let value = value.split('#').next().unwrap_or_default();
     let begin = line + offset + (value.len() - value.trim_start().len());
@@ -69,11 +59,7 @@ fn unquoted(span: Span, text: &str) -> (Span, String, Option<String>) {
         return (span, "there is no value".to_owned(), Some(help));
     }
     if value.contains(['"', '\'', '[', ']', '{', '}', ',']) {
-        return (
-            span,
-            "text without quotes".to_owned(),
-            Some(QUOTE.to_owned()),
-        );
+        return (span, "text without quotes".to_owned(), Some(QUOTE.to_owned()));
     }
     let help = match value {
         "on" | "yes" | "True" | "TRUE" => "write `true`, or text in quotes".to_owned(),

@@ -20,25 +20,16 @@ pub(crate) fn field(text: &Text) -> Result<Template, Fault> {
 pub(crate) fn location(text: &Text) -> Result<Template, Fault> {
     let template = field(text)?;
     let value = text.value.as_str();
-    if let Some((at, bad)) = value
-        .char_indices()
-        .find(|&(_, c)| c == ' ' || c == '\t' || !c.is_ascii())
+    if let Some((at, bad)) =
+        value.char_indices().find(|&(_, c)| c == ' ' || c == '\t' || !c.is_ascii())
     {
         let range = at..at + bad.len_utf8();
-        let message = format!(
-            "{} cannot stand in a URL",
-            text.shown_part(&bad.to_string())
-        );
-        return Err(Fault::part(
-            range,
-            message,
-            "percent-encode it, as in `%20` for a space",
-        ));
+        let message = format!("{} cannot stand in a URL", text.shown_part(&bad.to_string()));
+        return Err(Fault::part(range, message, "percent-encode it, as in `%20` for a space"));
     }
     let lower = value.to_ascii_lowercase();
-    let rest = ["https://", "http://", "{scheme}://"]
-        .iter()
-        .find_map(|start| lower.strip_prefix(start));
+    let rest =
+        ["https://", "http://", "{scheme}://"].iter().find_map(|start| lower.strip_prefix(start));
     let good = match rest {
         Some(rest) => !rest.is_empty() && !rest.starts_with(['/', '?', '#']),
         None => (value.starts_with('/') && !value.starts_with("//")) || value.starts_with("{path}"),
@@ -67,9 +58,7 @@ pub(crate) const VARIABLES: &[(&str, Variable)] = &[
 fn parse(text: &Text) -> Result<Template, Fault> {
     let value = text.value.as_str();
     let brace = |from: usize| {
-        let mut braces = value[from..]
-            .match_indices(['{', '}'])
-            .map(|(at, _)| from + at);
+        let mut braces = value[from..].match_indices(['{', '}']).map(|(at, _)| from + at);
         braces.find(|&at| !text.is_inserted(at))
     };
     let (mut parts, mut plain, mut at) = (Vec::new(), String::new(), 0);
@@ -116,10 +105,7 @@ fn variable(range: Range<usize>, text: &Text) -> Result<Variable, Fault> {
     if let Some(&(_, variable)) = VARIABLES.iter().find(|(known, _)| *known == name) {
         return Ok(variable);
     }
-    let all: Vec<String> = VARIABLES
-        .iter()
-        .map(|(known, _)| format!("{{{known}}}"))
-        .collect();
+    let all: Vec<String> = VARIABLES.iter().map(|(known, _)| format!("{{{known}}}")).collect();
     let near = nearest(name, VARIABLES.iter().map(|&(known, _)| known));
     let help = match near.filter(|_| !text.is_from_environment()) {
         Some(near) => format!("did you mean `{{{near}}}`?"),
@@ -155,18 +141,11 @@ mod tests {
                 ],
             ),
             ("{{host}}", vec![text("{host}")]),
-            (
-                "{{{route}}}",
-                vec![text("{"), Var(Variable::Route), text("}")],
-            ),
+            ("{{{route}}}", vec![text("{"), Var(Variable::Route), text("}")]),
             ("a{{b", vec![text("a{b")]),
             (
                 "{client-ip}{method}{path}",
-                vec![
-                    Var(Variable::ClientIp),
-                    Var(Variable::Method),
-                    Var(Variable::Path),
-                ],
+                vec![Var(Variable::ClientIp), Var(Variable::Method), Var(Variable::Path)],
             ),
         ] {
             let found = field(&Text::plain(value)).map(|template| template.parts);
@@ -224,11 +203,8 @@ mod tests {
         let mut report = crate::report::Report::new("");
         let span = crate::source::Span::FILE;
         let value = Text::read("{route}${X}{path}", span, &env, &mut report).expect("X is set");
-        let parts = vec![
-            Part::Variable(Variable::Route),
-            text("{host}}{"),
-            Part::Variable(Variable::Path),
-        ];
+        let parts =
+            vec![Part::Variable(Variable::Route), text("{host}}{"), Part::Variable(Variable::Path)];
         assert_eq!(field(&value), Ok(Template { parts }));
     }
 }

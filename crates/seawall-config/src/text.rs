@@ -99,10 +99,9 @@ impl Text {
     /// for letter, otherwise the whole string.
     pub(crate) fn part(&self, range: Range<usize>) -> Span {
         match self.verbatim {
-            Some(start) => Span {
-                start: start + range.start,
-                end: start + range.end.max(range.start),
-            },
+            Some(start) => {
+                Span { start: start + range.start, end: start + range.end.max(range.start) }
+            }
             None => self.span,
         }
     }
@@ -134,9 +133,7 @@ impl Text {
     /// Whether the byte at `at` came from the environment.
     pub(crate) fn is_inserted(&self, at: usize) -> bool {
         let next = self.inserted.partition_point(|range| range.end <= at);
-        self.inserted
-            .get(next)
-            .is_some_and(|range| range.contains(&at))
+        self.inserted.get(next).is_some_and(|range| range.contains(&at))
     }
 }
 
@@ -147,10 +144,7 @@ fn look_up(inside: &str, env: Environment<'_>) -> Result<String, (String, String
         None => (inside, None),
     };
     if !is_name(name) {
-        let message = format!(
-            "{} is not the name of an environment variable",
-            quoted(name)
-        );
+        let message = format!("{} is not the name of an environment variable", quoted(name));
         let help = "names have letters, digits and `_`; write `$${` for the characters `${`";
         return Err((message, help.to_owned()));
     }
@@ -201,10 +195,7 @@ mod tests {
                 let inserted = text.inserted.iter().map(|range| (range.start, range.end));
                 Ok((text.value.clone(), inserted.collect()))
             }
-            None => Err(problems
-                .iter()
-                .map(|p| format!("{}: {}", p.column, p.message))
-                .collect()),
+            None => Err(problems.iter().map(|p| format!("{}: {}", p.column, p.message)).collect()),
         }
     }
 
@@ -233,14 +224,8 @@ mod tests {
             ("a${NONE}", "3: the environment variable `NONE` is not set"),
             ("ab${PORT", "4: `${` has no closing `}`"),
             ("${}", "2: `` is not the name of an environment variable"),
-            (
-                "${1A}",
-                "2: `1A` is not the name of an environment variable",
-            ),
-            (
-                "${a-b}",
-                "2: `a-b` is not the name of an environment variable",
-            ),
+            ("${1A}", "2: `1A` is not the name of an environment variable"),
+            ("${a-b}", "2: `a-b` is not the name of an environment variable"),
         ] {
             assert_eq!(read(raw), Err(problem.to_owned()), "{raw}");
         }

@@ -61,13 +61,7 @@ struct Kind {
 }
 
 const DURATION: Kind = Kind {
-    units: &[
-        ("d", DAY),
-        ("h", HOUR),
-        ("m", MINUTE),
-        ("s", 1_000),
-        ("ms", 1),
-    ],
+    units: &[("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", 1_000), ("ms", 1)],
     slang: &[
         ("days", DAY),
         ("day", DAY),
@@ -137,10 +131,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 fn strict(text: &str, kind: &Kind) -> Result<u64, UnitError> {
-    let fail = |reason| UnitError {
-        reason,
-        help: advice(text, kind),
-    };
+    let fail = |reason| UnitError { reason, help: advice(text, kind) };
     if text.is_empty() {
         return Err(fail("is empty"));
     }
@@ -171,13 +162,9 @@ fn strict(text: &str, kind: &Kind) -> Result<u64, UnitError> {
                 false => "has more than one part",
             }));
         }
-        let part = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(worth));
-        total = part
-            .and_then(|part| total.checked_add(part))
-            .ok_or_else(|| fail("is too large"))?;
+        let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(worth));
+        total =
+            part.and_then(|part| total.checked_add(part)).ok_or_else(|| fail("is too large"))?;
         (rest, last) = (after, worth);
     }
     Ok(total)
@@ -187,20 +174,12 @@ fn strict(text: &str, kind: &Kind) -> Result<u64, UnitError> {
 fn advice(text: &str, kind: &Kind) -> String {
     let plain = text.trim();
     if !plain.is_empty() && plain.len() < 12 && plain.bytes().all(|b| b.is_ascii_digit()) {
-        let unit = kind
-            .example
-            .trim_start_matches(|c: char| c.is_ascii_digit());
-        return format!(
-            "units are {}; write for example \"{plain}{unit}\"",
-            kind.all
-        );
+        let unit = kind.example.trim_start_matches(|c: char| c.is_ascii_digit());
+        return format!("units are {}; write for example \"{plain}{unit}\"", kind.all);
     }
     match generous(plain, kind) {
         Some(value) => format!("write \"{}\"", (kind.show)(value)),
-        None => format!(
-            "write for example \"{}\"; units are {}",
-            kind.example, kind.all
-        ),
+        None => format!("write for example \"{}\"; units are {}", kind.example, kind.all),
     }
 }
 
@@ -210,11 +189,7 @@ fn generous(text: &str, kind: &Kind) -> Option<u64> {
     let known = kind.units.iter().find(|(name, _)| *name == unit);
     let lower = unit.to_ascii_lowercase();
     let slang = || kind.slang.iter().find(|(name, _)| *name == lower);
-    let lower_known = || {
-        kind.units
-            .iter()
-            .find(|(name, _)| name.to_ascii_lowercase() == lower)
-    };
+    let lower_known = || kind.units.iter().find(|(name, _)| name.to_ascii_lowercase() == lower);
     let &(_, worth) = known.or_else(slang).or_else(lower_known)?;
     let number = number.replace('_', "").replace(',', ".");
     let (whole, part) = number.split_once('.').unwrap_or((&number, ""));
@@ -258,36 +233,20 @@ mod tests {
         let example = "write for example \"10s\"; units are ms, s, m, h, d";
         for (text, reason, help) in [
             ("", "is empty", example.to_owned()),
-            (
-                "10",
-                "has no unit",
-                format!("{all}; write for example \"10s\""),
-            ),
+            ("10", "has no unit", format!("{all}; write for example \"10s\"")),
             ("10 s", "has a space in it", "write \"10s\"".to_owned()),
             ("10 sec", "has a space in it", "write \"10s\"".to_owned()),
             ("10sec", "has an unknown unit", "write \"10s\"".to_owned()),
             ("2 minutes", "has a space in it", "write \"2m\"".to_owned()),
             ("10S", "has an unknown unit", "write \"10s\"".to_owned()),
-            (
-                "1.5s",
-                "is not a whole number",
-                "write \"1500ms\"".to_owned(),
-            ),
+            ("1.5s", "is not a whole number", "write \"1500ms\"".to_owned()),
             ("0,5h", "is not a whole number", "write \"30m\"".to_owned()),
             ("1w", "has an unknown unit", example.to_owned()),
             ("5us", "has an unknown unit", example.to_owned()),
             ("-1s", "is negative", example.to_owned()),
             ("s", "does not begin with a number", example.to_owned()),
-            (
-                "30s1m",
-                "does not go from the largest unit to the smallest",
-                example.to_owned(),
-            ),
-            (
-                "1s1s",
-                "does not go from the largest unit to the smallest",
-                example.to_owned(),
-            ),
+            ("30s1m", "does not go from the largest unit to the smallest", example.to_owned()),
+            ("1s1s", "does not go from the largest unit to the smallest", example.to_owned()),
             ("1m30", "has no unit", example.to_owned()),
             (
                 "1_0s",
@@ -332,18 +291,10 @@ mod tests {
             ("10mb", "has an unknown unit", "write \"10000000B\""),
             ("1g", "has an unknown unit", "write \"1GiB\""),
             ("1.5GiB", "is not a whole number", "write \"1536MiB\""),
-            (
-                "1MiB512KiB",
-                "has more than one part",
-                "write for example \"32KiB\"",
-            ),
+            ("1MiB512KiB", "has more than one part", "write for example \"32KiB\""),
             ("100 bytes", "has a space in it", "write \"100B\""),
             ("20000000TiB", "is too large", "write for example \"32KiB\""),
-            (
-                "1Mbit",
-                "has an unknown unit",
-                "write for example \"32KiB\"",
-            ),
+            ("1Mbit", "has an unknown unit", "write for example \"32KiB\""),
         ] {
             let error = size(text).expect_err(text);
             assert_eq!(error.reason, reason, "{text}");

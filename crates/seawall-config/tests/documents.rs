@@ -11,18 +11,12 @@ use seawall_config::{json_schema, load, reference};
 
 #[test]
 fn the_reference_is_up_to_date() {
-    compare(
-        &root().join("docs/reference/configuration.md"),
-        &reference(),
-    );
+    compare(&root().join("docs/reference/configuration.md"), &reference());
 }
 
 #[test]
 fn the_schema_is_up_to_date() {
-    compare(
-        &root().join("docs/reference/seawall.schema.json"),
-        &json_schema(),
-    );
+    compare(&root().join("docs/reference/seawall.schema.json"), &json_schema());
 }
 
 #[test]
@@ -38,14 +32,10 @@ fn every_example_loads() {
 #[test]
 fn every_file_in_the_documents_loads() {
     let mut pages = files(&root().join("docs"), "md");
-    pages.extend(
-        fs::read_dir(root())
-            .expect("the repository is there")
-            .filter_map(|entry| {
-                let path = entry.ok()?.path();
-                (path.extension()? == "md").then_some(path)
-            }),
-    );
+    pages.extend(fs::read_dir(root()).expect("the repository is there").filter_map(|entry| {
+        let path = entry.ok()?.path();
+        (path.extension()? == "md").then_some(path)
+    }));
     let mut seen = 0;
     for path in pages {
         for (line, block) in blocks(&read(&path)) {
@@ -59,10 +49,7 @@ fn every_file_in_the_documents_loads() {
 #[test]
 fn blocks_are_found() {
     let page = "a\n```toml\nx = 1\n```\n```toml fragment\ny = 1\n```\n```sh\nls\n```\n  ```toml\n  z = 1\n  ```\n";
-    assert_eq!(
-        blocks(page),
-        [(2, "x = 1\n".to_owned()), (11, "  z = 1\n".to_owned())]
-    );
+    assert_eq!(blocks(page), [(2, "x = 1\n".to_owned()), (11, "  z = 1\n".to_owned())]);
 }
 
 /// The TOML blocks of a page that are whole files, with their lines.
@@ -118,11 +105,7 @@ fn compare(path: &Path, found: &str) {
         return;
     }
     let kept = fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        kept == found,
-        "{} is out of date: run this test with SEAWALL_BLESS=1",
-        path.display()
-    );
+    assert!(kept == found, "{} is out of date: run this test with SEAWALL_BLESS=1", path.display());
 }
 
 fn read(path: &Path) -> String {

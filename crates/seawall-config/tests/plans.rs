@@ -47,17 +47,10 @@ fn the_smallest_file_has_all_defaults() {
             name: "app".into(),
             servers: vec![server("127.0.0.1:3000", 1)],
             balance: Balance::TwoChoices,
-            keepalive: Keepalive {
-                idle: 64,
-                timeout: Duration::from_secs(60),
-            },
+            keepalive: Keepalive { idle: 64, timeout: Duration::from_secs(60) },
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(300),
-            limits: UpstreamLimits {
-                connections: 10_000,
-                head: 64 << 10,
-                headers: 200,
-            },
+            limits: UpstreamLimits { connections: 10_000, head: 64 << 10, headers: 200 },
         }],
         routes: vec![Route {
             name: "route-1".into(),
@@ -138,11 +131,7 @@ fn every_key_of_server_listen_and_upstream() {
         assert_eq!(plan.server.trusts(peer), trusted, "{peer}");
     }
 
-    let names: Vec<&str> = plan
-        .listeners
-        .iter()
-        .map(|listener| &*listener.name)
-        .collect();
+    let names: Vec<&str> = plan.listeners.iter().map(|listener| &*listener.name).collect();
     assert_eq!(names, ["web", "a"]);
     assert_eq!(plan.listeners[0].address, socket("[::]:80"));
     let timeouts = ListenerTimeouts {
@@ -166,27 +155,17 @@ fn every_key_of_server_listen_and_upstream() {
         name: "app".into(),
         servers: vec![
             ServerSpec {
-                address: ServerAddress::Name {
-                    host: "app.internal".into(),
-                    port: 80,
-                },
+                address: ServerAddress::Name { host: "app.internal".into(), port: 80 },
                 weight: 1,
             },
             server("[::1]:3000", 1000),
             server("192.0.2.9:3001", 1),
         ],
         balance: Balance::RoundRobin,
-        keepalive: Keepalive {
-            idle: 0,
-            timeout: Duration::from_secs(1),
-        },
+        keepalive: Keepalive { idle: 0, timeout: Duration::from_secs(1) },
         connect_timeout: Duration::from_secs(600),
         idle_timeout: Duration::from_secs(3600),
-        limits: UpstreamLimits {
-            connections: 1,
-            head: 1 << 10,
-            headers: 1,
-        },
+        limits: UpstreamLimits { connections: 1, head: 1 << 10, headers: 1 },
     };
     assert_eq!(plan.upstreams, [upstream]);
 }
@@ -245,9 +224,7 @@ fn every_key_of_routes() {
     );
     let name = |route: &Route| route.name.to_string();
     let names: Vec<String> = plan.routes.iter().map(name).collect();
-    let expect = [
-        "api", "route-2", "route-3", "route-4", "route-5", "route-6", "route-7",
-    ];
+    let expect = ["api", "route-2", "route-3", "route-4", "route-5", "route-6", "route-7"];
     assert_eq!(names, expect);
 
     let api = Route {
@@ -272,10 +249,7 @@ fn every_key_of_routes() {
                 "host".into(),
                 template(vec![Part::Variable(Variable::Route), text(".internal")]),
             )],
-            add: vec![(
-                "x-ip".into(),
-                template(vec![Part::Variable(Variable::ClientIp)]),
-            )],
+            add: vec![("x-ip".into(), template(vec![Part::Variable(Variable::ClientIp)]))],
         },
         response_headers: HeaderEdits {
             remove: vec!["server".into(), "via".into()],
@@ -302,32 +276,17 @@ fn every_key_of_routes() {
         text("/new"),
         Part::Variable(Variable::Query),
     ]);
-    assert_eq!(
-        plan.routes[1].action,
-        Action::Redirect(Redirect { to, status: 308 })
-    );
+    assert_eq!(plan.routes[1].action, Action::Redirect(Redirect { to, status: 308 }));
 
     assert_eq!(plan.routes[2].when.host, HostPattern::Exact("[::1]".into()));
     let to = template(vec![Part::Variable(Variable::Path)]);
-    assert_eq!(
-        plan.routes[2].action,
-        Action::Redirect(Redirect { to, status: 301 })
-    );
+    assert_eq!(plan.routes[2].action, Action::Redirect(Redirect { to, status: 301 }));
 
     assert_eq!(plan.routes[3].when.path, PathPattern::Prefix("".into()));
-    assert_eq!(
-        plan.routes[3].when.query,
-        [("x".into(), ValuePattern::Exact("".into()))]
-    );
-    assert_eq!(
-        plan.routes[3].action,
-        respond(200, "Hi", Some("text/plain; charset=utf-8"))
-    );
+    assert_eq!(plan.routes[3].when.query, [("x".into(), ValuePattern::Exact("".into()))]);
+    assert_eq!(plan.routes[3].action, respond(200, "Hi", Some("text/plain; charset=utf-8")));
     assert_eq!(plan.routes[4].action, respond(410, "", None));
-    assert_eq!(
-        plan.routes[5].action,
-        respond(200, "<p>", Some("text/html"))
-    );
+    assert_eq!(plan.routes[5].action, respond(200, "<p>", Some("text/html")));
     assert_eq!(plan.routes[6].action, forward(0, 60, None, None));
 }
 
@@ -347,11 +306,7 @@ fn ten_thousand_routes_load() {
     file.push_str("match-headers = { x-b = \"707\", x-a = \"1\", x-c = \"2\" }\nto = \"app\"\n");
     let loaded = load(&file, "f", &environment).expect("all is well");
     assert_eq!(loaded.plan.routes.len(), 10_001);
-    let messages: Vec<&str> = loaded
-        .warnings
-        .iter()
-        .map(|problem| problem.message())
-        .collect();
+    let messages: Vec<&str> = loaded.warnings.iter().map(|problem| problem.message()).collect();
     let expect = "the route `never` can never match: `r707` on line 4247 comes first and takes all its requests";
     assert_eq!(messages, [expect]);
 }
@@ -379,10 +334,7 @@ fn socket(text: &str) -> SocketAddr {
 }
 
 fn server(address: &str, weight: u32) -> ServerSpec {
-    ServerSpec {
-        address: ServerAddress::Socket(socket(address)),
-        weight,
-    }
+    ServerSpec { address: ServerAddress::Socket(socket(address)), weight }
 }
 
 fn any() -> When {

@@ -23,14 +23,8 @@ fn every_mistake_is_explained() {
             Err(problems) => problems,
         };
         assert!(!problems.is_empty(), "nothing is said about: {title}");
-        assert!(
-            !problems.to_string().contains("hunter2"),
-            "a secret is shown: {title}"
-        );
-        found.push_str(&format!(
-            "=== {title}\n{input}\n---\n{}\n",
-            listed(&problems)
-        ));
+        assert!(!problems.to_string().contains("hunter2"), "a secret is shown: {title}");
+        found.push_str(&format!("=== {title}\n{input}\n---\n{}\n", listed(&problems)));
     }
     compare(&path, &text, &found);
 }
@@ -60,27 +54,17 @@ fn many_problems_look_like_this() {
 fn problems_are_sorted_and_repeatable() {
     let input = fs::read_to_string(folder().join("many.toml")).expect("it is in the repository");
     let first = load(&input, "f", &environment).expect_err("it has errors");
-    let places: Vec<_> = first
-        .iter()
-        .map(|problem| (problem.line(), problem.column()))
-        .collect();
+    let places: Vec<_> = first.iter().map(|problem| (problem.line(), problem.column())).collect();
     assert!(places.is_sorted(), "{places:?}");
     for _ in 0..10 {
-        assert_eq!(
-            load(&input, "f", &environment).expect_err("it has errors"),
-            first
-        );
+        assert_eq!(load(&input, "f", &environment).expect_err("it has errors"), first);
     }
 }
 
 #[test]
 fn bytes_that_are_not_text_are_a_problem_with_a_place() {
     for (bytes, place, message) in [
-        (
-            &b"a = 1\nb = \"\xc3\xa9\xff\"\n"[..],
-            (2, 7),
-            "this is not UTF-8",
-        ),
+        (&b"a = 1\nb = \"\xc3\xa9\xff\"\n"[..], (2, 7), "this is not UTF-8"),
         (b"\xff", (1, 1), "this is not UTF-8"),
         (b"\xff\xfea\0", (1, 1), "the file is in UTF-16"),
         (b"a\xc3", (1, 2), "this is not UTF-8"),
@@ -99,16 +83,11 @@ fn bytes_that_are_not_text_are_a_problem_with_a_place() {
 #[test]
 fn a_file_that_is_too_large_is_refused() {
     let text = "#".repeat(seawall_config::LARGEST_FILE + 1);
-    for problems in [
-        load(&text, "f", &environment),
-        load_bytes(text.as_bytes(), "f", &environment),
-    ] {
+    for problems in [load(&text, "f", &environment), load_bytes(text.as_bytes(), "f", &environment)]
+    {
         let problems = problems.expect_err("it is too large");
         assert_eq!(problems.len(), 1);
-        assert!(
-            problems.to_string().contains("at most 16777216 are read"),
-            "{problems}"
-        );
+        assert!(problems.to_string().contains("at most 16777216 are read"), "{problems}");
     }
 }
 
@@ -119,25 +98,14 @@ fn a_flood_of_problems_is_counted() {
     assert_eq!(problems.len(), Problems::LIMIT);
     // The keys, no listener and no route.
     assert_eq!(problems.dropped(), 5_002 - Problems::LIMIT);
-    assert!(
-        problems
-            .summary()
-            .ends_with(&format!("{} more not shown", problems.dropped()))
-    );
+    assert!(problems.summary().ends_with(&format!("{} more not shown", problems.dropped())));
 }
 
 #[test]
 fn problems_tell_their_parts() {
-    let problems = load(
-        &whole("server", "drian = \"1s\""),
-        "etc/f.toml",
-        &environment,
-    );
+    let problems = load(&whole("server", "drian = \"1s\""), "etc/f.toml", &environment);
     let problems = problems.expect_err("the key is unknown");
-    assert_eq!(
-        (problems.file(), problems.errors(), problems.warnings()),
-        ("etc/f.toml", 1, 0)
-    );
+    assert_eq!((problems.file(), problems.errors(), problems.warnings()), ("etc/f.toml", 1, 0));
     let problem = problems.iter().next().expect("one problem");
     assert_eq!(problem.severity(), Severity::Error);
     assert_eq!(problem.severity().as_str(), "error");
@@ -173,10 +141,7 @@ fn listed(problems: &Problems) -> String {
     for problem in problems {
         let (line, column) = (problem.line(), problem.column());
         let severity = problem.severity().as_str();
-        out.push_str(&format!(
-            "{severity} {line}:{column}: {}\n",
-            problem.message()
-        ));
+        out.push_str(&format!("{severity} {line}:{column}: {}\n", problem.message()));
         for help in problem.help().iter().flat_map(|help| help.lines()) {
             out.push_str(&format!("    {help}\n"));
         }

@@ -26,7 +26,6 @@ use crate::worker::{self, Command, Start};
 pub struct Door {
     workers: Vec<Handle>,
     metrics: Arc<Metrics>,
-    access_log: Option<AccessLog>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     entrances: Vec<(Entrance, SocketAddr)>,
     names: Option<Names>,
@@ -88,12 +87,11 @@ impl Door {
     pub async fn open(
         plan: Plan,
         metrics: Arc<Metrics>,
-        access_log: Option<AccessLog>,
+        access_log: Option<&AccessLog>,
     ) -> Result<Door, DoorError> {
         let mut door = Door {
             workers: Vec::new(),
             metrics,
-            access_log,
             upstreams: HashMap::new(),
             entrances: Vec::new(),
             names: None,
@@ -114,7 +112,6 @@ impl Door {
                 seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), index),
                 epoch,
                 compiled: nothing.clone(),
-                lines: door.access_log.as_ref().map(AccessLog::buffer),
                 commands: received,
             };
             let thread =
@@ -126,17 +123,21 @@ impl Door {
             let thread = Some(thread.map_err(|_| DoorError::Worker(index))?);
             door.workers.push(Handle { commands, thread });
         }
-        door.apply(plan).await?;
+        door.apply(plan, access_log).await?;
         Ok(door)
     }
 
     /// Puts a plan in place: all of it, or on an error nothing. Exchanges in flight end on the plan
-    /// they began with.
+    /// they began with. From then on, exchanges are logged to `access_log`.
     ///
     /// # Errors
     ///
     /// As [`Door::open`].
-    pub async fn apply(&mut self, plan: Plan) -> Result<(), DoorError> {
+    pub async fn apply(
+        &mut self,
+        plan: Plan,
+        access_log: Option<&AccessLog>,
+    ) -> Result<(), DoorError> {
         let plan = Arc::new(plan);
         let (entrances, mut bound) = self.bind(&plan)?;
         let compiled =
@@ -154,7 +155,9 @@ impl Door {
         for (index, handle) in self.workers.iter().enumerate() {
             let sockets = std::mem::take(&mut bound[index]);
             let (applied, is_applied) = oneshot::channel();
-            let command = Command::Apply(compiled.clone(), sockets, applied);
+            let lines = access_log.map(AccessLog::buffer);
+            let command =
+                Command::Apply { compiled: compiled.clone(), sockets, lines, done: applied };
             handle.commands.send(command).await.map_err(|_| DoorError::Worker(index))?;
             done.push(is_applied);
         }
@@ -248,8 +251,5 @@ impl Door {
             }
         });
         let _ = ended.await;
-        if let Some(log) = &self.access_log {
-            log.flush(Duration::from_secs(2));
-        }
     }
 }

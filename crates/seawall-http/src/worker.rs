@@ -22,8 +22,15 @@ use crate::upstream::pool::Pool;
 /// What the control thread tells a worker.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Put a plan in place and listen on these sockets too.
-    Apply(Arc<Compiled>, Vec<Bound>, oneshot::Sender<()>),
+    /// Put a plan in place.
+    Apply {
+        compiled: Arc<Compiled>,
+        /// New sockets to listen on.
+        sockets: Vec<Bound>,
+        /// Where exchanges are logged from now on.
+        lines: Option<Lines>,
+        done: oneshot::Sender<()>,
+    },
     /// Stop listening, let exchanges in flight end until then, and end.
     Drain(Instant),
 }
@@ -185,7 +192,6 @@ pub(crate) struct Start {
     pub(crate) seed: u64,
     pub(crate) epoch: Instant,
     pub(crate) compiled: Arc<Compiled>,
-    pub(crate) lines: Option<Lines>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
@@ -195,7 +201,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
         .enable_io()
         .enable_time()
         .build_local(LocalOptions::default())?;
-    let Start { index, seed, epoch, compiled, lines, mut commands } = start;
+    let Start { index, seed, epoch, compiled, mut commands } = start;
     runtime.block_on(async move {
         let worker = Rc::new(Worker {
             index,
@@ -208,7 +214,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             turned_away: Cell::new(0),
             idle: RefCell::default(),
             heads: RefCell::default(),
-            lines: RefCell::new(lines),
+            lines: RefCell::default(),
             epoch,
             date: Cell::new((0, [b' '; 29])),
         });
@@ -224,8 +230,9 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
                 }
             };
             match command {
-                Some(Command::Apply(compiled, bound, done)) => {
-                    apply(&worker, compiled, bound, &mut listening);
+                Some(Command::Apply { compiled, sockets, lines, done }) => {
+                    apply(&worker, compiled, sockets, &mut listening);
+                    worker.lines.replace(lines);
                     let _ = done.send(());
                 }
                 Some(Command::Drain(until)) => {

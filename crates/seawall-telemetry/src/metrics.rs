@@ -24,6 +24,7 @@ pub struct Metrics {
     listeners: Registry<Arc<str>, Listener>,
     servers: Registry<(Arc<str>, String), Server>,
     reload: Reload,
+    access_log: Mutex<Option<AccessLog>>,
 }
 
 /// What is counted for each route.
@@ -130,6 +131,7 @@ impl Metrics {
             listeners: Registry::new(),
             servers: Registry::new(),
             reload: Reload::default(),
+            access_log: Mutex::default(),
         }
     }
 
@@ -179,22 +181,27 @@ impl Metrics {
         self.reload.failures.fetch_add(1, Relaxed);
     }
 
+    /// Names the access log whose losses are exposed.
+    pub fn log_to(&self, access_log: Option<AccessLog>) {
+        *self.access_log.lock().unwrap_or_else(PoisonError::into_inner) = access_log;
+    }
+
     /// How many configurations have been put in place since the start.
     pub fn generation(&self) -> u64 {
         self.reload.generation.load(Relaxed)
     }
 
     /// The page for Prometheus.
-    pub fn expose(&self, access_log: Option<&AccessLog>) -> String {
+    pub fn expose(&self) -> String {
         let mut page = Exposition::default();
-        self.expose_process(&mut page, access_log);
+        self.expose_process(&mut page);
         self.expose_listeners(&mut page);
         self.expose_routes(&mut page);
         self.expose_servers(&mut page);
         page.finish()
     }
 
-    fn expose_process(&self, page: &mut Exposition, access_log: Option<&AccessLog>) {
+    fn expose_process(&self, page: &mut Exposition) {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         page.metric("seawall_build_info", "gauge", "The version that runs.");
         page.sample("seawall_build_info", &version, 1);
@@ -237,7 +244,8 @@ impl Metrics {
             "Configurations that were refused.",
             reload.failures.load(Relaxed),
         );
-        if let Some(log) = access_log {
+        let log = self.access_log.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(log) = log {
             one(
                 "seawall_access_log_dropped_total",
                 "counter",
@@ -404,7 +412,7 @@ mod tests {
         metrics.refused(1, MAX_REFUSALS);
         metrics.reloaded();
         metrics.reload_failed();
-        let page = metrics.expose(None);
+        let page = metrics.expose();
         for line in [
             "seawall_requests_total{route=\"api\",class=\"2xx\"} 3",
             "seawall_connections_open{listener=\"web\"} 3",
@@ -416,6 +424,6 @@ mod tests {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }
         metrics.forget_servers(|upstream, _| upstream != "app");
-        assert!(!metrics.expose(None).contains("127.0.0.1:1"));
+        assert!(!metrics.expose().contains("127.0.0.1:1"));
     }
 }

@@ -26,10 +26,7 @@ impl ReservedPort {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_port(true)?;
         socket.bind(&loopback().into())?;
-        Ok(Self {
-            address: bound_address(&socket)?,
-            _held: socket,
-        })
+        Ok(Self { address: bound_address(&socket)?, _held: socket })
     }
 
     /// The address.
@@ -69,11 +66,7 @@ impl Stalled {
             match TcpStream::connect_timeout(&address, Duration::from_millis(250)) {
                 Ok(stream) => queued.push(stream),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Ok(Self {
-                        address,
-                        _listener: listener,
-                        _queued: queued,
-                    });
+                    return Ok(Self { address, _listener: listener, _queued: queued });
                 }
                 Err(error) => return Err(error),
             }
@@ -113,9 +106,7 @@ mod tests {
 
         let server = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         server.set_reuse_port(true).expect("an option");
-        server
-            .bind(&port.address().into())
-            .expect("shared with the reservation");
+        server.bind(&port.address().into()).expect("shared with the reservation");
         server.listen(16).expect("to listen");
         TcpStream::connect(port.address()).expect("somebody listens now");
     }

@@ -30,11 +30,7 @@ impl NodeApp {
         let process = Process::spawn(command("node", [&file]))?;
         let port: u16 = process
             .wait_for_line(|line| line.text.strip_prefix("listening ")?.trim().parse().ok())?;
-        Ok(Self {
-            process,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            _home: home,
-        })
+        Ok(Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)), _home: home })
     }
 
     /// Where it listens.
@@ -62,18 +58,13 @@ impl PythonHttpServer {
     /// When `python3` is missing, or the server does not come up.
     pub fn start(directory: &Path) -> io::Result<Self> {
         let mut server = command("python3", ["-u", "-m", "http.server", "0"]);
-        server
-            .args(["--bind", "127.0.0.1", "--directory"])
-            .arg(directory);
+        server.args(["--bind", "127.0.0.1", "--directory"]).arg(directory);
         let process = Process::spawn(server)?;
         let port: u16 = process.wait_for_line(|line| {
             let (_, rest) = line.text.split_once(" port ")?;
             rest.split(' ').next()?.parse().ok()
         })?;
-        Ok(Self {
-            process,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-        })
+        Ok(Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) })
     }
 
     /// Where it listens.

@@ -51,9 +51,7 @@ impl RawClient {
     }
 
     fn over(stream: TcpStream) -> io::Result<Self> {
-        Ok(Self {
-            wire: Wire::new(Arc::new(stream), PATIENCE, None)?,
-        })
+        Ok(Self { wire: Wire::new(Arc::new(stream), PATIENCE, None)? })
     }
 
     /// The same client with another patience for each read and write.
@@ -189,8 +187,7 @@ impl RawClient {
     /// As [`RawClient::read_response`].
     pub fn count_body(&mut self, head: &Response) -> io::Result<u64> {
         let mut length = 0;
-        self.wire
-            .read_body(head.framing("GET")?, |piece| length += piece.len() as u64)?;
+        self.wire.read_body(head.framing("GET")?, |piece| length += piece.len() as u64)?;
         Ok(length)
     }
 

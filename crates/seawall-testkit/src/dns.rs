@@ -37,11 +37,7 @@ impl DnsServer {
             let shared = shared.clone();
             move || serve(&socket, &shared)
         })?;
-        Ok(Self {
-            address,
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { address, shared, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -73,12 +69,7 @@ impl DnsServer {
 
     /// How many queries for `name`, of any type, have arrived.
     pub fn queries(&self, name: &str) -> usize {
-        self.shared
-            .lock()
-            .queries
-            .get(&normal(name))
-            .copied()
-            .unwrap_or(0)
+        self.shared.lock().queries.get(&normal(name)).copied().unwrap_or(0)
     }
 
     /// Waits until at least `count` queries for `name` have arrived.
@@ -245,11 +236,7 @@ impl Query {
             out.extend(self.kind.to_be_bytes());
             out.extend(1u16.to_be_bytes());
             out.extend(ttl.to_be_bytes());
-            out.extend(
-                u16::try_from(address.len())
-                    .unwrap_or_default()
-                    .to_be_bytes(),
-            );
+            out.extend(u16::try_from(address.len()).unwrap_or_default().to_be_bytes());
             out.extend(address);
         }
         out
@@ -332,12 +319,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_ignored() {
-        for message in [
-            &b""[..],
-            b"\x00",
-            &[0xff; 40],
-            &[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 60],
-        ] {
+        for message in [&b""[..], b"\x00", &[0xff; 40], &[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 60]] {
             assert!(Query::parse(message).is_none(), "{message:?}");
         }
     }

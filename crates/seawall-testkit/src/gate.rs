@@ -86,10 +86,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait_on<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
@@ -102,9 +99,7 @@ impl Gate {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate")
-            .field("open", &self.lock().open)
-            .finish()
+        f.debug_struct("Gate").field("open", &self.lock().open).finish()
     }
 }
 
@@ -112,10 +107,7 @@ impl fmt::Debug for Gate {
 pub(crate) fn time_left(deadline: Instant, what: &str) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("waited in vain for {what}"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::TimedOut, format!("waited in vain for {what}")));
     }
     Ok(left)
 }
@@ -133,18 +125,13 @@ mod tests {
         let waiter = thread::spawn(move || other.wait());
         gate.wait_for_waiting(1).expect("the waiter arrives");
         gate.open();
-        waiter
-            .join()
-            .expect("no panic")
-            .expect("the gate was opened");
+        waiter.join().expect("no panic").expect("the gate was opened");
         gate.wait().expect("an open gate stays open");
     }
 
     #[test]
     fn a_stop_ends_the_wait() {
-        let error = Gate::new()
-            .wait_unless(|| true)
-            .expect_err("it was stopped");
+        let error = Gate::new().wait_unless(|| true).expect_err("it was stopped");
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     }
 }

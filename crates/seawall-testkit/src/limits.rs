@@ -39,10 +39,7 @@ mod tests {
         let first = raise_open_files(512).expect("a limit within reach");
         let second = raise_open_files(first + 1).expect("the next one, or the same");
         assert!(second >= first);
-        assert_eq!(
-            getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
-            second
-        );
+        assert_eq!(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), second);
         assert_eq!(raise_open_files(1).expect("nothing to do"), second);
     }
 }

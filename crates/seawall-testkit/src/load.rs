@@ -75,10 +75,7 @@ impl LoadPlan {
     pub fn start(self) -> io::Result<Load> {
         let plan = Arc::new(self);
         let shared = Arc::new(Shared::default());
-        let mut load = Load {
-            shared: shared.clone(),
-            threads: Vec::new(),
-        };
+        let mut load = Load { shared: shared.clone(), threads: Vec::new() };
         for _ in 0..plan.connections {
             let (plan, shared) = (plan.clone(), shared.clone());
             let thread = thread::Builder::new()
@@ -288,9 +285,7 @@ mod tests {
         assert_eq!((tally.failed, tally.by_name["yes"]), (0, tally.ok));
         assert_eq!(origin.connections(), 2, "connections are kept alive");
 
-        let bad = LoadPlan::get(origin.address(), "/bad", 1)
-            .start()
-            .expect("to start");
+        let bad = LoadPlan::get(origin.address(), "/bad", 1).start().expect("to start");
         bad.wait_until(|tally| tally.failed > 3).expect("failures");
         let tally = bad.stop();
         assert_eq!((tally.ok, tally.failures["status 503"]), (0, tally.failed));
@@ -303,9 +298,7 @@ mod tests {
             conversation.respond(&request, Response::new(200, ""))
         })
         .expect("an origin");
-        let load = LoadPlan::get(origin.address(), "/", 1)
-            .start()
-            .expect("to start");
+        let load = LoadPlan::get(origin.address(), "/", 1).start().expect("to start");
         load.wait_for_more(5).expect("answers");
         let tally = load.stop();
         assert_eq!(tally.failures, BTreeMap::new());
@@ -319,11 +312,8 @@ mod tests {
             conversation.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
         })
         .expect("an origin");
-        let load = LoadPlan::get(origin.address(), "/", 1)
-            .start()
-            .expect("to start");
-        load.wait_until(|tally| tally.failed > 0)
-            .expect("a failure");
+        let load = LoadPlan::get(origin.address(), "/", 1).start().expect("to start");
+        load.wait_until(|tally| tally.failed > 0).expect("a failure");
         assert_eq!(load.stop().ok, 0);
     }
 }

@@ -129,12 +129,7 @@ impl Request {
 impl Response {
     /// A response of this status with a `Content-Length` and this body.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status,
-            body: body.into(),
-            version: "HTTP/1.1".to_owned(),
-            ..Self::default()
-        }
+        Self { status, body: body.into(), version: "HTTP/1.1".to_owned(), ..Self::default() }
     }
 
     /// The same response with one more header field. A `Content-Length` or `Transfer-Encoding`
@@ -253,8 +248,7 @@ pub(crate) fn parse_fields<'a>(lines: impl Iterator<Item = &'a str>) -> io::Resu
 
 /// The inverse of reading bytes as Latin-1; what lies outside becomes `?`.
 fn latin1(text: &str) -> impl Iterator<Item = u8> {
-    text.chars()
-        .map(|letter| u8::try_from(u32::from(letter)).unwrap_or(b'?'))
+    text.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap_or(b'?'))
 }
 
 pub(crate) fn invalid(what: impl Into<String>) -> io::Error {
@@ -277,26 +271,15 @@ mod tests {
 
         let response =
             Response::parse_head(b"HTTP/1.1 404 Not Found\r\n\r\n").expect("a good head");
-        assert_eq!(
-            (response.status, response.reason.as_str()),
-            (404, "Not Found")
-        );
+        assert_eq!((response.status, response.reason.as_str()), (404, "Not Found"));
     }
 
     #[test]
     fn bad_lines_are_named() {
-        for head in [
-            "GET /\r\n\r\n",
-            "GET / HTTP/1.1\r\nno colon\r\n\r\n",
-            "GET / x y\r\n\r\n",
-        ] {
+        for head in ["GET /\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n", "GET / x y\r\n\r\n"] {
             assert!(Request::parse_head(head.as_bytes()).is_err(), "{head:?}");
         }
-        for head in [
-            "HTTP/1.1 2000 OK\r\n\r\n",
-            "HTTP/2 200 OK\r\n\r\n",
-            "HTTP/1.1\r\n\r\n",
-        ] {
+        for head in ["HTTP/1.1 2000 OK\r\n\r\n", "HTTP/2 200 OK\r\n\r\n", "HTTP/1.1\r\n\r\n"] {
             assert!(Response::parse_head(head.as_bytes()).is_err(), "{head:?}");
         }
     }
@@ -305,32 +288,12 @@ mod tests {
     fn framing_follows_status_and_method() {
         let check = |head: &str, method: &str, expect: Framing| {
             let response = Response::parse_head(head.as_bytes()).expect("a good head");
-            assert_eq!(
-                response.framing(method).expect("a good framing"),
-                expect,
-                "{head:?}"
-            );
+            assert_eq!(response.framing(method).expect("a good framing"), expect, "{head:?}");
         };
-        check(
-            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
-            "GET",
-            Framing::Length(5),
-        );
-        check(
-            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
-            "HEAD",
-            Framing::Empty,
-        );
-        check(
-            "HTTP/1.1 304 \r\ncontent-length: 5\r\n\r\n",
-            "GET",
-            Framing::Empty,
-        );
-        check(
-            "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n",
-            "GET",
-            Framing::Chunked,
-        );
+        check("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", "GET", Framing::Length(5));
+        check("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", "HEAD", Framing::Empty);
+        check("HTTP/1.1 304 \r\ncontent-length: 5\r\n\r\n", "GET", Framing::Empty);
+        check("HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n", "GET", Framing::Chunked);
         check("HTTP/1.1 200 \r\n\r\n", "GET", Framing::UntilClose);
         check("HTTP/1.1 103 \r\n\r\n", "GET", Framing::Empty);
     }
@@ -338,21 +301,10 @@ mod tests {
     #[test]
     fn responses_frame_themselves() {
         let check = |response: Response, head_only: bool, expect: &str| {
-            assert_eq!(
-                String::from_utf8_lossy(&response.to_bytes(head_only)),
-                expect
-            );
+            assert_eq!(String::from_utf8_lossy(&response.to_bytes(head_only)), expect);
         };
-        check(
-            Response::new(200, "hi"),
-            false,
-            "HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\nhi",
-        );
-        check(
-            Response::new(200, "hi"),
-            true,
-            "HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n",
-        );
+        check(Response::new(200, "hi"), false, "HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\nhi");
+        check(Response::new(200, "hi"), true, "HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n");
         check(Response::new(204, ""), false, "HTTP/1.1 204 \r\n\r\n");
         check(
             Response::new(200, "hi").with("Transfer-Encoding", "chunked"),

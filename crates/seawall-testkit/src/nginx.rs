@@ -66,11 +66,7 @@ impl Nginx {
             "-g",
             &format!("{user}daemon off; master_process off; pid nginx.pid; error_log stderr;"),
         ]);
-        let mut nginx = Self {
-            process: Process::spawn(nginx)?,
-            port,
-            home,
-        };
+        let mut nginx = Self { process: Process::spawn(nginx)?, port, home };
         nginx.wait_until_listening()?;
         Ok(nginx)
     }

@@ -80,11 +80,7 @@ impl Origin {
             let shared = shared.clone();
             move || accept(&listener, &shared, &script)
         })?;
-        Ok(Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        })
+        Ok(Self { address, shared, acceptor: Some(acceptor) })
     }
 
     /// An ordinary origin: reads whole requests, keeps connections alive as the client wishes and
@@ -160,12 +156,7 @@ impl Origin {
 
     /// How many requests scripts have read, over all connections.
     pub fn requests(&self) -> usize {
-        self.shared
-            .lock()
-            .seen
-            .iter()
-            .map(|seen| seen.requests)
-            .sum()
+        self.shared.lock().seen.iter().map(|seen| seen.requests).sum()
     }
 
     /// How many connections were accepted.
@@ -175,12 +166,7 @@ impl Origin {
 
     /// How many connections are open.
     pub fn open_connections(&self) -> usize {
-        self.shared
-            .lock()
-            .seen
-            .iter()
-            .filter(|seen| !seen.ended)
-            .count()
+        self.shared.lock().seen.iter().filter(|seen| !seen.ended).count()
     }
 
     /// What was seen of each connection so far, in the order of their arrival.
@@ -192,9 +178,10 @@ impl Origin {
     /// is no such connection.
     pub fn received(&self, connection: usize) -> String {
         let state = self.shared.lock();
-        state.seen.get(connection).map_or_else(String::new, |seen| {
-            String::from_utf8_lossy(&seen.received).into_owned()
-        })
+        state
+            .seen
+            .get(connection)
+            .map_or_else(String::new, |seen| String::from_utf8_lossy(&seen.received).into_owned())
     }
 
     /// Waits until what was seen satisfies `condition`, and returns it.
@@ -315,9 +302,7 @@ impl Shared {
     fn end_connections(&self, reset: bool) {
         for stream in self.lock().open.values() {
             if reset {
-                socket2::SockRef::from(&**stream)
-                    .set_linger(Some(std::time::Duration::ZERO))
-                    .ok();
+                socket2::SockRef::from(&**stream).set_linger(Some(std::time::Duration::ZERO)).ok();
                 // The close that resets comes when the script's thread lets go of the socket:
                 // only the reading side may be shut, or the peer would see an orderly end.
                 stream.shutdown(Shutdown::Read).ok();
@@ -379,10 +364,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, script: &Arc<Script>) {
 }
 
 fn converse(connection: usize, stream: Arc<TcpStream>, shared: &Arc<Shared>, script: &Script) {
-    let tap = Arc::new(Recorder {
-        shared: shared.clone(),
-        connection,
-    });
+    let tap = Arc::new(Recorder { shared: shared.clone(), connection });
     let outcome = Wire::new(stream, PATIENCE, Some(tap)).and_then(|wire| {
         let mut conversation = Conversation::new(connection, wire, shared.clone());
         // A script's state is its own: nobody looks at it after the panic.
@@ -394,11 +376,7 @@ fn converse(connection: usize, stream: Arc<TcpStream>, shared: &Arc<Shared>, scr
             },
         )
     });
-    end(
-        shared,
-        connection,
-        outcome.err().map(|error| error.to_string()),
-    );
+    end(shared, connection, outcome.err().map(|error| error.to_string()));
 }
 
 fn end(shared: &Shared, connection: usize, error: Option<String>) {

@@ -53,10 +53,7 @@ impl Process {
     /// When the program is missing or cannot be started; the error names it.
     pub fn spawn(mut command: Command) -> io::Result<Self> {
         let name = program_name(&command);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start {name}: {error}"))
         })?;
@@ -67,11 +64,7 @@ impl Process {
         if let Some(pipe) = child.stderr.take() {
             output.read_from(Stream::Err, pipe)?;
         }
-        Ok(Self {
-            name,
-            child,
-            output,
-        })
+        Ok(Self { name, child, output })
     }
 
     /// The same in a process group of its own: a Ctrl-C at the terminal reaches only the parent,
@@ -133,10 +126,7 @@ impl Process {
                 return Ok(found);
             }
             let problem = if state.open_pipes == 0 {
-                Some((
-                    io::ErrorKind::BrokenPipe,
-                    "ended without the line waited for",
-                ))
+                Some((io::ErrorKind::BrokenPipe, "ended without the line waited for"))
             } else if time_left(deadline, "a line").is_err() {
                 Some((io::ErrorKind::TimedOut, "did not print the line waited for"))
             } else {
@@ -300,25 +290,23 @@ impl Output {
     ) -> io::Result<()> {
         self.lock().open_pipes += 1;
         let output = self.clone();
-        thread::Builder::new()
-            .name("output".to_owned())
-            .spawn(move || {
-                let mut reader = BufReader::new(pipe);
-                let mut bytes = Vec::new();
-                while matches!(reader.read_until(b'\n', &mut bytes), Ok(count) if count > 0) {
-                    let text = String::from_utf8_lossy(&bytes);
-                    let text = text.trim_end_matches(['\n', '\r']).to_owned();
-                    let mut state = output.lock();
-                    if state.lines.len() >= KEPT_LINES {
-                        state.lines.drain(..KEPT_LINES / 2);
-                    }
-                    state.lines.push(Line { stream, text });
-                    output.changed.notify_all();
-                    bytes.clear();
+        thread::Builder::new().name("output".to_owned()).spawn(move || {
+            let mut reader = BufReader::new(pipe);
+            let mut bytes = Vec::new();
+            while matches!(reader.read_until(b'\n', &mut bytes), Ok(count) if count > 0) {
+                let text = String::from_utf8_lossy(&bytes);
+                let text = text.trim_end_matches(['\n', '\r']).to_owned();
+                let mut state = output.lock();
+                if state.lines.len() >= KEPT_LINES {
+                    state.lines.drain(..KEPT_LINES / 2);
                 }
-                output.lock().open_pipes -= 1;
+                state.lines.push(Line { stream, text });
                 output.changed.notify_all();
-            })?;
+                bytes.clear();
+            }
+            output.lock().open_pipes -= 1;
+            output.changed.notify_all();
+        })?;
         Ok(())
     }
 }
@@ -344,9 +332,7 @@ mod tests {
     #[test]
     fn a_line_that_never_comes_is_reported_with_the_output() {
         let process = shell("echo something else");
-        let error = process
-            .wait_for_text("ready")
-            .expect_err("it never said so");
+        let error = process.wait_for_text("ready").expect_err("it never said so");
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         assert!(error.to_string().contains("something else"), "{error}");
     }
@@ -372,9 +358,6 @@ mod tests {
     #[test]
     fn a_missing_program_is_named() {
         let error = Process::spawn(Command::new("no-such-program-here")).expect_err("missing");
-        assert!(
-            error.to_string().contains("no-such-program-here"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("no-such-program-here"), "{error}");
     }
 }

@@ -81,12 +81,7 @@ impl Seawall {
 
     fn launch(process: Process, config: PathBuf, home: TempDir) -> io::Result<Self> {
         let addresses = process.wait_for_lines(addresses_when_ready)?;
-        Ok(Self {
-            process,
-            addresses,
-            config,
-            _home: home,
-        })
+        Ok(Self { process, addresses, config, _home: home })
     }
 
     /// Where the listener of this name listens.
@@ -262,10 +257,7 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_from_the_log() {
-        let line = |text: &str| Line {
-            stream: Stream::Err,
-            text: text.to_owned(),
-        };
+        let line = |text: &str| Line { stream: Stream::Err, text: text.to_owned() };
         let mut lines = vec![
             line("2026-01-01T00:00:00Z  INFO listening name=web address=127.0.0.1:34567"),
             line("2026-01-01T00:00:00Z  INFO listening name=\"admin\" address=[::1]:9900"),
@@ -273,14 +265,8 @@ mod tests {
         assert_eq!(addresses_when_ready(&lines), None);
         lines.push(line("2026-01-01T00:00:00Z  INFO ready"));
         let addresses = addresses_when_ready(&lines).expect("it is ready");
-        assert_eq!(
-            addresses["web"],
-            "127.0.0.1:34567".parse().expect("an address")
-        );
-        assert_eq!(
-            addresses["admin"],
-            "[::1]:9900".parse().expect("an address")
-        );
+        assert_eq!(addresses["web"], "127.0.0.1:34567".parse().expect("an address"));
+        assert_eq!(addresses["admin"], "[::1]:9900".parse().expect("an address"));
     }
 
     #[test]

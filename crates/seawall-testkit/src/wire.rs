@@ -35,12 +35,7 @@ impl Wire {
         tap: Option<Arc<dyn Tap>>,
     ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let wire = Self {
-            stream,
-            buffer: Vec::new(),
-            start: 0,
-            tap,
-        };
+        let wire = Self { stream, buffer: Vec::new(), start: 0, tap };
         wire.set_patience(patience)?;
         Ok(wire)
     }
@@ -123,9 +118,7 @@ impl Wire {
         let mut searched = 0;
         loop {
             let ahead = self.ahead();
-            let found = ahead[searched..]
-                .windows(end.len())
-                .position(|window| window == end);
+            let found = ahead[searched..].windows(end.len()).position(|window| window == end);
             if let Some(position) = found {
                 return Ok(self.take(searched + position + end.len()));
             }
@@ -211,11 +204,7 @@ impl Wire {
         let mut lines = Vec::new();
         loop {
             let line = self.read_until(b"\r\n", "trailers")?;
-            let line: String = line[..line.len() - 2]
-                .iter()
-                .copied()
-                .map(char::from)
-                .collect();
+            let line: String = line[..line.len() - 2].iter().copied().map(char::from).collect();
             if line.is_empty() {
                 return parse_fields(lines.iter().map(String::as_str));
             }
@@ -229,9 +218,7 @@ impl Wire {
                 self.fill_or_fail("a body")?;
             }
             let ahead = self.ahead();
-            let count = ahead
-                .len()
-                .min(usize::try_from(length).unwrap_or(usize::MAX));
+            let count = ahead.len().min(usize::try_from(length).unwrap_or(usize::MAX));
             sink(&ahead[..count]);
             self.skip(count);
             length -= count as u64;

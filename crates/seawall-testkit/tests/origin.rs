@@ -64,18 +64,13 @@ fn half_an_answer_and_a_bad_one_are_errors() -> io::Result<()> {
             conversation.read_request()?;
             conversation.send(answer)
         })?;
-        let error = RawClient::connect(origin.address())?
-            .exchange(GET)
-            .expect_err(answer);
+        let error = RawClient::connect(origin.address())?.exchange(GET).expect_err(answer);
         assert_eq!(error.kind(), expect, "{answer:?}");
         Ok(())
     };
     check("", ErrorKind::UnexpectedEof)?;
     check("HTTP/1.1 200 OK\r\n", ErrorKind::UnexpectedEof)?;
-    check(
-        "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nno",
-        ErrorKind::UnexpectedEof,
-    )?;
+    check("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nno", ErrorKind::UnexpectedEof)?;
     check(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n+1\r\nx\r\n0\r\n\r\n",
         ErrorKind::InvalidData,
@@ -121,10 +116,7 @@ fn resets_are_resets_on_both_sides() -> io::Result<()> {
     origin.wait_for_connections(1)?;
     client.abort()?;
     let seen = origin.wait_until(|seen| seen[0].ended)?;
-    assert!(
-        seen[0].error.is_some(),
-        "the script saw the reset: {seen:?}"
-    );
+    assert!(seen[0].error.is_some(), "the script saw the reset: {seen:?}");
     Ok(())
 }
 
@@ -136,10 +128,7 @@ fn reset_connections_leave_the_listener() -> io::Result<()> {
     origin.reset_connections();
     let error = client.read_to_end().expect_err("a reset");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    assert_eq!(
-        RawClient::connect(origin.address())?.get("x", "/")?.text(),
-        "here"
-    );
+    assert_eq!(RawClient::connect(origin.address())?.get("x", "/")?.text(), "here");
     Ok(())
 }
 
@@ -168,9 +157,7 @@ fn a_panic_in_a_script_is_not_lost() -> io::Result<()> {
         assert_eq!(request.target, "/expected", "the script's own assertion");
         Ok(())
     })?;
-    RawClient::connect(origin.address())?
-        .exchange(GET)
-        .expect_err("no answer");
+    RawClient::connect(origin.address())?.exchange(GET).expect_err("no answer");
     let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| origin.stop()))
         .expect_err("it comes out at the end");
     let message = payload.downcast_ref::<String>().expect("a message");
@@ -190,20 +177,14 @@ fn bulk_bodies_flow_both_ways() -> io::Result<()> {
     }
     client.expect_close()?;
     let mut client = RawClient::connect(origin.address())?;
-    client.send(format!(
-        "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {SIZE}\r\n\r\n"
-    ))?;
+    client.send(format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {SIZE}\r\n\r\n"))?;
     let piece = vec![b'y'; 1 << 20];
     for _ in 0..SIZE >> 20 {
         client.send(&piece)?;
     }
     assert_eq!(client.read_response()?.text(), SIZE.to_string());
     assert!(origin.seen()[1].length > SIZE);
-    assert_eq!(
-        origin.seen()[1].received.len(),
-        1 << 20,
-        "only so much is recorded"
-    );
+    assert_eq!(origin.seen()[1].received.len(), 1 << 20, "only so much is recorded");
     Ok(())
 }
 
@@ -218,10 +199,7 @@ fn a_peer_that_does_not_read_can_be_filled_only_so_far() -> io::Result<()> {
     let mut client = RawClient::connect(origin.address())?;
     let patience = std::time::Duration::from_millis(100);
     let sent = client.send_until_stuck(&[b'z'; 65536], 1 << 30, patience)?;
-    assert!(
-        sent < 1 << 30,
-        "the socket buffers are not that large: {sent}"
-    );
+    assert!(sent < 1 << 30, "the socket buffers are not that large: {sent}");
     gate.open();
     Ok(())
 }

@@ -28,10 +28,7 @@ fn node_serves() -> io::Result<()> {
         "const server = require('http').createServer((_, answer) => answer.end('node'));
          server.listen(0, '127.0.0.1', () => console.log('listening ' + server.address().port));",
     )?;
-    assert_eq!(
-        RawClient::connect(app.address())?.get("x", "/")?.text(),
-        "node"
-    );
+    assert_eq!(RawClient::connect(app.address())?.get("x", "/")?.text(), "node");
     app.process().terminate()?;
     app.process().wait()?;
     let error = RawClient::connect(app.address()).err().expect("it is gone");
@@ -44,12 +41,7 @@ fn python_serves() -> io::Result<()> {
     let files = tempfile::tempdir()?;
     std::fs::write(files.path().join("a.txt"), "python")?;
     let server = PythonHttpServer::start(files.path())?;
-    assert_eq!(
-        RawClient::connect(server.address())?
-            .get("x", "/a.txt")?
-            .text(),
-        "python"
-    );
+    assert_eq!(RawClient::connect(server.address())?.get("x", "/a.txt")?.text(), "python");
     Ok(())
 }
 

@@ -45,11 +45,7 @@ pub(crate) fn of_threads(pid: u32) -> anyhow::Result<Vec<(u32, Duration)>> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         let path = entry?.path();
-        let Some(Ok(id)) = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .map(str::parse)
-        else {
+        let Some(Ok(id)) = path.file_name().and_then(|name| name.to_str()).map(str::parse) else {
             continue;
         };
         // A thread may end between the listing and the reading.
@@ -89,12 +85,7 @@ fn tree(root: u32) -> anyhow::Result<Vec<u32>> {
     let mut found = vec![root];
     let mut at = 0;
     while let Some(&parent) = found.get(at) {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| *of == parent)
-                .map(|(pid, _)| *pid),
-        );
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         at += 1;
     }
     Ok(found)
@@ -113,13 +104,7 @@ fn parse_stat(stat: &str) -> Option<Stat> {
     let parent = fields.nth(1)?.parse().ok()?;
     let user = fields.nth(9)?.parse().ok()?;
     let system = fields.next()?.parse().ok()?;
-    Some(Stat {
-        parent,
-        cpu: Cpu {
-            user: ticks(user),
-            system: ticks(system),
-        },
-    })
+    Some(Stat { parent, cpu: Cpu { user: ticks(user), system: ticks(system) } })
 }
 
 fn ticks(count: u64) -> Duration {
@@ -128,9 +113,7 @@ fn ticks(count: u64) -> Duration {
 }
 
 fn parse_resident(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -159,10 +142,7 @@ mod tests {
         child.wait().expect("to wait for it");
         assert!(found, "{pids:?}");
         assert!(resident_of_tree(std::process::id()).expect("memory") > 100_000);
-        assert_eq!(
-            parse_resident("VmPeak:\t 9 kB\nVmRSS:\t    12 kB\n"),
-            Some(12288)
-        );
+        assert_eq!(parse_resident("VmPeak:\t 9 kB\nVmRSS:\t    12 kB\n"), Some(12288));
     }
 
     #[test]
@@ -170,16 +150,7 @@ mod tests {
         let this = std::process::id();
         let start = of_tree(this).expect("a time");
         // Looking uses time itself, so that both must come to see some.
-        while of_tree(this)
-            .expect("a time")
-            .since(start)
-            .total()
-            .is_zero()
-        {}
-        while of_threads(this)
-            .expect("threads")
-            .iter()
-            .all(|(_, time)| time.is_zero())
-        {}
+        while of_tree(this).expect("a time").since(start).total().is_zero() {}
+        while of_threads(this).expect("threads").iter().all(|(_, time)| time.is_zero()) {}
     }
 }

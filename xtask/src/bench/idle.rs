@@ -63,11 +63,7 @@ fn measure(setting: &Setting, peer: Peer, proxy: &Server) -> anyhow::Result<Idle
     for client in clients.iter_mut().step_by(100) {
         ask(client).with_context(|| format!("{} did not keep a connection", peer.name()))?;
     }
-    Ok(Idle {
-        peer,
-        before,
-        after,
-    })
+    Ok(Idle { peer, before, after })
 }
 
 fn ask(client: &mut RawClient) -> anyhow::Result<()> {

@@ -14,19 +14,10 @@ pub(crate) fn facts(seawall: Option<&Path>) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("date", today()),
         ("cpu", cpu_model()),
-        (
-            "cores",
-            std::thread::available_parallelism()
-                .map_or(1, usize::from)
-                .to_string(),
-        ),
+        ("cores", std::thread::available_parallelism().map_or(1, usize::from).to_string()),
         (
             "kernel",
-            format!(
-                "{} {}",
-                uname.sysname().to_string_lossy(),
-                uname.release().to_string_lossy()
-            ),
+            format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
         ),
         ("nginx", version(&output_of("nginx", &["-v"]))),
         ("haproxy", version(&output_of("haproxy", &["-v"]))),
@@ -45,10 +36,7 @@ fn cpu_model() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     info.lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or_else(
-            || "unknown".to_owned(),
-            |(_, model)| model.trim().to_owned(),
-        )
+        .map_or_else(|| "unknown".to_owned(), |(_, model)| model.trim().to_owned())
 }
 
 /// The first word with a digit and a dot in it, as `1.22.1` in `nginx version: nginx/1.22.1`.
@@ -63,14 +51,8 @@ fn version(printed: &str) -> String {
 fn commit() -> String {
     let root = build::root().to_string_lossy();
     let id = output_of("git", &["-C", &root, "rev-parse", "--short=12", "HEAD"]);
-    let changed = output_of(
-        "git",
-        &["-C", &root, "status", "--porcelain", "--untracked-files=no"],
-    );
-    match (
-        id.bytes().all(|byte| byte.is_ascii_hexdigit()) && !id.is_empty(),
-        changed.is_empty(),
-    ) {
+    let changed = output_of("git", &["-C", &root, "status", "--porcelain", "--untracked-files=no"]);
+    match (id.bytes().all(|byte| byte.is_ascii_hexdigit()) && !id.is_empty(), changed.is_empty()) {
         (true, true) => id,
         (true, false) => format!("{id} with changes"),
         (false, _) => "unknown".to_owned(),
@@ -78,9 +60,7 @@ fn commit() -> String {
 }
 
 fn today() -> String {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs());
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let (year, month, day) = civil(seconds / 86_400);
     format!("{year:04}-{month:02}-{day:02}")
 }
@@ -123,10 +103,7 @@ mod tests {
     #[test]
     fn versions_are_found() {
         assert_eq!(version("nginx version: nginx/1.22.1"), "1.22.1");
-        assert_eq!(
-            version("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - x"),
-            "2.6.12-1+deb12u4"
-        );
+        assert_eq!(version("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - x"), "2.6.12-1+deb12u4");
         assert_eq!(version(""), "unknown");
     }
 }

@@ -121,10 +121,7 @@ impl Server {
         let cores = &setting.proxy_cores;
         match peer {
             Peer::Seawall => {
-                let binary = setting
-                    .seawall
-                    .as_deref()
-                    .context("no seawall to measure")?;
+                let binary = setting.seawall.as_deref().context("no seawall to measure")?;
                 Self::seawall(cores, home, binary, origin, workers)
             }
             Peer::Nginx => {
@@ -182,46 +179,26 @@ impl Server {
             ),
         )?;
         let mut command = pinned(cores);
-        command
-            .arg(binary)
-            .args(["run", "--config"])
-            .arg(&file)
-            .env("NO_COLOR", "1");
+        command.arg(binary).args(["run", "--config"]).arg(&file).env("NO_COLOR", "1");
         let process = Process::spawn(command)?;
         let address = process.wait_for_line(|line| {
             let mut words = line.text.split_whitespace();
             let ours = line.text.contains("listening") && words.any(|word| word == "name=web");
-            let address = line
-                .text
-                .split_whitespace()
-                .find_map(|word| word.strip_prefix("address="));
+            let address =
+                line.text.split_whitespace().find_map(|word| word.strip_prefix("address="));
             address.filter(|_| ours)?.parse().ok()
         })?;
         process.wait_for_text("ready")?;
-        Ok(Self {
-            address,
-            process,
-            _port: None,
-            _home: home,
-        })
+        Ok(Self { address, process, _port: None, _home: home })
     }
 
     fn nginx(cores: &str, home: TempDir, port: ReservedPort, config: &str) -> anyhow::Result<Self> {
         fs::write(home.path().join("nginx.conf"), config)?;
         let mut command = pinned(cores);
-        command
-            .args(["nginx", "-e", "stderr", "-c", "nginx.conf", "-p"])
-            .arg(home.path());
+        command.args(["nginx", "-e", "stderr", "-c", "nginx.conf", "-p"]).arg(home.path());
         // Workers of a privileged nginx would change to a user who may not read the directory.
-        let user = if rustix::process::geteuid().is_root() {
-            "user root; "
-        } else {
-            ""
-        };
-        command.args([
-            "-g",
-            &format!("{user}daemon off; pid nginx.pid; error_log stderr;"),
-        ]);
+        let user = if rustix::process::geteuid().is_root() { "user root; " } else { "" };
+        command.args(["-g", &format!("{user}daemon off; pid nginx.pid; error_log stderr;")]);
         Self::announced_by_nothing(command, home, port)
     }
 
@@ -267,12 +244,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Ok(Self {
-            address: port.address(),
-            process,
-            _port: Some(port),
-            _home: home,
-        })
+        Ok(Self { address: port.address(), process, _port: Some(port), _home: home })
     }
 }
 
@@ -287,9 +259,7 @@ impl Drop for Server {
 
 fn pinned(cores: &str) -> Command {
     let mut command = Command::new("taskset");
-    command
-        .args(["-c", cores])
-        .env("PATH", tools::search_path());
+    command.args(["-c", cores]).env("PATH", tools::search_path());
     command
 }
 

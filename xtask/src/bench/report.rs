@@ -38,12 +38,7 @@ impl Verdict {
     /// Judged as it is printed, to two decimals.
     fn met(&self) -> bool {
         let (value, target) = (rounded(self.value), self.target);
-        self.valid
-            && if self.at_least {
-                value >= target
-            } else {
-                value <= target
-            }
+        self.valid && if self.at_least { value >= target } else { value <= target }
     }
 
     fn word(&self) -> &'static str {
@@ -81,11 +76,8 @@ impl Report {
     /// The tables.
     pub(crate) fn markdown(&self) -> String {
         let mut out = String::from("# Proxying HTTP/1.1\n\n");
-        let facts: Vec<String> = self
-            .facts
-            .iter()
-            .map(|(name, fact)| format!("{name} {fact}"))
-            .collect();
+        let facts: Vec<String> =
+            self.facts.iter().map(|(name, fact)| format!("{name} {fact}")).collect();
         let _ = writeln!(
             out,
             "Written by `cargo xtask bench http`: median (lowest–highest) of {} alternating rounds of \
@@ -220,12 +212,7 @@ impl Report {
                 push("user time", "NGINX", user, 0.6);
                 continue;
             }
-            push(
-                "p99",
-                BEST,
-                self.ratio(case, &both, |sample| sample.p99),
-                1.0,
-            );
+            push("p99", BEST, self.ratio(case, &both, |sample| sample.p99), 1.0);
         }
         verdicts.extend(self.worker_verdict());
         verdicts.extend(self.idle_verdicts());
@@ -240,22 +227,12 @@ impl Report {
         against: &[Peer],
         of: impl Fn(&Sample) -> f64,
     ) -> Option<(f64, bool)> {
-        let find = |peer| {
-            self.rows
-                .iter()
-                .find(|row| row.case == case && row.peer == peer)
-        };
+        let find = |peer| self.rows.iter().find(|row| row.case == case && row.peer == peer);
         let ours = find(Peer::Seawall)?;
-        let theirs: Vec<&Row> = against
-            .iter()
-            .map(|peer| find(*peer))
-            .collect::<Option<_>>()?;
+        let theirs: Vec<&Row> = against.iter().map(|peer| find(*peer)).collect::<Option<_>>()?;
         let value = |row: &Row| median(row.samples.iter().map(&of).collect());
         let best = theirs.iter().map(|row| value(row)).reduce(f64::min)?;
-        let valid = theirs
-            .iter()
-            .chain([&ours])
-            .all(|row| errors(&row.samples).is_none());
+        let valid = theirs.iter().chain([&ours]).all(|row| errors(&row.samples).is_none());
         Some((value(ours) / best, valid))
     }
 
@@ -290,12 +267,7 @@ impl Report {
             at_least: false,
             valid: true,
         };
-        let mut verdicts = vec![verdict(
-            "KiB a connection",
-            "itself",
-            ours.each() / 1024.0,
-            6.0,
-        )];
+        let mut verdicts = vec![verdict("KiB a connection", "itself", ours.each() / 1024.0, 6.0)];
         if let Some(nginx) = find(Peer::Nginx) {
             let ratio = ours.after as f64 / nginx.after as f64;
             verdicts.push(verdict("resident memory", "NGINX", ratio, 1.5));
@@ -304,11 +276,8 @@ impl Report {
     }
 
     fn json(&self) -> Value {
-        let facts: serde_json::Map<String, Value> = self
-            .facts
-            .iter()
-            .map(|(name, fact)| ((*name).to_owned(), json!(fact)))
-            .collect();
+        let facts: serde_json::Map<String, Value> =
+            self.facts.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact))).collect();
         let samples = |samples: &[Sample]| -> Vec<Value> {
             samples
                 .iter()
@@ -371,10 +340,7 @@ fn normalised_rate(row: &Workers) -> f64 {
 
 /// What went wrong in any of the rounds.
 fn errors(samples: &[Sample]) -> Option<String> {
-    let all: Vec<String> = samples
-        .iter()
-        .filter_map(|sample| sample.errors.describe())
-        .collect();
+    let all: Vec<String> = samples.iter().filter_map(|sample| sample.errors.describe()).collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
 
@@ -382,10 +348,7 @@ fn spread(samples: &[Sample], of: impl Fn(&Sample) -> f64, decimals: usize) -> S
     let values: Vec<f64> = samples.iter().map(of).collect();
     let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!(
-        "{:.decimals$} ({lowest:.decimals$}–{highest:.decimals$})",
-        median(values)
-    )
+    format!("{:.decimals$} ({lowest:.decimals$}–{highest:.decimals$})", median(values))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -418,11 +381,7 @@ mod tests {
             p99: 2.0,
             errors: Errors::default(),
         };
-        Row {
-            case: Case::Small64,
-            peer,
-            samples: cpu.iter().map(sample).collect(),
-        }
+        Row { case: Case::Small64, peer, samples: cpu.iter().map(sample).collect() }
     }
 
     fn report(rows: Vec<Row>) -> Report {
@@ -444,14 +403,9 @@ mod tests {
             row(Peer::Haproxy, &[20.0, 20.0, 20.0], 1.0),
         ]);
         let verdicts = report.verdicts();
-        let seen: Vec<(&str, f64, bool)> = verdicts
-            .iter()
-            .map(|one| (one.measure, rounded(one.value), one.met()))
-            .collect();
-        assert_eq!(
-            seen,
-            [("CPU time", 0.85, true), ("user time", 0.75, false),]
-        );
+        let seen: Vec<(&str, f64, bool)> =
+            verdicts.iter().map(|one| (one.measure, rounded(one.value), one.met())).collect();
+        assert_eq!(seen, [("CPU time", 0.85, true), ("user time", 0.75, false),]);
         let table = report.markdown();
         assert!(table.contains("| 0.75 | ≤ 0.60 | **not met** |"), "{table}");
         assert!(table.contains("| 16.90 (1.00–99.00) |"), "{table}");
@@ -462,16 +416,10 @@ mod tests {
     fn errors_make_a_comparison_invalid() {
         let mut bad = row(Peer::Seawall, &[1.0], 1.0);
         bad.samples[0].errors.status = 7;
-        let report = report(vec![
-            bad,
-            row(Peer::Nginx, &[25.0], 4.0),
-            row(Peer::Haproxy, &[20.0], 1.0),
-        ]);
+        let report =
+            report(vec![bad, row(Peer::Nginx, &[25.0], 4.0), row(Peer::Haproxy, &[20.0], 1.0)]);
         assert!(
-            report
-                .verdicts()
-                .iter()
-                .all(|verdict| !verdict.met() && verdict.word() == "invalid")
+            report.verdicts().iter().all(|verdict| !verdict.met() && verdict.word() == "invalid")
         );
         assert!(report.markdown().contains("invalid: 7 bad status"));
     }
@@ -489,31 +437,16 @@ mod tests {
         for (workers, cpu) in [(1, 10.0), (2, 10.4)] {
             let samples = row(Peer::Seawall, &[cpu], 1.0).samples;
             let busiest = vec![0.5];
-            report.workers.push(Workers {
-                workers,
-                samples,
-                busiest,
-            });
+            report.workers.push(Workers { workers, samples, busiest });
         }
-        let idle = |peer, after| Idle {
-            peer,
-            before: 0,
-            after,
-        };
+        let idle = |peer, after| Idle { peer, before: 0, after };
         report.idle = vec![idle(Peer::Seawall, 50 << 20), idle(Peer::Nginx, 40 << 20)];
-        let seen: Vec<(f64, bool)> = report
-            .verdicts()
-            .iter()
-            .map(|one| (rounded(one.value), one.met()))
-            .collect();
+        let seen: Vec<(f64, bool)> =
+            report.verdicts().iter().map(|one| (rounded(one.value), one.met())).collect();
         assert_eq!(seen, [(1.92, true), (5.12, true), (1.25, true)]);
 
         report.workers[1].busiest = vec![0.99];
-        assert_eq!(
-            report.verdicts()[0].word(),
-            "invalid",
-            "one worker did it all"
-        );
+        assert_eq!(report.verdicts()[0].word(), "invalid", "one worker did it all");
     }
 
     #[test]
@@ -528,10 +461,8 @@ mod tests {
         }
         rows[0].samples[0].p99 = 2.1;
         let verdicts = report(rows).verdicts();
-        let seen: Vec<(&str, f64, bool)> = verdicts
-            .iter()
-            .map(|one| (one.measure, rounded(one.value), one.met()))
-            .collect();
+        let seen: Vec<(&str, f64, bool)> =
+            verdicts.iter().map(|one| (one.measure, rounded(one.value), one.met())).collect();
         assert_eq!(seen, [("CPU time", 1.0, true), ("p99", 1.05, false)]);
     }
 }

@@ -54,11 +54,7 @@ pub(crate) fn case(
         let proxy = Server::proxy(peer, setting, origin.address(), 1)?;
         proxy.check(&[ask])?;
         proxies.push(proxy);
-        rows.push(Row {
-            case,
-            peer,
-            samples: Vec::new(),
-        });
+        rows.push(Row { case, peer, samples: Vec::new() });
     }
     for round in 0..setting.rounds as usize {
         for step in 0..rows.len() {
@@ -94,14 +90,7 @@ pub(crate) fn workers(setting: &Setting) -> anyhow::Result<Vec<Workers>> {
     for workers in [1, 2] {
         let proxy = Server::proxy(Peer::Seawall, setting, origin.address(), workers)?;
         proxy.check(&[Ask::Small])?;
-        rows.push((
-            proxy,
-            Workers {
-                workers,
-                samples: Vec::new(),
-                busiest: Vec::new(),
-            },
-        ));
+        rows.push((proxy, Workers { workers, samples: Vec::new(), busiest: Vec::new() }));
     }
     for round in 0..setting.rounds {
         for (proxy, row) in &mut rows {
@@ -128,15 +117,7 @@ fn measure(
     ask: Ask,
     connections: u32,
 ) -> anyhow::Result<Sample> {
-    let load = |seconds| {
-        wrk::round(
-            &setting.load_cores,
-            proxy.address,
-            ask,
-            connections,
-            seconds,
-        )
-    };
+    let load = |seconds| wrk::round(&setting.load_cores, proxy.address, ask, connections, seconds);
     load(WARM_UP)?;
     let before = cpu::of_tree(proxy.id())?;
     let outcome = load(setting.seconds)?;

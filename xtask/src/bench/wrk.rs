@@ -136,15 +136,7 @@ pub(crate) fn round(
     let mut script = tempfile::Builder::new().suffix(".lua").tempfile()?;
     script.write_all(ask.script().as_bytes())?;
     let output = Command::new("taskset")
-        .args([
-            "-c",
-            cores,
-            "wrk",
-            "-t",
-            "1",
-            "-c",
-            &connections.to_string(),
-        ])
+        .args(["-c", cores, "wrk", "-t", "1", "-c", &connections.to_string()])
         .args(["-d", &format!("{seconds}s"), "--timeout", "10s", "-s"])
         .arg(script.path())
         .arg(format!("http://{address}{}", ask.path()))
@@ -153,34 +145,20 @@ pub(crate) fn round(
         .context("cannot run wrk")?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        bail!(
-            "wrk failed: {printed}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("wrk failed: {printed}{}", String::from_utf8_lossy(&output.stderr));
     }
     parse(&printed).with_context(|| format!("wrk printed no summary: {printed}"))
 }
 
 fn parse(printed: &str) -> Option<Outcome> {
-    let line = printed
-        .lines()
-        .find_map(|line| line.strip_prefix("summary "))?;
-    let numbers: Vec<u64> = line
-        .split(' ')
-        .map(|word| word.parse().ok())
-        .collect::<Option<_>>()?;
+    let line = printed.lines().find_map(|line| line.strip_prefix("summary "))?;
+    let numbers: Vec<u64> = line.split(' ').map(|word| word.parse().ok()).collect::<Option<_>>()?;
     let [requests, micros, p99, connect, read, write, status, timeout] = numbers.try_into().ok()?;
     Some(Outcome {
         requests,
         micros,
         p99,
-        errors: Errors {
-            connect,
-            read,
-            write,
-            status,
-            timeout,
-        },
+        errors: Errors { connect, read, write, status, timeout },
     })
 }
 
@@ -192,14 +170,8 @@ mod tests {
     fn the_summary_is_found_among_the_rest() {
         let outcome = parse("Running 1s test\nsummary 10 1000000 250 0 0 0 3 1\nbye\n");
         let outcome = outcome.expect("a summary");
-        assert_eq!(
-            (outcome.requests, outcome.micros, outcome.p99),
-            (10, 1_000_000, 250)
-        );
-        assert_eq!(
-            outcome.errors.describe().as_deref(),
-            Some("3 bad status, 1 timeout")
-        );
+        assert_eq!((outcome.requests, outcome.micros, outcome.p99), (10, 1_000_000, 250));
+        assert_eq!(outcome.errors.describe().as_deref(), Some("3 bad status, 1 timeout"));
         assert_eq!(Errors::default().describe(), None);
         assert_eq!(parse("summary 10 1000000\n"), None);
     }

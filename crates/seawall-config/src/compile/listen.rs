@@ -41,10 +41,7 @@ fn one(named: &Named<Listen>, report: &mut Report) -> Option<Listener> {
         && per_client.value > limits.connections.value
     {
         let message = "a client can never have more connections than the listener";
-        let help = format!(
-            "lower it below `connections`, which is {}",
-            limits.connections.value
-        );
+        let help = format!("lower it below `connections`, which is {}", limits.connections.value);
         report.warning(per_client.span, message, Some(help));
     }
     Some(Listener {
@@ -83,11 +80,8 @@ fn check_addresses(listen: &[Named<Listen>], server: &Server, report: &mut Repor
         if at.value.port() != 0
             && let Some(other) = seen.before(key, at.span)
         {
-            let message = format!(
-                "the listener on line {} already has `{}`",
-                report.line(other),
-                at.value
-            );
+            let message =
+                format!("the listener on line {} already has `{}`", report.line(other), at.value);
             let help =
                 "give each listener an address or port of its own; routes serve all listeners";
             report.error(at.span, message, Some(help.to_owned()));

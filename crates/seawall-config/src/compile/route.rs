@@ -24,9 +24,7 @@ pub(super) fn compile(
     report: &mut Report,
 ) -> Vec<Option<plan::Route>> {
     if routes.is_empty() && routes.complete {
-        let first = upstreams
-            .first()
-            .map_or("app", |upstream| &upstream.name.value);
+        let first = upstreams.first().map_or("app", |upstream| &upstream.name.value);
         let help = format!("add for example:\n[[route]]\nto = \"{first}\"");
         report.missing(Span::FILE, "there is no route", Some(help));
     }
@@ -34,16 +32,10 @@ pub(super) fn compile(
     for (index, upstream) in upstreams.iter().enumerate() {
         by_name.insert(upstream.name.value.as_str(), index);
     }
-    let mut compiler = Compiler {
-        upstreams: by_name,
-        complete: upstreams.complete,
-        names: Seen::new(),
-        report,
-    };
+    let mut compiler =
+        Compiler { upstreams: by_name, complete: upstreams.complete, names: Seen::new(), report };
     let numbered = routes.iter().enumerate();
-    numbered
-        .map(|(index, route)| compiler.one(index, route.as_ref()?))
-        .collect()
+    numbered.map(|(index, route)| compiler.one(index, route.as_ref()?)).collect()
 }
 
 struct Compiler<'a, 't> {
@@ -78,10 +70,8 @@ impl Compiler<'_, '_> {
         let span = given.map_or(route.span, |at| at.span);
         if let Some(other) = self.names.before(name.clone(), span) {
             let line = self.report.line(other);
-            let message = format!(
-                "the route on line {line} already has the name {}",
-                quoted(&name)
-            );
+            let message =
+                format!("the route on line {line} already has the name {}", quoted(&name));
             let help = match given {
                 Some(_) => "names appear in metrics and logs; give each route its own",
                 None => "this route has no `name` and is called after its position; give it one",
@@ -100,14 +90,8 @@ impl Compiler<'_, '_> {
         check(!matches!(route.match_headers, Given::Unreadable));
         check(!matches!(route.match_query, Given::Unreadable));
         let when = When {
-            host: route
-                .host
-                .value()
-                .map_or(HostPattern::Any, |at| at.value.clone()),
-            path: route
-                .path
-                .value()
-                .map_or(PathPattern::Any, |at| at.value.clone()),
+            host: route.host.value().map_or(HostPattern::Any, |at| at.value.clone()),
+            path: route.path.value().map_or(PathPattern::Any, |at| at.value.clone()),
             methods: self.methods(route),
             headers: patterns(&route.match_headers),
             query: patterns(&route.match_query),
@@ -120,16 +104,14 @@ impl Compiler<'_, '_> {
         for at in route.methods.items() {
             if methods.contains(&at.value) {
                 let message = format!("`{}` is there twice", at.value);
-                self.report
-                    .warning(at.span, message, Some("take one of them away".to_owned()));
+                self.report.warning(at.span, message, Some("take one of them away".to_owned()));
                 continue;
             }
             if !METHODS.contains(&&*at.value)
                 && let Some(near) = nearest(&at.value, METHODS.iter().copied())
             {
                 let message = format!("`{}` is not a usual method", at.value);
-                self.report
-                    .warning(at.span, message, Some(format!("did you mean \"{near}\"?")));
+                self.report.warning(at.span, message, Some(format!("did you mean \"{near}\"?")));
             }
             methods.push(at.value.clone());
         }
@@ -146,18 +128,14 @@ impl Compiler<'_, '_> {
             ("redirect", route.redirect.is_there()),
             ("respond", route.respond.is_there()),
         ];
-        let chosen: Vec<&str> = there
-            .iter()
-            .filter(|(_, there)| *there)
-            .map(|(key, _)| *key)
-            .collect();
+        let chosen: Vec<&str> =
+            there.iter().filter(|(_, there)| *there).map(|(key, _)| *key).collect();
         match *chosen {
             [] => {
                 let help =
                     "add one of `to = \"UPSTREAM\"`, `redirect = \"…\"` and `respond = \"…\"`";
                 let message = "this route does nothing with its requests";
-                self.report
-                    .missing(route.span, message, Some(help.to_owned()));
+                self.report.missing(route.span, message, Some(help.to_owned()));
                 None
             }
             [_] => self.chosen_action(route),
@@ -165,8 +143,7 @@ impl Compiler<'_, '_> {
                 let message = format!("this route has `{}`", chosen.join("` and `"));
                 let help =
                     "a route does one thing; keep one of them and make other routes for the rest";
-                self.report
-                    .error(route.span, message, Some(help.to_owned()));
+                self.report.error(route.span, message, Some(help.to_owned()));
                 None
             }
         }
@@ -180,8 +157,7 @@ impl Compiler<'_, '_> {
             return Some(Action::Redirect(redirect_of(&redirect.value)));
         }
         let respond = route.respond.value()?;
-        self.respond(&respond.value, respond.span)
-            .map(Action::Respond)
+        self.respond(&respond.value, respond.span).map(Action::Respond)
     }
 
     fn forward(&mut self, route: &Route, to: &At<Text>) -> Option<Forward> {
@@ -197,14 +173,10 @@ impl Compiler<'_, '_> {
                 Some(PathPattern::Any) | None => false,
             };
             if !ensured {
-                let message = format!(
-                    "not every path of this route begins with {}",
-                    quoted(&strip.value)
-                );
-                let help = format!(
-                    "set `path = \"{}/*\"`, or take `strip-prefix` away",
-                    strip.value
-                );
+                let message =
+                    format!("not every path of this route begins with {}", quoted(&strip.value));
+                let help =
+                    format!("set `path = \"{}/*\"`, or take `strip-prefix` away", strip.value);
                 self.report.error(strip.span, message, Some(help));
             }
         }
@@ -233,9 +205,9 @@ impl Compiler<'_, '_> {
             let mut known: Vec<&str> = self.upstreams.keys().copied().collect();
             known.sort_unstable();
             match crate::name::fault(name, "upstream name") {
-                Ok(()) if known.is_empty() => Some(format!(
-                    "add [upstream.{name}] with `servers = [\"HOST:PORT\"]`"
-                )),
+                Ok(()) if known.is_empty() => {
+                    Some(format!("add [upstream.{name}] with `servers = [\"HOST:PORT\"]`"))
+                }
                 _ => hint(name, &known, "there are"),
             }
         };
@@ -284,8 +256,7 @@ impl Compiler<'_, '_> {
         }
         let mut refuse = |key: &str, span: Span| {
             let message = format!("`{key}` needs `to`: nothing is forwarded here");
-            self.report
-                .error(span, message, Some(format!("take `{key}` away")));
+            self.report.error(span, message, Some(format!("take `{key}` away")));
         };
         if let Some(at) = route.strip_prefix.value() {
             refuse("strip-prefix", at.span);
@@ -310,11 +281,7 @@ impl Compiler<'_, '_> {
         let added = added.map(|(name, _)| (&name.value, name.span));
         for (_, span) in removed.chain(added).filter(|(name, _)| &***name == "host") {
             let help = "to change it write `set = { host = \"…\" }`";
-            self.report.error(
-                span,
-                "a request has exactly one `host`",
-                Some(help.to_owned()),
-            );
+            self.report.error(span, "a request has exactly one `host`", Some(help.to_owned()));
         }
     }
 }
@@ -332,8 +299,7 @@ fn patterns(given: &Given<Pairs<Box<str>, Box<str>>>) -> Vec<(Box<str>, ValuePat
         exact => ValuePattern::Exact(exact.into()),
     };
     let list = given.items().iter();
-    list.map(|(name, value)| (name.value.clone(), pattern(&value.value)))
-        .collect()
+    list.map(|(name, value)| (name.value.clone(), pattern(&value.value))).collect()
 }
 
 fn edits(edits: &Edits) -> Option<HeaderEdits> {
@@ -342,8 +308,7 @@ fn edits(edits: &Edits) -> Option<HeaderEdits> {
         || matches!(edits.add, Given::Unreadable);
     let fields = |given: &Given<Pairs<Box<str>, plan::Template>>| {
         let list = given.items().iter();
-        list.map(|(name, value)| (name.value.clone(), value.value.clone()))
-            .collect()
+        list.map(|(name, value)| (name.value.clone(), value.value.clone())).collect()
     };
     let removed = edits.remove.items().iter();
     let whole = HeaderEdits {

@@ -18,17 +18,12 @@ pub(super) fn report(
     routes: &[Option<plan::Route>],
     report: &mut Report,
 ) {
-    let whens: Vec<Option<&When>> = routes
-        .iter()
-        .map(|route| Some(&route.as_ref()?.when))
-        .collect();
+    let whens: Vec<Option<&When>> =
+        routes.iter().map(|route| Some(&route.as_ref()?.when)).collect();
     for (index, winner) in shadowed(&whens) {
-        let (Some(Some(section)), Some(Some(route)), Some(Some(earlier)), Some(Some(winning))) = (
-            sections.get(index),
-            routes.get(index),
-            routes.get(winner),
-            sections.get(winner),
-        ) else {
+        let (Some(Some(section)), Some(Some(route)), Some(Some(earlier)), Some(Some(winning))) =
+            (sections.get(index), routes.get(index), routes.get(winner), sections.get(winner))
+        else {
             continue;
         };
         let line = report.line(winning.span);
@@ -134,14 +129,8 @@ impl<'r> Index<'r> {
 }
 
 fn conditions(when: &When) -> impl Iterator<Item = Key<'_>> {
-    let headers = when
-        .headers
-        .iter()
-        .map(|(name, value)| Key::Header(name, exact(value)));
-    let query = when
-        .query
-        .iter()
-        .map(|(name, value)| Key::Query(name, exact(value)));
+    let headers = when.headers.iter().map(|(name, value)| Key::Header(name, exact(value)));
+    let query = when.query.iter().map(|(name, value)| Key::Query(name, exact(value)));
     headers.chain(query)
 }
 
@@ -208,10 +197,7 @@ fn paths_above(when: &When) -> Vec<PathPattern> {
 fn conditions_follow(earlier: &When, later: &When) -> bool {
     let methods = earlier.methods.is_empty()
         || (!later.methods.is_empty()
-            && later
-                .methods
-                .iter()
-                .all(|method| earlier.methods.contains(method)));
+            && later.methods.iter().all(|method| earlier.methods.contains(method)));
     methods && follow(&earlier.headers, &later.headers) && follow(&earlier.query, &later.query)
 }
 

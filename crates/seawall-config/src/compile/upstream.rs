@@ -15,10 +15,7 @@ pub(super) fn compile(
     listeners: &[Named<Listen>],
     report: &mut Report,
 ) -> Vec<Option<plan::Upstream>> {
-    upstreams
-        .iter()
-        .map(|named| one(named, listeners, report))
-        .collect()
+    upstreams.iter().map(|named| one(named, listeners, report)).collect()
 }
 
 fn one(

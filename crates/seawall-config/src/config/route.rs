@@ -110,12 +110,8 @@ const NAME: Parsed<String> = Parsed {
     },
 };
 
-const HOST: Parsed<HostPattern> = Parsed {
-    kind: "a host",
-    example: "shop.example.com",
-    limits: "",
-    parse: host::pattern,
-};
+const HOST: Parsed<HostPattern> =
+    Parsed { kind: "a host", example: "shop.example.com", limits: "", parse: host::pattern };
 
 const PATH: Parsed<PathPattern> = Parsed {
     kind: "a path pattern",

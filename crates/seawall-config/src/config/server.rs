@@ -108,10 +108,8 @@ fn access_log(text: &Text) -> Result<AccessLogTo, Fault> {
             AccessLog::File(PathBuf::from(path))
         }
         _ => {
-            let message = format!(
-                "{} is not \"off\", \"stdout\" or the path of a file",
-                text.shown()
-            );
+            let message =
+                format!("{} is not \"off\", \"stdout\" or the path of a file", text.shown());
             let file = match value.ends_with('/') {
                 true => "name a file in that folder".to_owned(),
                 false => file_help(text),

@@ -39,11 +39,7 @@ fn wanted(head: &Request) -> io::Result<Option<Download>> {
     let Some((kind, length)) = head.target.trim_start_matches('/').split_once('/') else {
         return Ok(None);
     };
-    let length = || {
-        length
-            .parse()
-            .map_err(|_| invalid(format!("no length in {:?}", head.target)))
-    };
+    let length = || length.parse().map_err(|_| invalid(format!("no length in {:?}", head.target)));
     Ok(match kind {
         "bytes" => Some(Download::Length(length()?)),
         "chunked" => Some(Download::Chunked(length()?)),
@@ -57,9 +53,8 @@ impl Download {
     fn send(self, conversation: &mut Conversation, piece: &[u8]) -> io::Result<bool> {
         match self {
             Self::Length(length) => {
-                conversation.send(format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"
-                ))?;
+                conversation
+                    .send(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"))?;
                 pieces(length, piece, |part| conversation.send(part))?;
             }
             Self::Chunked(length) => {
@@ -83,9 +78,7 @@ fn pieces(
     mut send: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     while length > 0 {
-        let count = piece
-            .len()
-            .min(usize::try_from(length).unwrap_or(usize::MAX));
+        let count = piece.len().min(usize::try_from(length).unwrap_or(usize::MAX));
         send(&piece[..count])?;
         length -= count as u64;
     }

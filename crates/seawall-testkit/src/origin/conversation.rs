@@ -23,11 +23,7 @@ pub struct Conversation {
 
 impl Conversation {
     pub(super) fn new(index: usize, wire: Wire, shared: Arc<Shared>) -> Self {
-        Self {
-            index,
-            wire,
-            shared,
-        }
+        Self { index, wire, shared }
     }
 
     /// Which connection of the origin this is, from 0.
@@ -50,9 +46,7 @@ impl Conversation {
     pub fn read_request(&mut self) -> io::Result<Request> {
         let mut request = self.read_request_head()?;
         let mut body = Vec::new();
-        request.trailers = self
-            .wire
-            .read_body(request.framing()?, |piece| body.extend(piece))?;
+        request.trailers = self.wire.read_body(request.framing()?, |piece| body.extend(piece))?;
         request.body = body;
         Ok(request)
     }
@@ -84,8 +78,7 @@ impl Conversation {
     /// As [`Conversation::read_request`].
     pub fn count_body(&mut self, head: &Request) -> io::Result<u64> {
         let mut length = 0;
-        self.wire
-            .read_body(head.framing()?, |piece| length += piece.len() as u64)?;
+        self.wire.read_body(head.framing()?, |piece| length += piece.len() as u64)?;
         Ok(length)
     }
 
