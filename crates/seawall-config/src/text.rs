@@ -86,9 +86,14 @@ impl Text {
     /// Text that stands nowhere, for tests of what reads it.
     #[cfg(test)]
     pub(crate) fn plain(value: &str) -> Text {
+        Text::unquoted(value, Span::FILE)
+    }
+
+    /// What stands at `span` as if it were text.
+    pub(crate) fn unquoted(value: &str, span: Span) -> Text {
         Text {
             value: value.to_owned(),
-            span: Span::FILE,
+            span,
             verbatim: None,
             inserted: Vec::new(),
             written: None,
