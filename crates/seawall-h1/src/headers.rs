@@ -4,6 +4,7 @@
 //! adding a field is an append and removing one is a mark. Look-ups scan: a head has a dozen
 //! fields, and a scan over sixteen-byte slots beats any hash.
 
+use crate::encode;
 use crate::known::Known;
 
 /// The list. Reused from one message to the next by [`Headers::clear`].
@@ -96,12 +97,11 @@ impl Headers {
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(is_field_name(name) && is_field_value(value));
         let at = self.text.len() as u32;
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
+        encode::field(name, value, &mut self.text);
         self.slots.push(Slot {
             name: at,
             name_len: name.len() as u16,
-            value: at + name.len() as u32,
+            value: at + name.len() as u32 + 2,
             value_len: value.len() as u32,
             known: Known::of(name),
             removed: false,
@@ -127,6 +127,31 @@ impl Headers {
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         self.remove(name);
         self.push(name, value);
+    }
+
+    /// Appends the fields for which `keep` holds to `out`, as they go over the wire. Most fields
+    /// came as they go, so that their line is copied whole.
+    #[inline]
+    pub fn write(&self, mut keep: impl FnMut(&Field<'_>) -> bool, out: &mut Vec<u8>) {
+        for slot in self.slots.iter().filter(|slot| !slot.removed) {
+            let field = self.field(slot);
+            if !keep(&field) {
+                continue;
+            }
+            let start = slot.name as usize;
+            let end = slot.value as usize + field.value.len() + 2;
+            let name_end = start + field.name.len();
+            match self.text.get(start..end) {
+                Some(line)
+                    if slot.value as usize == name_end + 2
+                        && line.ends_with(b"\r\n")
+                        && &line[field.name.len()..field.name.len() + 2] == b": " =>
+                {
+                    out.extend_from_slice(line);
+                }
+                _ => encode::field(field.name, field.value, out),
+            }
+        }
     }
 
     #[inline]

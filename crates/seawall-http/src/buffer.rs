@@ -102,11 +102,7 @@ impl Buffer {
     pub(crate) fn make_room(&mut self, buffers: &Buffers, size: usize) {
         if self.data.len() < size || self.len() == self.data.len() {
             let size = size.max(if self.len() == self.data.len() { 2 * self.len() } else { 0 });
-            let size = match size {
-                0..=SMALL => SMALL,
-                ..=LARGE => LARGE,
-                more => more,
-            };
+            let size = [SMALL, LARGE].into_iter().find(|class| size <= *class).unwrap_or(size);
             let mut data = buffers.take(size);
             data[..self.len()].copy_from_slice(self.bytes());
             let old = std::mem::replace(&mut self.data, data);

@@ -195,7 +195,7 @@ impl Conversation {
 async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Refusal> {
     let mut out = Vec::with_capacity(256);
     encode::status_line(head.status, head.reason(), &mut out);
-    encode::fields(&head.headers, |field| !field.known.is_hop_by_hop(), &mut out);
+    head.headers.write(|field| !field.known.is_hop_by_hop(), &mut out);
     out.extend_from_slice(b"\r\n");
     client.write_all(&out).await.map_err(|_| Refusal::ClientGone)
 }

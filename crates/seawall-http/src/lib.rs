@@ -15,6 +15,7 @@ mod listen;
 mod message;
 mod pace;
 mod policy;
+mod record;
 pub mod refuse;
 mod route;
 mod send;
