@@ -12,6 +12,9 @@ use crate::known::Known;
 pub struct Headers {
     text: Vec<u8>,
     slots: Vec<Slot>,
+    /// A bit for each well-known name that was ever in the list, so that what is not there, which
+    /// is most, is not looked for.
+    seen: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +41,14 @@ pub struct Field<'a> {
 impl Headers {
     /// An empty list that owns no memory yet.
     pub const fn new() -> Headers {
-        Headers { text: Vec::new(), slots: Vec::new() }
+        Headers { text: Vec::new(), slots: Vec::new(), seen: 0 }
     }
 
     /// Forgets every field but keeps the memory.
     pub fn clear(&mut self) {
         self.text.clear();
         self.slots.clear();
+        self.seen = 0;
     }
 
     /// Bytes of memory it holds on to.
@@ -61,13 +65,23 @@ impl Headers {
     /// The first value of a well-known field.
     #[inline]
     pub fn known(&self, known: Known) -> Option<&[u8]> {
+        if !self.may_have(known) {
+            return None;
+        }
         let slot = self.slots.iter().find(|slot| slot.known == known && !slot.removed)?;
         Some(self.field(slot).value)
     }
 
     /// Every value of a well-known field, in order.
+    #[inline]
     pub fn all_known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        self.iter().filter(move |field| field.known == known).map(|field| field.value)
+        let slots = if self.may_have(known) { &self.slots[..] } else { &[] };
+        let is_one = move |slot: &&Slot| slot.known == known && !slot.removed;
+        slots.iter().filter(is_one).map(|slot| self.field(slot).value)
+    }
+
+    fn may_have(&self, known: Known) -> bool {
+        self.seen & (1 << known as u32) != 0
     }
 
     /// The first value of the field `name`, whatever the case of its name.
@@ -98,12 +112,14 @@ impl Headers {
         debug_assert!(is_field_name(name) && is_field_value(value));
         let at = self.text.len() as u32;
         encode::field(name, value, &mut self.text);
+        let known = Known::of(name);
+        self.seen |= 1 << known as u32;
         self.slots.push(Slot {
             name: at,
             name_len: name.len() as u16,
             value: at + name.len() as u32 + 2,
             value_len: value.len() as u32,
-            known: Known::of(name),
+            known,
             removed: false,
         });
     }
@@ -187,6 +203,7 @@ impl Headers {
     /// Notes a field that lies in the bytes given to [`Headers::begin`].
     #[inline]
     pub(crate) fn note(&mut self, name: (usize, usize), value: (usize, usize), known: Known) {
+        self.seen |= 1 << known as u32;
         self.slots.push(Slot {
             name: name.0 as u32,
             name_len: name.1 as u16,

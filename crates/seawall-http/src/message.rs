@@ -11,7 +11,7 @@ use seawall_h1::{RequestHead, ResponseHead};
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::forward::answer::Answer;
+use crate::forward::conversation::Conversation;
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::PooledServer;
 use crate::worker::{Running, Worker};
@@ -85,7 +85,7 @@ pub(crate) enum Body {
     /// These bytes, made for this answer.
     Owned(Vec<u8>),
     /// What a server sends.
-    Answer(Answer),
+    Answer(Box<Conversation>),
     /// No content, but another protocol from here on.
     Tunnel(Tunnel),
 }

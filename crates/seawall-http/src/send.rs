@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use seawall_h1::{BodyLength, Known, Method, RequestHead, ResponseHead, Version, encode};
 
 use crate::client::Client;
-use crate::forward::answer::{AnswerError, Chunk};
+use crate::forward::conversation::{AnswerError, Chunk};
 use crate::message::Body;
 use crate::policy::headers;
 use crate::worker::Worker;

@@ -21,7 +21,7 @@ use crate::buffer::SMALL;
 use crate::client::Client;
 use crate::compiled::Entrance;
 use crate::exchange::exchange;
-use crate::forward::answer::AnswerError;
+use crate::forward::conversation::AnswerError;
 use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::pace::Pace;
 use crate::record::{Outcome, record, record_unread};
