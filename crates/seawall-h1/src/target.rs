@@ -270,16 +270,16 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
             .is_ok_and(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok());
         (if valid { inside } else { &[] }, &text[end + 1..])
     } else {
-        let end = text.iter().position(|&b| b == b':').unwrap_or(text.len());
-        let host = &text[..end];
-        // No empty label: `.` and `..` are hosts to no one, but directories to some.
-        let mut before = b'.';
-        let valid = host.iter().all(|&b| {
-            let doubled = b == b'.' && before == b'.';
-            before = b;
-            HOST_BYTE[b as usize] && !doubled
-        });
-        (if valid { host } else { &[] }, &text[end..])
+        let (mut end, mut before) = (0, b'.');
+        while let Some(&byte) = text.get(end).filter(|&&byte| HOST_BYTE[byte as usize]) {
+            // No empty label: `.` and `..` are hosts to no one, but directories to some.
+            if byte == b'.' && before == b'.' {
+                return false;
+            }
+            before = byte;
+            end += 1;
+        }
+        (&text[..end], &text[end..])
     };
     let port_is_valid = match rest {
         [] => true,

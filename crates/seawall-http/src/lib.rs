@@ -20,6 +20,7 @@ pub mod refuse;
 mod route;
 mod send;
 mod serve;
+mod socket;
 mod tickets;
 mod timer;
 mod tunnel;

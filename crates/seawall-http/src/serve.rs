@@ -380,10 +380,10 @@ impl Connection {
         self.timer.set(Instant::now() + LINGER);
         let Connection { client, timer, .. } = self;
         client.input.borrow_mut().consume_all();
+        if client.shut_down().is_err() {
+            return;
+        }
         poll_fn(|cx| {
-            if client.poll_shutdown(cx).is_pending() {
-                return timer.poll(cx);
-            }
             loop {
                 match client.poll_fill(SMALL, cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),

@@ -131,7 +131,7 @@ impl Conversation {
                 }
             }
             input.make_room(&request.worker.buffers, SMALL);
-            match ready!(input.poll_fill(&mut connection.stream, cx)) {
+            match ready!(input.poll_fill(&connection.stream, cx)) {
                 Ok(0) | Err(_) if self.heard => {
                     return Poll::Ready(Err(Refusal::BadAnswer(BadMessage::Truncated)));
                 }
@@ -146,7 +146,7 @@ impl Conversation {
         if self.pump_stopped || self.pump.is_done() {
             return Ok(());
         }
-        match self.pump.poll(client, &mut self.lease.connection.stream, cx) {
+        match self.pump.poll(client, &self.lease.connection.stream, cx) {
             Poll::Pending | Poll::Ready(Ok(())) => return Ok(()),
             // A server may answer early and close, so an answer is looked for all the same.
             Poll::Ready(Err(PumpError::Server)) => self.pump_stopped = true,
@@ -218,7 +218,7 @@ impl Conversation {
         }
         input.make_room(buffers, self.window);
         let room = input.capacity() - input.len();
-        let read = ready!(input.poll_fill(&mut connection.stream, cx))?;
+        let read = ready!(input.poll_fill(&connection.stream, cx))?;
         // What fills the buffer has more behind it.
         if read == room {
             self.window = LARGE;
