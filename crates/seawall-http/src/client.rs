@@ -177,7 +177,8 @@ impl Client {
                 return Poll::Pending;
             }
             // A look at the readiness first, so that waiting needs no buffer.
-            match ready!(self.stream.borrow().poll_read_ready(cx)) {
+            let readable = self.stream.borrow().poll_read_ready(cx);
+            match ready!(readable) {
                 Err(_) => return Poll::Ready(()),
                 Ok(()) => match ready!(self.poll_fill(SMALL, cx)) {
                     Ok(0) | Err(_) => return Poll::Ready(()),
