@@ -91,6 +91,7 @@ impl Sending {
         mut out: Vec<u8>,
     ) -> Sending {
         let framing = framing(request, head, &body);
+        let keep_alive = keep_alive && framing != Framing::Close;
         let version = request.map_or(Version::Http11, |request| request.version);
         out.clear();
         headers::write_response(head, || worker.date(), &mut out);
