@@ -184,6 +184,7 @@ impl Conversation {
             // A server may answer early and close; so look for an answer before giving up.
             Poll::Ready(Err(PumpError::Server)) => {
                 self.server_stopped_reading = true;
+                client.awaits_body.set(false);
                 Ok(())
             }
             Poll::Ready(Err(PumpError::Client(error))) => Err(error.refusal()),

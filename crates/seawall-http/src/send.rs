@@ -36,6 +36,8 @@ pub(crate) enum Turn {
 pub(crate) enum SendError {
     /// The client has left.
     ClientGone,
+    /// The client sends the rest of its request too slowly.
+    BodyTooSlow,
     /// The server did not give what it announced.
     Answer(AnswerError),
 }
