@@ -40,6 +40,8 @@ pub(crate) enum Turn {
 pub(crate) enum SendError {
     /// The client has left.
     ClientGone,
+    /// The client sends the rest of its request too slowly.
+    BodyTooSlow,
     /// The server did not give what it announced.
     Answer(AnswerError),
 }
@@ -95,6 +97,7 @@ impl Sending {
         mut out: Vec<u8>,
     ) -> Sending {
         let framing = framing(request, head, &body);
+        let keep_alive = keep_alive && framing != Framing::Close;
         let version = request.map_or(Version::Http11, |request| request.version);
         out.clear();
         headers::write_response(head, || worker.date(), &mut out);

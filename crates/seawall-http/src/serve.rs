@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use seawall_config::plan::Listener;
@@ -277,7 +277,8 @@ impl Connection {
         let mut sending =
             Sending::new(Some(head), &answer_head, body, keep_alive, &self.worker, out);
         self.worker.give_back_head(answer_head);
-        let sent = send(&self.client, &mut self.timer, &mut sending, listener).await;
+        let may_wait = head.expects_continue;
+        let sent = send(&self.client, &mut self.timer, &mut sending, listener, may_wait).await;
         let mut bytes = sending.sent;
         let ends_with_connection = sending.ends_with_connection();
         let (body, out) = sending.into_parts();
@@ -294,12 +295,12 @@ impl Connection {
             }
             (Ok(()), Body::Answer(answer)) => answer.finish(),
             (Ok(()), _) => {}
-            (Err(SendError::ClientGone), _) => {
-                refusal = Some(Refusal::ClientGone);
-                next = Next::Close;
-            }
-            (Err(SendError::Answer(error)), _) => {
-                refusal = Some(cut_short(&error));
+            (Err(error), _) => {
+                refusal = Some(match error {
+                    SendError::Answer(error) => cut_short(&error),
+                    SendError::BodyTooSlow => Refusal::BodyTooSlow,
+                    SendError::ClientGone => Refusal::ClientGone,
+                });
                 // The head has promised more than there is: only the end of the connection can
                 // say so, and where that is how answers end, only a reset.
                 if ends_with_connection {
@@ -359,7 +360,7 @@ impl Connection {
         let status = head.status;
         let mut sending = Sending::new(None, &head, body, false, &self.worker, out);
         self.worker.give_back_head(head);
-        let _ = send(&self.client, &mut self.timer, &mut sending, exchange.listener).await;
+        let _ = send(&self.client, &mut self.timer, &mut sending, exchange.listener, false).await;
         let outcome = Outcome { status, sent: sending.sent, refusal: Some(refusal) };
         record_unread(exchange, &self.worker, &self.peer, outcome);
         self.linger().await;
@@ -416,7 +417,7 @@ pub(crate) struct Exchange<'a> {
 }
 
 /// Runs the spine, as long as the client stays, sends its body fast enough, and the deadline has
-/// not passed. The deadline stands still while the body comes in.
+/// not passed. What time the body takes is the client's, so the deadline counts from its last byte.
 async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Refusal> {
     let Request { client, facts, listener, head, .. } = *request;
     let mut exchange = pin!(exchange(request));
@@ -426,32 +427,29 @@ async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Re
             if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
                 return Poll::Ready(result);
             }
-            let mut until = facts.deadline.get();
             let body_is_done = client.body_is_done();
-            if body_is_done {
-                if client.poll_gone(cx).is_ready() {
-                    return Poll::Ready(Err(Refusal::ClientGone));
-                }
-            } else if let Some(last_read) = client.last_read.get() {
-                let timeout = until.map(|until| until - request.started);
-                until = until.max(timeout.map(|timeout| last_read + timeout));
+            if body_is_done && client.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Refusal::ClientGone));
             }
             let waits_for_continue = head.expects_continue && client.received.get() == 0;
-            if !body_is_done && client.awaits_body.get() && !waits_for_continue {
+            let clients_turn = !body_is_done && client.awaits_body.get() && !waits_for_continue;
+            let until = if clients_turn {
                 let (least, within) = (listener.limits.progress, listener.timeouts.body);
                 match pace.check(Instant::now(), client.received.get(), least, within) {
-                    Ok(due) => until = Some(until.map_or(due, |until| until.min(due))),
+                    Ok(until) => until,
                     Err(_) => return Poll::Ready(Err(Refusal::BodyTooSlow)),
                 }
-            }
-            let Some(until) = until else { return Poll::Pending };
+            } else {
+                pace = Pace::default();
+                let Some(deadline) = facts.deadline.get() else { return Poll::Pending };
+                let timeout = deadline - request.started;
+                client.last_read.get().map_or(deadline, |last| deadline.max(last + timeout))
+            };
             timer.set(until);
             if timer.poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if facts.deadline.get().is_some_and(|deadline| until >= deadline)
-                && !client.awaits_body.get()
-            {
+            if !clients_turn {
                 return Poll::Ready(Err(Refusal::UpstreamTimeout));
             }
         }
@@ -459,48 +457,68 @@ async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Re
     .await
 }
 
-/// Sends an answer, as fast as the client takes it and the server gives it.
+/// Sends an answer, as fast as the client takes it and the server gives it. `may_wait` says that
+/// the client waits for `100 Continue` and owes no body before it.
 async fn send(
     client: &Client,
     timer: &mut Timer,
     sending: &mut Sending,
     listener: &Listener,
+    may_wait: bool,
 ) -> Result<(), SendError> {
-    let mut pace = Pace::default();
-    let mut waiting_for_server: Option<(u64, Instant)> = None;
+    let (least, within) = (listener.limits.progress, listener.timeouts.body);
+    let (mut taking, mut giving) = (Pace::default(), Pace::default());
+    let mut silent: Option<((u64, u64), Instant)> = None;
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = sending.poll(client, cx) {
                 return Poll::Ready(result);
             }
             let now = Instant::now();
-            match (sending.turn, &sending.body) {
-                (Turn::Server, Body::Answer(answer)) => {
+            let Body::Answer(answer) = &sending.body else {
+                match taking.check(now, sending.sent, least, within) {
+                    Ok(until) => timer.set(until),
+                    Err(_) => return Poll::Ready(Err(SendError::ClientGone)),
+                }
+                ready!(timer.poll(cx));
+                continue;
+            };
+            let owes_body = answer.takes_more()
+                && client.awaits_body.get()
+                && !client.body_is_done()
+                && !(may_wait && client.received.get() == 0);
+            match sending.turn {
+                Turn::Client => match taking.check(now, sending.sent, least, within) {
+                    Ok(until) => timer.set(until),
+                    Err(_) => return Poll::Ready(Err(SendError::ClientGone)),
+                },
+                // The server is silent because it listens.
+                Turn::Server if owes_body => {
+                    (taking, silent) = (Pace::default(), None);
+                    match giving.check(now, client.received.get(), least, within) {
+                        Ok(until) => timer.set(until),
+                        Err(_) => return Poll::Ready(Err(SendError::BodyTooSlow)),
+                    }
+                }
+                Turn::Server => {
+                    (taking, giving) = (Pace::default(), Pace::default());
                     if client.body_is_done() && client.poll_gone(cx).is_ready() {
                         return Poll::Ready(Err(SendError::ClientGone));
                     }
-                    let since = match waiting_for_server {
-                        Some((sent, since)) if sent == sending.sent => since,
+                    let moved = (sending.sent, client.received.get());
+                    let since = match silent {
+                        Some((before, since)) if before == moved => since,
                         _ => now,
                     };
-                    waiting_for_server = Some((sending.sent, since));
+                    silent = Some((moved, since));
                     let until = since + answer.idle_timeout;
                     timer.set(until);
                     if now >= until {
                         return Poll::Ready(Err(SendError::Answer(AnswerError::Silent)));
                     }
                 }
-                _ => {
-                    let (least, within) = (listener.limits.progress, listener.timeouts.body);
-                    match pace.check(now, sending.sent, least, within) {
-                        Ok(until) => timer.set(until),
-                        Err(_) => return Poll::Ready(Err(SendError::ClientGone)),
-                    }
-                }
             }
-            if timer.poll(cx).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(timer.poll(cx));
         }
     })
     .await

@@ -14,7 +14,8 @@ use crate::client::RawClient;
 use crate::message::Response;
 use crate::process::{Line, Process, command};
 
-/// A running Seawall. Dropping it kills it.
+/// A running Seawall. Dropping it kills it, and fails the test when any of its threads panicked:
+/// a panic that a test does not notice is still one.
 #[derive(Debug)]
 pub struct Seawall {
     process: Process,
@@ -205,6 +206,17 @@ impl Seawall {
     /// The log so far.
     pub fn log(&self) -> String {
         self.process.text()
+    }
+}
+
+impl Drop for Seawall {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        let log = self.process.text();
+        if log.contains("panicked at") && !std::thread::panicking() {
+            panic!("a thread of Seawall panicked:\n{log}");
+        }
     }
 }
 

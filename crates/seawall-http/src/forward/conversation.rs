@@ -149,7 +149,10 @@ impl Conversation {
         match self.pump.poll(client, &self.lease.connection.stream, cx) {
             Poll::Pending | Poll::Ready(Ok(())) => return Ok(()),
             // A server may answer early and close, so an answer is looked for all the same.
-            Poll::Ready(Err(PumpError::Server)) => self.pump_stopped = true,
+            Poll::Ready(Err(PumpError::Server)) => {
+                self.pump_stopped = true;
+                client.awaits_body.set(false);
+            }
             Poll::Ready(Err(PumpError::Client(error))) => {
                 self.pump_stopped = true;
                 return Err(error);

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use socket2::SockRef;
+
 use super::Shared;
 use crate::gate::Gate;
 use crate::message::{Request, Response};
@@ -190,5 +192,10 @@ impl Conversation {
     /// When the socket refuses the option.
     pub fn reset(&mut self) -> io::Result<()> {
         self.wire.reset_on_close()
+    }
+
+    /// The socket itself, for what is not offered here.
+    pub fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.wire.stream())
     }
 }

@@ -1,0 +1,9 @@
+//! Tests of the product: the real binary between scripted origins, real servers and raw clients.
+//! One module a theme; what is tested is only ever seen from outside.
+
+mod setup;
+
+mod early;
+mod framing;
+mod slow;
+mod streaming;
