@@ -118,6 +118,8 @@ fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
                 code if is_unreserved(code) => out.push(code),
                 code => encode(code, &mut out),
             }
+        } else if byte == 0 {
+            return Err(BadMessage::EncodedNul);
         } else if must_be_encoded(byte) {
             encode(byte, &mut out);
         } else {
@@ -371,6 +373,7 @@ mod tests {
             ("/%zz", Err(BadMessage::PercentEncoding)),
             ("/%+1", Err(BadMessage::PercentEncoding)),
             ("/a%00b", Err(BadMessage::EncodedNul)),
+            ("/a\0b", Err(BadMessage::EncodedNul)),
         ] {
             assert_eq!(normal(path), expect.map(str::to_owned), "{path}");
         }

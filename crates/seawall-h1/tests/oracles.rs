@@ -10,6 +10,8 @@ mod generate;
 #[allow(dead_code, reason = "shared with tests that look at more of it")]
 mod reader;
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 proptest! {
@@ -38,5 +40,26 @@ proptest! {
     #[test]
     fn paths(input in generate::path()) {
         checks::path(&input);
+    }
+}
+
+#[test]
+fn seeds_of_the_fuzz_targets() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+    let targets = [
+        ("request_head", checks::request as fn(&[u8])),
+        ("response_head", checks::response),
+        ("chunked", checks::chunked),
+        ("target", checks::path),
+    ];
+    for (target, check) in targets {
+        let files = std::fs::read_dir(seeds.join(target)).expect("each target has seeds");
+        let mut number = 0;
+        for file in files {
+            let file = file.expect("the directory can be read").path();
+            check(&std::fs::read(file).expect("a seed can be read"));
+            number += 1;
+        }
+        assert!(number > 4, "{target} has {number} seeds");
     }
 }

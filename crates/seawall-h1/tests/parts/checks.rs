@@ -136,8 +136,11 @@ pub(crate) fn path(input: &[u8]) {
     }
 }
 
-/// What servers do to a path, each in an order of its own, some of it twice.
-const SERVER_STEPS: [fn(&[u8]) -> Vec<u8>; 6] = [
+/// Something a server does to a path before it looks what the path names.
+type ServerStep = fn(&[u8]) -> Vec<u8>;
+
+/// What servers do, each in an order of its own, some of it twice.
+const SERVER_STEPS: [ServerStep; 6] = [
     |path| replace(path, b"%2F", b"/"),
     |path| replace(&replace(path, b"%5C", b"\\"), b"\\", b"/"),
     |path| replace(path, b"%3B", b";"),
