@@ -10,6 +10,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use seawall_config::plan::{Forward, Route, Upstream};
+use seawall_h1::headers::Field;
 use seawall_h1::{
     BadMessage, BodyDecoder, HeadLimits, HeadProgress, ResponseHead, Version, encode, parse,
 };
@@ -23,6 +24,9 @@ use crate::policy::headers;
 use crate::refuse::{Kind, Refusal};
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::{Attempts, Lease};
+
+/// What is added to an answer; to one with content, where it is written.
+const VIA: &[u8] = b"1.1 seawall";
 
 /// Interim answers that one request may get; more are an attack or a bug.
 const MAX_INTERIM: usize = 32;
@@ -102,6 +106,7 @@ impl Conversation {
         }
         let Conversation { lease, pump, server_stopped_reading, .. } = self;
         if head.status == 101 {
+            head.headers.push(b"Via", VIA);
             return Ok(Response { head, body: Body::Tunnel(Tunnel::new(lease)) });
         }
         let keep = head.keeps_alive() && !server_stopped_reading;
@@ -112,6 +117,7 @@ impl Conversation {
             if keep && lease.input.is_empty() {
                 lease.give_back();
             }
+            head.headers.push(b"Via", VIA);
             Body::Empty
         } else {
             Body::Answer(Answer::new(lease, decoder, pump, keep, config.idle_timeout))
@@ -196,7 +202,12 @@ impl Conversation {
 async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Refusal> {
     let mut out = Vec::with_capacity(256);
     encode::status_line(head.status, head.reason(), &mut out);
-    encode::fields(&head.headers, |field| !field.known.is_hop_by_hop(), &mut out);
+    let stays = |field: &Field<'_>| {
+        field.known.is_hop_by_hop()
+            || head.connection.names_fields
+                && headers::is_named_by_connection(field.name, &head.headers)
+    };
+    encode::fields(&head.headers, |field| !stays(field), &mut out);
     out.extend_from_slice(b"\r\n");
     client.write_all(&out).await.map_err(|_| Refusal::ClientGone)
 }

@@ -84,7 +84,7 @@ fn is_forwarded(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool {
 
 /// Whether `Connection` names the field (RFC 9110 §7.6.1). Fields that are not the client's to
 /// take away are: they were handled before this is asked.
-fn is_named_by_connection(name: &[u8], headers: &Headers) -> bool {
+pub(crate) fn is_named_by_connection(name: &[u8], headers: &Headers) -> bool {
     headers
         .all_known(Known::Connection)
         .flat_map(list)
