@@ -50,6 +50,8 @@ struct Connection {
     timer: Timer,
     /// Since when it has been quiet.
     quiet_since: Instant,
+    /// It has had a request.
+    used: bool,
     idle_slot: Option<usize>,
     _admission: Admission,
     _open: Open,
@@ -85,6 +87,7 @@ pub(crate) async fn connection(
         peer: PeerText::new(peer.ip()),
         timer: Timer::new(now + Duration::from_secs(3600)),
         quiet_since: now,
+        used: false,
         idle_slot: None,
         _admission: admission,
         _open: Open::enter(&worker),
@@ -114,14 +117,21 @@ impl Connection {
         let until = self.quiet_since + lull.map_or(idle, |lull| lull.min(idle));
         self.timer.set(until);
         self.client.release_buffer();
-        let Connection { client, worker, timer, idle_slot, entrance, .. } = self;
+        let fresh_until = self.quiet_since + LULL;
+        let Connection { client, worker, timer, idle_slot, entrance, used, .. } = self;
         poll_fn(|cx| {
             if let Poll::Ready(readable) = client.poll_readable(cx) {
                 return Poll::Ready(readable.ok().map(|()| Readable::Yes));
             }
-            if worker.draining.get() || worker.running().compiled.listener(&entrance.key).is_none()
-            {
+            if worker.running().compiled.listener(&entrance.key).is_none() {
                 return Poll::Ready(None);
+            }
+            if worker.draining.get() {
+                // Who has only just come has surely something to ask.
+                if *used || Instant::now() >= fresh_until {
+                    return Poll::Ready(None);
+                }
+                timer.set(fresh_until);
             }
             worker.register_idle(idle_slot, cx);
             timer.poll(cx).map(|()| lull.filter(|lull| *lull < idle).map(|_| Readable::Lull))
@@ -135,6 +145,14 @@ impl Connection {
         let mut out = Vec::with_capacity(512);
         let facts = Facts::default();
         loop {
+            if self.client.input.borrow().is_empty() {
+                match self.wait_idle(Some(LULL)).await {
+                    Some(Readable::Yes) => {}
+                    Some(Readable::Lull) => return Next::Wait,
+                    None => return Next::Close,
+                }
+            }
+            // The limits are those of the plan in place when the request begins.
             let running = self.worker.running();
             let compiled = running.compiled.clone();
             let Some((listener, _)) = compiled.listener(&self.entrance.key) else {
@@ -143,7 +161,7 @@ impl Connection {
             facts.clear();
             let started = match self.read_head(listener, &mut head).await {
                 Incoming::Head(started) => started,
-                Incoming::Lull => return Next::Wait,
+                Incoming::Nothing => continue,
                 Incoming::Closed => return Next::Close,
                 Incoming::Refused(refusal, started) => {
                     let exchange = Exchange { running: &running, listener, facts: &facts, started };
@@ -168,19 +186,13 @@ impl Connection {
         }
     }
 
-    /// Reads the head of the next request.
+    /// Reads the head of the next request, which seems to have begun.
     async fn read_head(&mut self, listener: &Listener, head: &mut RequestHead) -> Incoming {
         let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
         let mut progress = HeadProgress::default();
         let mut started = None;
         loop {
-            if self.client.input.borrow().is_empty() && started.is_none() {
-                match self.wait_idle(Some(LULL)).await {
-                    Some(Readable::Yes) => {}
-                    Some(Readable::Lull) => return Incoming::Lull,
-                    None => return Incoming::Closed,
-                }
-            } else {
+            if !self.client.input.borrow().is_empty() || started.is_some() {
                 let started = *started.get_or_insert_with(Instant::now);
                 let parsed =
                     parse::request(self.client.input.borrow().bytes(), limits, &mut progress, head);
@@ -208,7 +220,7 @@ impl Connection {
                 (Some(Ok(_)), _) => {}
                 (None, Some(started)) => return Incoming::Refused(Refusal::HeadTimeout, started),
                 // It only looked readable, as a socket does whose last read filled the buffer.
-                (None, None) => {}
+                (None, None) => return Incoming::Nothing,
             }
         }
     }
@@ -295,6 +307,7 @@ impl Connection {
             next = self.skip_body().await;
         }
         self.quiet_since = Instant::now();
+        self.used = true;
         (next, out)
     }
 
@@ -381,8 +394,8 @@ impl Connection {
 enum Incoming {
     /// A head, whose first byte came then.
     Head(Instant),
-    /// Nothing for a moment.
-    Lull,
+    /// Nothing, though there seemed to be something.
+    Nothing,
     /// The client closed, or was idle for too long.
     Closed,
     Refused(Refusal, Instant),
