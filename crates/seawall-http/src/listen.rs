@@ -5,7 +5,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use seawall_h1::ResponseHead;
@@ -111,10 +110,17 @@ impl Listening {
     /// reset.
     pub(crate) fn stop(self, worker: &Rc<Worker>) {
         self.task.abort();
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        while let Poll::Ready(Ok((stream, peer))) = self.socket.poll_accept(&mut cx) {
-            admit(worker, &self.key, stream, peer);
+        let socket = socket2::SockRef::from(&*self.socket);
+        // The system itself is asked: the runtime only knows of those it has been told of.
+        while let Ok((stream, peer)) = socket.accept() {
+            let Some(peer) = peer.as_socket() else { continue };
+            let waits_not = stream.set_nonblocking(true);
+            if let Ok(stream) = waits_not.and_then(|()| TcpStream::from_std(stream.into())) {
+                admit(worker, &self.key, stream, peer);
+            }
         }
+        // At once, and not when the runtime gets round to dropping the task.
+        let _ = socket.shutdown(std::net::Shutdown::Both);
     }
 }
 

@@ -54,6 +54,8 @@ struct Connection {
     timer: Timer,
     /// Since when it has been quiet.
     quiet_since: Instant,
+    /// It has had a request.
+    used: bool,
     idle_slot: Option<usize>,
     _admission: Admission,
     _open: Open,
@@ -94,6 +96,7 @@ pub(crate) async fn connection(
         peer: Peer::new(peer.ip()),
         timer: Timer::new(now + Duration::from_secs(3600)),
         quiet_since: now,
+        used: false,
         idle_slot: None,
         _admission: admission,
         _open: Open::enter(&worker),
@@ -136,7 +139,8 @@ impl Connection {
             let until = self.quiet_since + lull.map_or(idle, |lull| lull.min(idle));
             self.timer.set(until);
             self.client.release_buffer();
-            let Connection { client, worker, timer, idle_slot, running, leaving, .. } = self;
+            let fresh_until = self.quiet_since + LULL;
+            let Connection { client, worker, timer, idle_slot, running, leaving, used, .. } = self;
             let mut waited = false;
             let arrived = poll_fn(|cx| {
                 // The first look needs no buffer; what wakes the task later is nearly always data.
@@ -147,8 +151,15 @@ impl Connection {
                         Poll::Pending => client.release_buffer(),
                     }
                 }
-                if worker.draining.get() || *leaving {
+                if *leaving {
                     return Poll::Ready(Some(Arrived::End));
+                }
+                if worker.draining.get() {
+                    // Who has only just come has surely something to ask.
+                    if *used || Instant::now() >= fresh_until {
+                        return Poll::Ready(Some(Arrived::End));
+                    }
+                    timer.set(fresh_until);
                 }
                 if !worker.is_running(running) {
                     return Poll::Ready(None);
@@ -206,6 +217,8 @@ impl Connection {
                 Arrived::End => return Incoming::End,
             }
         }
+        // The limits are those of the plan in place when the request begins.
+        self.refresh();
         let started = Instant::now();
         let listener = &self.running.compiled.plan.listeners[self.listener];
         let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
@@ -311,6 +324,7 @@ impl Connection {
         }
         let outcome = Outcome { status, sent: bytes, refusal };
         self.quiet_since = record(&request, outcome);
+        self.used = true;
         if next == Next::Wait && !self.client.body_is_done() {
             next = self.skip_body().await;
         }

@@ -22,6 +22,8 @@ const WATCH: Duration = Duration::from_millis(500);
 
 /// Runs until a signal says stop and the exchanges in flight have ended.
 pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
+    // Looked at first, so that no change after it is missed.
+    let mut watched = source.watched();
     let Loaded { plan, warnings } = source.load()?;
     if !warnings.is_empty() {
         eprintln!("{}", warnings.render(false).trim_end());
@@ -62,7 +64,6 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
         ready.store(true, Relaxed);
         tracing::info!(workers, version = env!("CARGO_PKG_VERSION"), "ready");
         let mut reloader = Reloader { source: source.clone(), door, metrics, server, access_log };
-        let mut watched = source.watched();
         let mut looks = interval(WATCH);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use seawall_config::plan::Upstream;
+use seawall_h1::headers::Field;
 use seawall_h1::{
     BadMessage, BodyDecoder, HeadLimits, HeadProgress, Headers, Piece, ResponseHead, Version,
     encode, parse,
@@ -16,6 +17,7 @@ use super::pump::{Pump, PumpError};
 use crate::buffer::{LARGE, SMALL};
 use crate::client::{BodyError, Client};
 use crate::message::Request;
+use crate::policy::headers::is_named_by_connection;
 use crate::refuse::Refusal;
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::Lease;
@@ -281,9 +283,11 @@ impl Conversation {
 
     /// Ends the exchange; keeps the connection for the next one where that is possible.
     pub(crate) fn finish(self) {
-        if self.keep && self.pump.is_done() && self.decoder.is_done() && self.lease.input.is_empty()
-        {
-            self.lease.give_back();
+        let Conversation { lease, pump, decoder, keep, .. } = self;
+        let keep = keep && pump.is_done() && decoder.is_done() && lease.input.is_empty();
+        lease.worker.give_back_text(pump.into_text());
+        if keep {
+            lease.give_back();
         }
     }
 
@@ -297,7 +301,11 @@ impl Conversation {
 async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Refusal> {
     let mut out = Vec::with_capacity(256);
     encode::status_line(head.status, head.reason(), &mut out);
-    head.headers.write(|field| !field.known.is_hop_by_hop(), &mut out);
+    let stays = |field: &Field<'_>| {
+        field.known.is_hop_by_hop()
+            || head.connection.names_fields && is_named_by_connection(field.name, &head.headers)
+    };
+    head.headers.write(|field| !stays(field), &mut out);
     out.extend_from_slice(b"\r\n");
     client.write_all(&out).await.map_err(|_| Refusal::ClientGone)
 }

@@ -80,7 +80,7 @@ fn is_forwarded(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool {
 
 /// Whether `Connection` names the field (RFC 9110 §7.6.1). Fields that are not the client's to
 /// take away are: they were handled before this is asked.
-fn is_named_by_connection(name: &[u8], headers: &Headers) -> bool {
+pub(crate) fn is_named_by_connection(name: &[u8], headers: &Headers) -> bool {
     headers
         .all_known(Known::Connection)
         .flat_map(list)
@@ -185,7 +185,7 @@ pub(crate) fn write_response(
     }
 }
 
-/// Makes the route's edits of an answer, and adds `Via` to one that a server gave.
+/// Makes the route's edits of an answer.
 pub(crate) fn edit_response(request: &Request<'_>, route: &Route, head: &mut ResponseHead) {
     let edits = &route.response_headers;
     if edits.is_empty() {

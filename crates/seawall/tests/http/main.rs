@@ -3,7 +3,12 @@
 
 mod setup;
 
+mod drain;
 mod early;
+mod fields;
 mod framing;
+mod interim;
+mod reload;
 mod slow;
 mod streaming;
+mod upgrade;
