@@ -1,6 +1,6 @@
 //! The way from text to plan, in order.
 
-use toml::de::DeTable;
+use toml::de::{DeTable, Error};
 
 use crate::compile::compile;
 use crate::config::Config;
@@ -14,6 +14,9 @@ use crate::text::Environment;
 
 /// Largest configuration in bytes that is read at all: 16 MiB.
 pub const LARGEST_FILE: usize = 16 << 20;
+
+/// Largest text of which all syntax errors are told: there can be one for every byte.
+const ALL_ERRORS: usize = 1 << 20;
 
 /// A configuration that can be used.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,9 +46,9 @@ pub fn load(
         report.error(Span::FILE, message, None);
         return Err(report.into_problems(file));
     }
-    let (table, syntax) = DeTable::parse_recoverable(text);
+    let (table, syntax) = parse(text);
     let mut reader = Reader { env: env as Environment<'_>, report: Report::new(text) };
-    let entries = Entries::of(ROOT.to_owned(), Span::FILE, table.get_ref());
+    let entries = Entries::of(ROOT.to_owned(), Span::FILE, &table);
     let config = Config::read(entries, &mut reader);
     let mut report = reader.report;
     if !syntax.is_empty() {
@@ -58,6 +61,19 @@ pub fn load(
     match plan {
         Some(plan) => Ok(Loaded { plan, warnings: problems }),
         None => Err(problems),
+    }
+}
+
+/// The tree of a text and its syntax errors: all of them, except of texts so large that all would
+/// take too much memory. Of those there is no tree either.
+fn parse(text: &str) -> (DeTable<'_>, Vec<Error>) {
+    if text.len() <= ALL_ERRORS {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        return (table.into_inner(), errors);
+    }
+    match DeTable::parse(text) {
+        Ok(table) => (table.into_inner(), Vec::new()),
+        Err(first) => (DeTable::new(), vec![first]),
     }
 }
 

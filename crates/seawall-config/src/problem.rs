@@ -82,7 +82,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// The file they are in, as it was given to [`crate::load`].
+    /// The file they are in, as it was given to [`crate::load()`].
     pub fn file(&self) -> &str {
         &self.file
     }

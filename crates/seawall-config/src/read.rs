@@ -134,13 +134,7 @@ impl Reader<'_> {
             DeValue::Table(_) => "a table",
         };
         let message = format!("expected {expect}, found {found}");
-        let help = match found {
-            "text" | "a list" | "a table" => None,
-            // Whoever wants text gets it by quoting what is there.
-            _ if expect.contains('"') => self.written(span).map(|it| format!("write \"{it}\"")),
-            _ => None,
-        };
-        self.report.error(span, message, help);
+        self.report.error(span, message, None);
     }
 }
 

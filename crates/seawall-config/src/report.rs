@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::problem::{Problem, Problems, Severity};
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, visible};
 
 /// The findings so far.
 pub(crate) struct Report<'t> {
@@ -136,6 +136,24 @@ impl<'t> Report<'t> {
             self.dropped += 1;
             return;
         }
-        self.findings.push(Finding { severity, span, message, help, uncertain });
+        self.findings.push(Finding {
+            severity,
+            span,
+            message: one_line(&message),
+            help: help.map(|help| help.lines().map(one_line).collect::<Vec<_>>().join("\n")),
+            uncertain,
+        });
     }
 }
+
+/// What a message takes from the file may be long and may hold anything.
+fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().take(LONGEST).flat_map(visible).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+/// Characters of a message, or of a line of help.
+const LONGEST: usize = 400;

@@ -231,6 +231,21 @@ impl<T> Rule for Parsed<T> {
             "" => self.kind.to_owned(),
             example => format!("{} such as \"{example}\"", self.kind),
         };
+        let scalar =
+            !matches!(node.get_ref(), DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_));
+        if let (true, Some(written)) = (scalar, reader.written(span_of(node))) {
+            // A value without quotes: say what would be wrong with them on, too.
+            let quoted = Text::unquoted(written, span_of(node));
+            let (message, help) = match (self.parse)(&quoted) {
+                Ok(_) => (
+                    format!("expected {expect}, in quotes"),
+                    Some(format!("put it in quotes: \"{written}\"")),
+                ),
+                Err(fault) => (fault.message, fault.help),
+            };
+            reader.report.error(quoted.span, message, help);
+            return None;
+        }
         let text = reader.text(node, &expect)?;
         match (self.parse)(&text) {
             Ok(value) => Some(value),

@@ -1,7 +1,7 @@
 //! The JSON Schema for editors, made from the declarations of the sections.
 //!
 //! Kept as `docs/reference/seawall.schema.json`; a test compares the two. It says what TOML editors
-//! can check while one types; only [`crate::load`] knows all rules.
+//! can check while one types; only [`crate::load()`] knows all rules.
 
 use crate::config::Config;
 use crate::rules::digits;

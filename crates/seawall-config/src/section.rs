@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use crate::name;
 use crate::read::{At, Entries, Reader, span_of};
 use crate::shape::SectionShape;
+use crate::source::Span;
 
 /// A table with keys of ours.
 pub(crate) trait Section: Sized {
@@ -68,6 +69,11 @@ pub(crate) fn named<T: Section>(
         complete = false;
         return Tables { list, complete };
     };
+    if table.len() > MOST_NAMED {
+        too_many(key, span, table.len(), MOST_NAMED, reader);
+        complete = false;
+        return Tables { list, complete };
+    }
     for (name, span, node) in Entries::of(format!("[{key}]"), span, table).take_all() {
         let DeValue::Table(_) = node.get_ref() else {
             let message = format!("{} is not a table", crate::source::quoted(name));
@@ -104,6 +110,11 @@ pub(crate) fn each<T: Section>(
         complete = false;
         return Tables { list, complete };
     };
+    if array.len() > MOST_EACH {
+        too_many(key, span, array.len(), MOST_EACH, reader);
+        complete = false;
+        return Tables { list, complete };
+    }
     for node in array.iter() {
         let within = Entries::within(format!("[[{key}]]"), node, reader);
         let section = within.and_then(|entries| T::read(entries, reader));
@@ -131,6 +142,16 @@ pub(crate) fn nested<T: Section>(
     let span = entries.span();
     T::read(entries, reader).map(|value| At { value, span, given })
 }
+
+fn too_many(key: &str, span: Span, count: usize, most: usize, reader: &mut Reader<'_>) {
+    let message = format!("there are {count} tables `{key}`; at most {most} are allowed");
+    reader.report.error(span, message, None);
+}
+
+/// Most listeners, and most upstreams.
+pub(crate) const MOST_NAMED: usize = 10_000;
+/// Most routes.
+pub(crate) const MOST_EACH: usize = 100_000;
 
 /// The title of the table that is the whole file.
 pub(crate) const ROOT: &str = "the file";

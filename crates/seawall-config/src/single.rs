@@ -7,7 +7,7 @@ use crate::problem::Problems;
 ///
 /// # Errors
 ///
-/// Those of [`crate::load`], in a file called `--to`: an address that is none, or the listener's
+/// Those of [`crate::load()`], in a file called `--to`: an address that is none, or the listener's
 /// own.
 pub fn single_upstream(to: &str, listen: &str, admin: Option<&str>) -> Result<Loaded, Problems> {
     load(&single_upstream_text(to, listen, admin), "--to", &|_| None)

@@ -86,13 +86,12 @@ impl Text {
     /// Text that stands nowhere, for tests of what reads it.
     #[cfg(test)]
     pub(crate) fn plain(value: &str) -> Text {
-        Text {
-            value: value.to_owned(),
-            span: Span::FILE,
-            verbatim: None,
-            inserted: Vec::new(),
-            written: None,
-        }
+        Text::unquoted(value, Span::FILE)
+    }
+
+    /// What stands at `span` as if it were text.
+    pub(crate) fn unquoted(value: &str, span: Span) -> Text {
+        Text { value: value.to_owned(), span, verbatim: None, inserted: Vec::new(), written: None }
     }
 
     /// The place of a range of bytes of the value: exact where the value stands in the file letter

@@ -92,6 +92,38 @@ fn a_file_that_is_too_large_is_refused() {
 }
 
 #[test]
+fn there_is_a_limit_on_tables() {
+    let many = |table: &str, count: usize| {
+        (0..count).map(|n| table.replace("{}", &n.to_string())).collect()
+    };
+    let routes: String = many("[[route]]\nrespond = 'x'\n", 100_001);
+    let listeners: String = many("[listen.l{}]\naddress = ':0'\n", 10_001);
+    for (file, message) in [
+        (
+            routes + "[listen.web]\naddress = ':0'\n",
+            "there are 100001 tables `route`; at most 100000 are allowed",
+        ),
+        (
+            listeners + "[[route]]\nrespond = 'x'\n",
+            "there are 10001 tables `listen`; at most 10000 are allowed",
+        ),
+    ] {
+        let problems = load(&file, "f", &environment).expect_err(message);
+        let messages: Vec<&str> = problems.iter().map(|problem| problem.message()).collect();
+        assert_eq!(messages, [message]);
+    }
+}
+
+#[test]
+fn of_a_very_large_file_the_first_syntax_error_is_told() {
+    let lines = "# nothing\n".repeat(1 << 17);
+    let problems =
+        load(&format!("{lines}a = \nb = \n"), "f", &environment).expect_err("two errors");
+    let places: Vec<_> = problems.iter().map(|problem| problem.line()).collect();
+    assert_eq!(places, [(1 << 17) + 1], "{problems}");
+}
+
+#[test]
 fn a_flood_of_problems_is_counted() {
     let text: String = (0..5_000).map(|n| format!("x{n} = 1\n")).collect();
     let problems = load(&text, "f", &environment).expect_err("no key is known");

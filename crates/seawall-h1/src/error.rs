@@ -61,9 +61,9 @@ pub enum BadMessage {
     #[error("the path has `..` segments that lead above the root")]
     AboveRoot,
     /// `.` or `..` segments behind encoded separators or before path parameters, which some servers
-    /// take for the segments they look like.
-    #[error("the path hides `.` or `..` segments behind `%2F`, `%5C`, `\\` or `;`")]
-    HiddenDots,
+    /// take for what they look like; or more kinds of separators than can be checked.
+    #[error("the path hides `.`, `..` or `\\` behind `%2F`, `%5C`, `\\` or `;`")]
+    AmbiguousPath,
     /// An HTTP/1.1 request without `Host` (RFC 9112 §3.2).
     #[error("the request has no Host field")]
     HostMissing,
@@ -134,7 +134,7 @@ impl BadMessage {
             PercentEncoding => "percent-encoding",
             EncodedNul => "encoded-nul",
             AboveRoot => "above-root",
-            HiddenDots => "hidden-dots",
+            AmbiguousPath => "ambiguous-path",
             HostMissing => "host-missing",
             HostRepeated => "host-repeated",
             HostInvalid => "host-invalid",

@@ -5,23 +5,22 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use seawall_h1::{BadMessage, BodyDecoder, Headers, Piece};
-use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::buffer::{Buffer, LARGE, SMALL};
 use crate::refuse::Refusal;
+use crate::socket;
 use crate::worker::Worker;
 
 /// A connection to a client.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: RefCell<TcpStream>,
+    stream: TcpStream,
     worker: Rc<Worker>,
     /// Read and not yet used.
     pub(crate) input: RefCell<Buffer>,
@@ -63,7 +62,7 @@ impl BodyError {
 impl Client {
     pub(crate) fn new(stream: TcpStream, worker: Rc<Worker>) -> Client {
         Client {
-            stream: RefCell::new(stream),
+            stream,
             worker,
             input: RefCell::default(),
             body: RefCell::default(),
@@ -100,12 +99,12 @@ impl Client {
     pub(crate) fn poll_fill(&self, size: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut input = self.input.borrow_mut();
         input.make_room(&self.worker.buffers, size);
-        input.poll_fill(&mut *self.stream.borrow_mut(), cx)
+        input.poll_fill(&self.stream, cx)
     }
 
     /// Ready when there is something to read, without a buffer to read into.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.borrow().poll_read_ready(cx)
+        self.stream.poll_read_ready(cx)
     }
 
     /// The length of the next content at the start of [`Client::input`]; `None` at the end of the
@@ -177,8 +176,7 @@ impl Client {
                 return Poll::Pending;
             }
             // A look at the readiness first, so that waiting needs no buffer.
-            let readable = self.stream.borrow().poll_read_ready(cx);
-            match ready!(readable) {
+            match ready!(self.stream.poll_read_ready(cx)) {
                 Err(_) => return Poll::Ready(()),
                 Ok(()) => match ready!(self.poll_fill(SMALL, cx)) {
                     Ok(0) | Err(_) => return Poll::Ready(()),
@@ -188,18 +186,14 @@ impl Client {
         }
     }
 
-    /// Writes once from `slices`.
+    /// Writes once from `parts`, which are not all empty.
     #[inline]
     pub(crate) fn poll_write(
         &self,
-        slices: &[IoSlice<'_>],
+        parts: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut stream = self.stream.borrow_mut();
-        match slices {
-            [one] => Pin::new(&mut *stream).poll_write(cx, one),
-            several => Pin::new(&mut *stream).poll_write_vectored(cx, several),
-        }
+        socket::poll_write(&self.stream, parts, cx)
     }
 
     /// Writes all of `bytes`.
@@ -214,15 +208,14 @@ impl Client {
     }
 
     /// Ends the sending side.
-    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
+    pub(crate) fn shut_down(&self) -> io::Result<()> {
+        socket::shut_down(&self.stream)
     }
 
     /// Makes the close a reset, so that a client that takes the end of the connection for the end
     /// of an answer learns that it is not.
     pub(crate) fn reset_on_close(&self) {
-        let _ = socket2::SockRef::from(&*self.stream.borrow())
-            .set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
     }
 
     /// Gives the read buffer back if there is nothing in it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use seawall_config::plan::{Listener, Plan};
+use seawall_config::plan::Plan;
 use seawall_telemetry::Metrics;
 use seawall_telemetry::cells::PerWorker;
 use seawall_telemetry::metrics::{Listener as ListenerCells, Route as RouteCells};
@@ -37,9 +37,8 @@ pub(crate) struct Entrance {
 }
 
 impl Compiled {
-    /// The listener that `key` names, if the plan still has it.
-    pub(crate) fn listener(&self, key: &Key) -> Option<(&Listener, &Entrance)> {
-        let at = self.listeners.iter().position(|entrance| entrance.key == *key)?;
-        Some((&self.plan.listeners[at], &self.listeners[at]))
+    /// The position of the listener that `key` names, if the plan still has it.
+    pub(crate) fn position(&self, key: &Key) -> Option<usize> {
+        self.listeners.iter().position(|entrance| entrance.key == *key)
     }
 }

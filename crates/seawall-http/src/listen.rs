@@ -153,17 +153,18 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 fn admit(worker: &Rc<Worker>, key: &Key, stream: TcpStream, peer: SocketAddr) {
     let running = worker.running();
-    let Some((listener, entrance)) = running.compiled.listener(key) else { return };
+    let Some(at) = running.compiled.position(key) else { return };
+    let (listener, entrance) =
+        (&running.compiled.plan.listeners[at], &running.compiled.listeners[at]);
     let cells = entrance.cells.of(worker.index);
     match entrance.doorkeeper.admit(peer.ip(), &listener.limits, &running.compiled.plan.server) {
         Ok(admission) => {
             cells.accepted.add(1);
-            let entrance = entrance.clone();
             tokio::task::spawn_local(serve::connection(
                 worker.clone(),
                 stream,
                 peer,
-                entrance,
+                at,
                 admission,
             ));
         }
@@ -193,7 +194,7 @@ async fn turn_away(_open: Open, worker: Rc<Worker>, stream: TcpStream, refusal: 
     let content = refusal.answer(None, worker.any_number(), &mut head);
     let mut answer = Vec::with_capacity(1024);
     seawall_h1::encode::status_line(head.status, b"", &mut answer);
-    seawall_h1::encode::fields(&head.headers, |_| true, &mut answer);
+    head.headers.write(|_| true, &mut answer);
     seawall_h1::encode::content_length(content.len() as u64, &mut answer);
     answer.extend_from_slice(b"Connection: close\r\n\r\n");
     answer.extend_from_slice(&content);

@@ -11,7 +11,7 @@ use seawall_h1::{RequestHead, ResponseHead};
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::forward::answer::Answer;
+use crate::forward::conversation::Conversation;
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::PooledServer;
 use crate::worker::{Running, Worker};
@@ -23,8 +23,8 @@ pub(crate) struct Request<'a> {
     pub(crate) worker: &'a Rc<Worker>,
     pub(crate) running: &'a Rc<Running>,
     pub(crate) listener: &'a Listener,
-    /// The peer's address as text, and in the form that `Forwarded` wants.
-    pub(crate) peer: &'a PeerText,
+    /// Who sent it.
+    pub(crate) peer: &'a Peer,
     /// The peer is one whose `X-Forwarded-*` fields are believed.
     pub(crate) trusted: bool,
     /// When its first byte came.
@@ -51,21 +51,22 @@ impl Facts {
     }
 }
 
-/// An address as text, made once a connection.
+/// Who is at the other end of a connection, also as text, which is made once.
 #[derive(Debug)]
-pub(crate) struct PeerText {
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
     /// `192.0.2.1` or `2001:db8::1`.
     pub(crate) plain: String,
     /// `192.0.2.1` or `"[2001:db8::1]"` (RFC 7239 §6).
     pub(crate) node: String,
 }
 
-impl PeerText {
-    pub(crate) fn new(address: IpAddr) -> PeerText {
+impl Peer {
+    pub(crate) fn new(address: IpAddr) -> Peer {
         let address = address.to_canonical();
         let plain = address.to_string();
         let node = if address.is_ipv6() { format!("\"[{plain}]\"") } else { plain.clone() };
-        PeerText { plain, node }
+        Peer { address, plain, node }
     }
 }
 
@@ -84,7 +85,7 @@ pub(crate) enum Body {
     /// These bytes, made for this answer.
     Owned(Vec<u8>),
     /// What a server sends.
-    Answer(Answer),
+    Answer(Box<Conversation>),
     /// No content, but another protocol from here on.
     Tunnel(Tunnel),
 }

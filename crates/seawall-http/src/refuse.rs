@@ -132,6 +132,7 @@ impl Refusal {
             BadMessage::TargetTooLong => Refusal::TargetTooLong,
             BadMessage::Version => Refusal::VersionUnsupported,
             BadMessage::CodingUnknown => Refusal::CodingUnsupported,
+            BadMessage::AmbiguousPath => Refusal::AmbiguousPath,
             _ => Refusal::BadRequest(bad),
         }
     }

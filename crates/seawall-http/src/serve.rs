@@ -8,13 +8,12 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use seawall_config::plan::Listener;
 use seawall_h1::{
-    BadMessage, BodyDecoder, BodyLength, HeadLimits, HeadProgress, Known, RequestHead, parse,
+    BadMessage, BodyDecoder, BodyLength, HeadLimits, HeadProgress, RequestHead, parse,
 };
-use seawall_telemetry::access_log::Entry;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -22,10 +21,10 @@ use crate::buffer::SMALL;
 use crate::client::Client;
 use crate::compiled::Entrance;
 use crate::exchange::exchange;
-use crate::forward::answer::AnswerError;
-use crate::message::{Body, Facts, PeerText, Request, Response};
+use crate::forward::conversation::AnswerError;
+use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::pace::Pace;
-use crate::policy::headers::write_client;
+use crate::record::{Outcome, record, record_unread};
 use crate::refuse::Refusal;
 use crate::send::{SendError, Sending, Turn};
 use crate::tickets::{Admission, Open};
@@ -46,7 +45,12 @@ struct Connection {
     client: Rc<Client>,
     worker: Rc<Worker>,
     entrance: Entrance,
-    peer: PeerText,
+    /// The plan it was last served by, and its listener there.
+    running: Rc<Running>,
+    listener: usize,
+    /// The listener is gone from the plan in place.
+    leaving: bool,
+    peer: Peer,
     timer: Timer,
     /// Since when it has been quiet.
     quiet_since: Instant,
@@ -78,106 +82,124 @@ pub(crate) async fn connection(
     worker: Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
-    entrance: Entrance,
+    listener: usize,
     admission: Admission,
 ) {
     let now = Instant::now();
+    let running = worker.running();
     let mut connection = Connection {
         client: Rc::new(Client::new(stream, worker.clone())),
-        peer: PeerText::new(peer.ip()),
+        entrance: running.compiled.listeners[listener].clone(),
+        running,
+        listener,
+        leaving: false,
+        peer: Peer::new(peer.ip()),
         timer: Timer::new(now + Duration::from_secs(3600)),
         quiet_since: now,
         used: false,
         idle_slot: None,
         _admission: admission,
         _open: Open::enter(&worker),
-        entrance,
         worker,
     };
-    while connection.wait_idle(None).await == Some(Readable::Yes)
-        && Box::pin(connection.busy(peer)).await == Next::Wait
+    while connection.wait(None).await == Arrived::Bytes
+        && Box::pin(connection.busy()).await == Next::Wait
     {}
 }
 
 /// What the wait for a request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readable {
-    Yes,
+enum Arrived {
+    Bytes,
     /// Nothing came for a moment.
     Lull,
+    /// The connection is to be closed: the client did so, or has been idle for too long, or the
+    /// process or the listener ends.
+    End,
 }
 
 impl Connection {
-    /// Waits for the first byte of a request, holding no buffer. `None` when the connection is to
-    /// be closed: the client did, or the idle timeout has passed, or the listener is gone.
-    async fn wait_idle(&mut self, lull: Option<Duration>) -> Option<Readable> {
-        let running = self.worker.running();
-        let idle = running.compiled.listener(&self.entrance.key)?.0.timeouts.idle;
-        drop(running);
-        let until = self.quiet_since + lull.map_or(idle, |lull| lull.min(idle));
-        self.timer.set(until);
-        self.client.release_buffer();
-        let fresh_until = self.quiet_since + LULL;
-        let Connection { client, worker, timer, idle_slot, entrance, used, .. } = self;
-        poll_fn(|cx| {
-            if let Poll::Ready(readable) = client.poll_readable(cx) {
-                return Poll::Ready(readable.ok().map(|()| Readable::Yes));
-            }
-            if worker.running().compiled.listener(&entrance.key).is_none() {
-                return Poll::Ready(None);
-            }
-            if worker.draining.get() {
-                // Who has only just come has surely something to ask.
-                if *used || Instant::now() >= fresh_until {
+    /// Takes over the plan in place.
+    fn refresh(&mut self) {
+        let current = self.worker.running();
+        if Rc::ptr_eq(&current, &self.running) {
+            return;
+        }
+        match current.compiled.position(&self.entrance.key) {
+            Some(listener) => (self.running, self.listener) = (current, listener),
+            None => self.leaving = true,
+        }
+    }
+
+    /// Waits for the first bytes of a request, and holds no buffer until they are there.
+    async fn wait(&mut self, lull: Option<Duration>) -> Arrived {
+        loop {
+            self.refresh();
+            let idle = self.running.compiled.plan.listeners[self.listener].timeouts.idle;
+            let until = self.quiet_since + lull.map_or(idle, |lull| lull.min(idle));
+            self.timer.set(until);
+            self.client.release_buffer();
+            let fresh_until = self.quiet_since + LULL;
+            let Connection { client, worker, timer, idle_slot, running, leaving, used, .. } = self;
+            let mut waited = false;
+            let arrived = poll_fn(|cx| {
+                // The first look needs no buffer; what wakes the task later is nearly always data.
+                if std::mem::replace(&mut waited, true) || client.poll_readable(cx).is_ready() {
+                    match client.poll_fill(SMALL, cx) {
+                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(Arrived::End)),
+                        Poll::Ready(Ok(_)) => return Poll::Ready(Some(Arrived::Bytes)),
+                        Poll::Pending => client.release_buffer(),
+                    }
+                }
+                if *leaving {
+                    return Poll::Ready(Some(Arrived::End));
+                }
+                if worker.draining.get() {
+                    // Who has only just come has surely something to ask.
+                    if *used || Instant::now() >= fresh_until {
+                        return Poll::Ready(Some(Arrived::End));
+                    }
+                    timer.set(fresh_until);
+                }
+                if !worker.is_running(running) {
                     return Poll::Ready(None);
                 }
-                timer.set(fresh_until);
+                worker.register_idle(idle_slot, cx);
+                let ended =
+                    if lull.is_some_and(|lull| lull < idle) { Arrived::Lull } else { Arrived::End };
+                timer.poll(cx).map(|()| Some(ended))
+            });
+            if let Some(arrived) = arrived.await {
+                return arrived;
             }
-            worker.register_idle(idle_slot, cx);
-            timer.poll(cx).map(|()| lull.filter(|lull| *lull < idle).map(|_| Readable::Lull))
-        })
-        .await
+        }
     }
 
     /// Serves requests as long as they come without a lull.
-    async fn busy(&mut self, peer: SocketAddr) -> Next {
+    async fn busy(&mut self) -> Next {
         let mut head = RequestHead::default();
         let mut out = Vec::with_capacity(512);
         let facts = Facts::default();
         loop {
-            if self.client.input.borrow().is_empty() {
-                match self.wait_idle(Some(LULL)).await {
-                    Some(Readable::Yes) => {}
-                    Some(Readable::Lull) => return Next::Wait,
-                    None => return Next::Close,
-                }
-            }
-            // The limits are those of the plan in place when the request begins.
-            let running = self.worker.running();
-            let compiled = running.compiled.clone();
-            let Some((listener, _)) = compiled.listener(&self.entrance.key) else {
-                return Next::Close;
-            };
             facts.clear();
-            let started = match self.read_head(listener, &mut head).await {
+            let incoming = self.read_head(&mut head).await;
+            // The plan in place when the request is complete is the one that it is served by.
+            self.refresh();
+            let running = self.running.clone();
+            let listener = &running.compiled.plan.listeners[self.listener];
+            let exchange =
+                |started| Exchange { running: &running, listener, facts: &facts, started };
+            let started = match incoming {
                 Incoming::Head(started) => started,
-                Incoming::Nothing => continue,
-                Incoming::Closed => return Next::Close,
+                Incoming::Lull => return Next::Wait,
+                Incoming::End => return Next::Close,
                 Incoming::Refused(refusal, started) => {
-                    let exchange = Exchange { running: &running, listener, facts: &facts, started };
-                    self.refuse_unread(refusal, &exchange, out).await;
+                    self.refuse_unread(refusal, &exchange(started), out).await;
                     return Next::Close;
                 }
             };
-            // The plan in place when the request is complete is the one that it is served by.
-            let running = self.worker.running();
-            let compiled = running.compiled.clone();
-            let Some((listener, _)) = compiled.listener(&self.entrance.key) else {
-                return Next::Close;
-            };
-            let exchange = Exchange { running: &running, listener, facts: &facts, started };
             let next;
-            (next, out) = self.serve(&exchange, &head, out, peer).await;
+            (next, out) = self.serve(&exchange(started), &head, out).await;
             if next == Next::Close {
                 self.linger().await;
                 return Next::Close;
@@ -186,41 +208,43 @@ impl Connection {
         }
     }
 
-    /// Reads the head of the next request, which seems to have begun.
-    async fn read_head(&mut self, listener: &Listener, head: &mut RequestHead) -> Incoming {
-        let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
-        let mut progress = HeadProgress::default();
-        let mut started = None;
-        loop {
-            if !self.client.input.borrow().is_empty() || started.is_some() {
-                let started = *started.get_or_insert_with(Instant::now);
-                let parsed =
-                    parse::request(self.client.input.borrow().bytes(), limits, &mut progress, head);
-                match parsed {
-                    Ok(Some(length)) => {
-                        self.client.consume(length);
-                        return Incoming::Head(started);
-                    }
-                    Ok(None) => {}
-                    Err(bad) => return Incoming::Refused(Refusal::of_request(bad), started),
-                }
-                self.timer.set(started + listener.timeouts.head);
+    /// Reads the head of the next request.
+    async fn read_head(&mut self, head: &mut RequestHead) -> Incoming {
+        if self.client.input.borrow().is_empty() {
+            match self.wait(Some(LULL)).await {
+                Arrived::Bytes => {}
+                Arrived::Lull => return Incoming::Lull,
+                Arrived::End => return Incoming::End,
             }
-            let Connection { client, timer, .. } = self;
+        }
+        let started = Instant::now();
+        let listener = &self.running.compiled.plan.listeners[self.listener];
+        let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
+        let until = started + listener.timeouts.head;
+        let mut progress = HeadProgress::default();
+        let Connection { client, timer, .. } = self;
+        loop {
+            let parsed = parse::request(client.input.borrow().bytes(), limits, &mut progress, head);
+            match parsed {
+                Ok(Some(length)) => {
+                    client.consume(length);
+                    return Incoming::Head(started);
+                }
+                Ok(None) => {}
+                Err(bad) => return Incoming::Refused(Refusal::of_request(bad), started),
+            }
+            timer.set(until);
             let read = poll_fn(|cx| match client.poll_fill(SMALL, cx) {
                 Poll::Ready(read) => Poll::Ready(Some(read)),
                 Poll::Pending => timer.poll(cx).map(|()| None),
             });
-            match (read.await, started) {
-                (Some(Ok(0) | Err(_)), None) => return Incoming::Closed,
-                (Some(Ok(0)), Some(started)) => {
+            match read.await {
+                Some(Ok(0)) => {
                     return Incoming::Refused(Refusal::BadRequest(BadMessage::Truncated), started);
                 }
-                (Some(Err(_)), Some(_)) => return Incoming::Closed,
-                (Some(Ok(_)), _) => {}
-                (None, Some(started)) => return Incoming::Refused(Refusal::HeadTimeout, started),
-                // It only looked readable, as a socket does whose last read filled the buffer.
-                (None, None) => return Incoming::Nothing,
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return Incoming::End,
+                None => return Incoming::Refused(Refusal::HeadTimeout, started),
             }
         }
     }
@@ -231,7 +255,6 @@ impl Connection {
         exchange: &Exchange<'_>,
         head: &RequestHead,
         out: Vec<u8>,
-        peer: SocketAddr,
     ) -> (Next, Vec<u8>) {
         let Exchange { running, listener, facts, started } = *exchange;
         let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
@@ -243,28 +266,23 @@ impl Connection {
             running,
             listener,
             peer: &self.peer,
-            trusted: running.compiled.plan.server.trusts(peer.ip()),
+            trusted: running.compiled.plan.server.trusts(self.peer.address),
             started,
             facts,
         };
         let (response, refusal) = match answer(&request, &mut self.timer).await {
             Ok(response) => (response, None),
             Err(Refusal::ClientGone) => {
-                record(
-                    exchange,
-                    Some(&request),
-                    499,
-                    0,
-                    Some(Refusal::ClientGone),
-                    &self.worker,
-                    &self.peer,
-                );
+                let outcome = Outcome { status: 0, sent: 0, refusal: Some(Refusal::ClientGone) };
+                record(&request, outcome);
                 return (Next::Close, out);
             }
             Err(refusal) => (self.refusal(refusal, Some(head)), Some(refusal)),
         };
-        let keep_alive =
-            head.keeps_alive() && !self.worker.draining.get() && self.can_keep(head, &response);
+        let keep_alive = head.keeps_alive()
+            && !self.worker.draining.get()
+            && !self.leaving
+            && self.can_keep(head, &response);
         let Response { head: answer_head, body } = response;
         let status = answer_head.status;
         let mut sending =
@@ -272,7 +290,7 @@ impl Connection {
         self.worker.give_back_head(answer_head);
         let may_wait = head.expects_continue;
         let sent = send(&self.client, &mut self.timer, &mut sending, listener, may_wait).await;
-        let bytes = sending.sent;
+        let mut bytes = sending.sent;
         let ends_with_connection = sending.ends_with_connection();
         let (body, out) = sending.into_parts();
         let mut next = if keep_alive && !ends_with_connection { Next::Wait } else { Next::Close };
@@ -283,8 +301,8 @@ impl Connection {
                 let idle = listener.timeouts.tunnel;
                 let (up, down) = tunnel.run(&self.client, &mut self.timer, idle, cells).await;
                 self.client.received.set(up);
-                record(exchange, Some(&request), status, down, refusal, &self.worker, &self.peer);
-                return (Next::Close, out);
+                bytes = down;
+                next = Next::Close;
             }
             (Ok(()), Body::Answer(answer)) => answer.finish(),
             (Ok(()), _) => {}
@@ -302,12 +320,12 @@ impl Connection {
                 next = Next::Close;
             }
         }
-        record(exchange, Some(&request), status, bytes, refusal, &self.worker, &self.peer);
+        let outcome = Outcome { status, sent: bytes, refusal };
+        self.used = true;
+        self.quiet_since = record(&request, outcome);
         if next == Next::Wait && !self.client.body_is_done() {
             next = self.skip_body().await;
         }
-        self.quiet_since = Instant::now();
-        self.used = true;
         (next, out)
     }
 
@@ -355,7 +373,8 @@ impl Connection {
         let mut sending = Sending::new(None, &head, body, false, &self.worker, out);
         self.worker.give_back_head(head);
         let _ = send(&self.client, &mut self.timer, &mut sending, exchange.listener, false).await;
-        record(exchange, None, status, sending.sent, Some(refusal), &self.worker, &self.peer);
+        let outcome = Outcome { status, sent: sending.sent, refusal: Some(refusal) };
+        record_unread(exchange, &self.worker, &self.peer, outcome);
         self.linger().await;
     }
 
@@ -374,10 +393,10 @@ impl Connection {
         self.timer.set(Instant::now() + LINGER);
         let Connection { client, timer, .. } = self;
         client.input.borrow_mut().consume_all();
+        if client.shut_down().is_err() {
+            return;
+        }
         poll_fn(|cx| {
-            if client.poll_shutdown(cx).is_pending() {
-                return timer.poll(cx);
-            }
             loop {
                 match client.poll_fill(SMALL, cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
@@ -394,19 +413,19 @@ impl Connection {
 enum Incoming {
     /// A head, whose first byte came then.
     Head(Instant),
-    /// Nothing, though there seemed to be something.
-    Nothing,
-    /// The client closed, or was idle for too long.
-    Closed,
+    /// Nothing for a moment.
+    Lull,
+    /// The connection is to be closed.
+    End,
     Refused(Refusal, Instant),
 }
 
 /// What an exchange is served with.
-struct Exchange<'a> {
-    running: &'a Rc<Running>,
-    listener: &'a Listener,
-    facts: &'a Facts,
-    started: Instant,
+pub(crate) struct Exchange<'a> {
+    pub(crate) running: &'a Rc<Running>,
+    pub(crate) listener: &'a Listener,
+    pub(crate) facts: &'a Facts,
+    pub(crate) started: Instant,
 }
 
 /// Runs the spine, as long as the client stays, sends its body fast enough, and the deadline has
@@ -525,59 +544,4 @@ fn cut_short(error: &AnswerError) -> Refusal {
         AnswerError::Bad(bad) => Refusal::BadAnswer(*bad),
         AnswerError::Silent => Refusal::UpstreamTimeout,
     }
-}
-
-/// Counts an exchange that has ended, and logs it.
-fn record(
-    exchange: &Exchange<'_>,
-    request: Option<&Request<'_>>,
-    status: u16,
-    sent: u64,
-    refusal: Option<Refusal>,
-    worker: &Worker,
-    peer: &PeerText,
-) {
-    let Exchange { running, listener, facts, started } = *exchange;
-    let compiled = &running.compiled;
-    let route = facts.route.get();
-    let cells = route.map_or(&compiled.no_route, |route| &compiled.routes[route]).of(worker.index);
-    let received = request.map_or(0, |request| request.client.received.get());
-    let duration = started.elapsed();
-    let gone = refusal == Some(Refusal::ClientGone);
-    let class = if gone { 0 } else { usize::from(status / 100).min(5) };
-    cells.answers[class].add(1);
-    cells.duration.observe(duration);
-    cells.received.add(received);
-    cells.sent.add(sent);
-    if let Some(refusal) = refusal {
-        compiled.metrics.refused(worker.index, refusal.number());
-    }
-    let mut lines = worker.lines.borrow_mut();
-    let Some(lines) = lines.as_mut() else { return };
-    let server = facts.server.borrow();
-    let head = request.map(|request| request.head);
-    let mut client = Vec::new();
-    match request {
-        Some(request) => write_client(request, &mut client),
-        None => client.extend_from_slice(peer.plain.as_bytes()),
-    }
-    lines.push(&Entry {
-        time_millis: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64),
-        listener: &listener.name,
-        route: route.map_or("", |route| &compiled.plan.routes[route].name),
-        client: &client,
-        method: head.map_or(b"", |head| head.method_text()),
-        host: head.map_or(b"", |head| head.authority()),
-        path: head.map_or(b"", |head| head.path()),
-        query: head.map_or(b"", |head| head.query()),
-        status: if gone { 499 } else { status },
-        received,
-        sent,
-        duration,
-        server: server.as_ref().map_or("", |server| &server.state.label),
-        refusal: refusal.map_or("", |refusal| refusal.description().code),
-        agent: head.and_then(|head| head.headers.known(Known::UserAgent)).unwrap_or_default(),
-    });
 }

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use seawall_config::plan::{ListenerLimits, Server as ServerPlan};
 
 use crate::refuse::Refusal;
+use crate::upstream::pool::PooledServer;
 use crate::worker::Worker;
 
 /// One place out of a limited number.
@@ -32,18 +33,18 @@ impl Drop for Place {
 
 /// A request in flight to a server.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<AtomicU32>);
+pub(crate) struct InFlight(Rc<PooledServer>);
 
 impl InFlight {
-    pub(crate) fn enter(count: &Arc<AtomicU32>) -> InFlight {
-        count.fetch_add(1, Relaxed);
-        InFlight(count.clone())
+    pub(crate) fn enter(server: &Rc<PooledServer>) -> InFlight {
+        server.state.in_flight.fetch_add(1, Relaxed);
+        InFlight(server.clone())
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.state.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

@@ -3,16 +3,15 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use seawall_telemetry::metrics::Listener as ListenerCells;
-use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::buffer::SMALL;
 use crate::client::Client;
+use crate::socket;
 use crate::timer::Timer;
 use crate::upstream::pool::Lease;
 
@@ -81,16 +80,20 @@ impl Tunnel {
         way: &mut Way,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let mut stream = Pin::new(&mut self.lease.connection.stream);
+        let stream = &self.lease.connection.stream;
         loop {
             while !client.input.borrow().is_empty() {
-                let n = ready!(stream.as_mut().poll_write(cx, client.input.borrow().bytes()))?;
+                let n = ready!(socket::poll_write(
+                    stream,
+                    &[IoSlice::new(client.input.borrow().bytes())],
+                    cx
+                ))?;
                 client.consume(n);
                 way.moved += n as u64;
             }
             if way.ended {
                 if !way.shut {
-                    ready!(stream.as_mut().poll_shutdown(cx))?;
+                    socket::shut_down(stream)?;
                     way.shut = true;
                 }
                 return Poll::Ready(Ok(()));
@@ -118,7 +121,7 @@ impl Tunnel {
             }
             if way.ended {
                 if !way.shut {
-                    ready!(client.poll_shutdown(cx))?;
+                    client.shut_down()?;
                     way.shut = true;
                 }
                 return Poll::Ready(Ok(()));
@@ -126,7 +129,7 @@ impl Tunnel {
             input.release(&worker.buffers);
             ready!(connection.stream.poll_read_ready(cx))?;
             input.make_room(&worker.buffers, SMALL);
-            way.ended = ready!(input.poll_fill(&mut connection.stream, cx))? == 0;
+            way.ended = ready!(input.poll_fill(&connection.stream, cx))? == 0;
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct ServerState {
     pub(crate) address: SocketAddr,
     /// The address as text, for logs and labels.
     pub(crate) label: String,
-    pub(crate) in_flight: Arc<AtomicU32>,
+    pub(crate) in_flight: AtomicU32,
     pub(crate) connections: Arc<AtomicUsize>,
     /// Until when it is passed over because it could not be reached, in milliseconds of the
     /// door's clock; 0 for not at all.
@@ -136,7 +136,7 @@ impl ServerState {
         let label = address.to_string();
         ServerState {
             address,
-            in_flight: Arc::default(),
+            in_flight: AtomicU32::new(0),
             connections: Arc::default(),
             held_until: AtomicU64::new(0),
             cells: metrics.server(upstream, &label),

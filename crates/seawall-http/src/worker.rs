@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     heads: RefCell<Vec<ResponseHead>>,
     pub(crate) lines: RefCell<Option<Lines>>,
     epoch: Instant,
+    /// The time of the last housekeeping.
+    recently: Cell<Instant>,
     date: Cell<(u64, [u8; 29])>,
 }
 
@@ -92,14 +94,25 @@ impl Worker {
         self.running.borrow().clone()
     }
 
+    /// Whether `running` is the plan in place.
+    #[inline]
+    pub(crate) fn is_running(&self, running: &Rc<Running>) -> bool {
+        Rc::ptr_eq(running, &self.running.borrow())
+    }
+
     /// Milliseconds since the door was opened.
     pub(crate) fn clock_millis(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
     }
 
+    /// The time, up to half a second late and for free.
+    pub(crate) fn recently(&self) -> Instant {
+        self.recently.get()
+    }
+
     /// Any number.
     pub(crate) fn any_number(&self) -> u64 {
-        self.random.borrow_mut().next()
+        self.random.borrow_mut().number()
     }
 
     /// An empty head.
@@ -216,6 +229,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             heads: RefCell::default(),
             lines: RefCell::default(),
             epoch,
+            recently: Cell::new(Instant::now()),
             date: Cell::new((0, [b' '; 29])),
         });
         let mut listening: Vec<Listening> = Vec::new();
@@ -253,7 +267,7 @@ fn apply(
     bound: Vec<Bound>,
     listening: &mut Vec<Listening>,
 ) {
-    let gone = |socket: &mut Listening| compiled.listener(&socket.key).is_none();
+    let gone = |socket: &mut Listening| compiled.position(&socket.key).is_none();
     for socket in listening.extract_if(.., gone) {
         socket.stop(worker);
     }
@@ -290,6 +304,7 @@ async fn drain(worker: &Rc<Worker>, until: Instant) {
 fn housekeeping(worker: &Worker) {
     let running = worker.running();
     let now = Instant::now();
+    worker.recently.set(now);
     for (config, pool) in running.compiled.plan.upstreams.iter().zip(&running.pools) {
         pool.sweep(&config.keepalive, now);
     }

@@ -208,3 +208,6 @@ fn follow(earlier: &[(Box<str>, ValuePattern)], later: &[(Box<str>, ValuePattern
         values.any(|known| *value == ValuePattern::Present || known == value)
     })
 }
+
+#[cfg(test)]
+mod tests;

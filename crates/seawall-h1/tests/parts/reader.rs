@@ -69,6 +69,7 @@ pub(crate) fn request(
             None => portions.next()?,
         }
     };
+    assert_bounded(&head.headers, limits);
     let body = body(portions, taken, head.body, limits)?;
     Ok(Request {
         method: head.method_text().to_vec(),
@@ -103,6 +104,7 @@ pub(crate) fn response(
             None => portions.next()?,
         }
     };
+    assert_bounded(&head.headers, limits);
     let body = body(portions, taken, head.body, limits)?;
     Ok(Response {
         status: head.status,
@@ -144,6 +146,13 @@ pub(crate) fn requests(input: &[u8], limits: HeadLimits) -> (Vec<Request>, Optio
         }
     }
     (requests, None)
+}
+
+/// A head keeps its bytes, at most three readings of its path, each byte of which may have become
+/// three, and a slot for each field; a growing list is at most twice as large as it must be.
+fn assert_bounded(headers: &Headers, limits: HeadLimits) {
+    let most = 2 * (limits.bytes + 3 * 3 * limits.bytes + 32 * limits.headers);
+    assert!(headers.capacity() <= most, "{} bytes are kept", headers.capacity());
 }
 
 /// The names and values of a list.

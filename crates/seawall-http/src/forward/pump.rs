@@ -1,14 +1,13 @@
 //! The way of a request to a server: its head, then its body as it comes from the client.
 
 use std::io::IoSlice;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use seawall_h1::{BodyLength, encode};
-use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use crate::client::{BodyError, Client};
+use crate::socket;
 
 /// Bodies up to this size are kept while they are sent on a connection that may have died, so that
 /// they can be sent again.
@@ -105,7 +104,7 @@ impl Pump {
     pub(crate) fn poll(
         &mut self,
         client: &Client,
-        stream: &mut TcpStream,
+        stream: &TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), PumpError>> {
         loop {
@@ -154,22 +153,21 @@ impl Pump {
     fn poll_write(
         &mut self,
         client: &Client,
-        stream: &mut TcpStream,
+        stream: &TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let stream = Pin::new(stream);
         let out = &self.out[self.out_at..];
         let content = client.content();
         let written = if content == 0 && self.tail == 0 {
-            ready!(stream.poll_write(cx, out))?
+            ready!(socket::poll_write(stream, &[IoSlice::new(out)], cx))?
         } else {
             let input = client.input.borrow();
-            let slices = [
+            let parts = [
                 IoSlice::new(out),
                 IoSlice::new(&input.bytes()[..content]),
                 IoSlice::new(&CRLF[CRLF.len() - self.tail..]),
             ];
-            ready!(stream.poll_write_vectored(cx, &slices))?
+            ready!(socket::poll_write(stream, &parts, cx))?
         };
         if written == 0 {
             return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));

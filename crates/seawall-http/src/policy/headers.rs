@@ -24,11 +24,7 @@ pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, 
     if kept(b"host") {
         encode::field(b"Host", head.authority(), out);
     }
-    for field in head.headers.iter() {
-        if is_forwarded(&field, head, request.trusted) && kept(field.name) {
-            encode::field(field.name, field.value, out);
-        }
-    }
+    head.headers.write(|field| is_forwarded(field, head, request.trusted) && kept(field.name), out);
     match head.body {
         BodyLength::Length(length) => encode::content_length(length, out),
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -173,22 +169,17 @@ pub(crate) fn write_response(
 ) {
     encode::status_line(head.status, head.reason(), out);
     let mut dated = false;
-    for field in head.headers.iter() {
-        use Known::*;
-        let goes = match field.known {
-            ContentLength => false,
-            // Without it, 426 does not say what to upgrade to (RFC 9110 §15.5.22).
-            Upgrade => head.status == 426,
-            known if known.is_hop_by_hop() => false,
-            known => {
-                dated |= known == Date;
-                !(head.connection.names_fields && is_named_by_connection(field.name, &head.headers))
-            }
-        };
-        if goes {
-            encode::field(field.name, field.value, out);
+    let goes = |field: &Field<'_>| match field.known {
+        Known::ContentLength => false,
+        // Without it, 426 does not say what to upgrade to (RFC 9110 §15.5.22).
+        Known::Upgrade => head.status == 426,
+        known if known.is_hop_by_hop() => false,
+        known => {
+            dated |= known == Known::Date;
+            !(head.connection.names_fields && is_named_by_connection(field.name, &head.headers))
         }
-    }
+    };
+    head.headers.write(goes, out);
     if !dated {
         encode::field(b"Date", &date(), out);
     }

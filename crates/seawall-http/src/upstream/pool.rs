@@ -152,7 +152,7 @@ impl Pool {
                 return Err(attempts.refusal());
             };
             let server = members[chosen].server.clone();
-            let in_flight = InFlight::enter(&server.state.in_flight);
+            let in_flight = InFlight::enter(&server);
             let idle = if attempts.fresh { None } else { server.take_idle() };
             let reused = idle.is_some();
             let connection = match idle {
@@ -199,11 +199,11 @@ impl Pool {
             members,
             unreachable: &attempts.unreachable,
             limit: config.limits.connections,
-            held_at: Some(worker.clock_millis()),
+            held: Some(worker),
         };
         balance(&choice).or_else(|| {
             // Rather a server that failed a moment ago than none.
-            choice.held_at = None;
+            choice.held = None;
             balance(&choice)
         })
     }
@@ -239,7 +239,8 @@ struct Choice<'a> {
     members: &'a [Member],
     unreachable: &'a [Rc<PooledServer>],
     limit: usize,
-    held_at: Option<u64>,
+    /// Whose clock says whether a server is held; `None` when that does not matter.
+    held: Option<&'a Worker>,
 }
 
 impl Servers for Choice<'_> {
@@ -258,11 +259,15 @@ impl Servers for Choice<'_> {
     fn is_usable(&self, server: usize) -> bool {
         let server = &self.members[server].server;
         let state = &server.state;
-        let held = self.held_at.is_some_and(|now| state.held_until.load(Relaxed) > now);
+        // The clock is only asked when there is a reason to.
+        let held = |worker: &Worker| match state.held_until.load(Relaxed) {
+            0 => false,
+            until => until > worker.clock_millis(),
+        };
         let full =
             || state.connections.load(Relaxed) >= self.limit && server.idle.borrow().is_empty();
         let tried = || self.unreachable.iter().any(|tried| Rc::ptr_eq(tried, server));
-        !held && !full() && !tried()
+        !self.held.is_some_and(held) && !full() && !tried()
     }
 }
 
@@ -347,6 +352,6 @@ impl Lease {
     pub(crate) fn give_back(mut self) {
         debug_assert!(self.input.is_empty());
         self.input.release(&self.worker.buffers);
-        self.server.keep(self.connection, Instant::now());
+        self.server.keep(self.connection, self.worker.recently());
     }
 }
