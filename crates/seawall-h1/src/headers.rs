@@ -195,8 +195,9 @@ impl Headers {
 
     /// Begins anew with the bytes of a head that has just been parsed.
     #[inline]
-    pub(crate) fn begin(&mut self, head: &[u8]) {
+    pub(crate) fn begin(&mut self, head: &[u8], fields: usize) {
         self.clear();
+        self.slots.reserve(fields);
         self.text.extend_from_slice(head);
     }
 

@@ -159,7 +159,7 @@ fn take_fields(
     parsed: &[Header<'_>],
     headers: &mut Headers,
 ) -> Result<(usize, Facts), BadMessage> {
-    headers.begin(head);
+    headers.begin(head, parsed.len());
     let mut facts = Facts::default();
     for field in parsed {
         let name_at = offset(head, field.name.as_bytes());

@@ -15,7 +15,7 @@ use crate::policy::headers;
 use crate::refuse::{Kind, Refusal};
 use crate::upstream::pool::Attempts;
 
-/// What is added to an answer; to one with content, where it is written.
+/// What is added to an answer.
 const VIA: &[u8] = b"1.1 seawall";
 
 /// Sends the request to a server and gives the head of its answer, with the body to follow.
@@ -31,7 +31,7 @@ pub(crate) async fn forward(
     let config = &request.running.compiled.plan.upstreams[to.upstream];
     let pool = &request.running.pools[to.upstream];
     let head = || {
-        let mut out = Vec::with_capacity(1024);
+        let mut out = request.worker.take_text();
         headers::write_request(request, route, to, &mut out);
         out
     };
@@ -52,13 +52,12 @@ pub(crate) async fn forward(
         let mut answer = request.worker.take_head();
         let refusal = match conversation.answer(request, config, &mut answer).await {
             Ok(()) => {
+                answer.headers.push(b"Via", VIA);
                 let body = if answer.status == 101 {
-                    answer.headers.push(b"Via", VIA);
                     Body::Tunnel(conversation.into_tunnel())
                 } else if conversation.is_done() {
                     // There is no content, so the connection is free before the answer goes out.
                     conversation.finish();
-                    answer.headers.push(b"Via", VIA);
                     Body::Empty
                 } else {
                     Body::Answer(conversation)

@@ -101,9 +101,6 @@ impl Sending {
         let version = request.map_or(Version::Http11, |request| request.version);
         out.clear();
         headers::write_response(head, || worker.date(), &mut out);
-        if matches!(body, Body::Answer(_)) {
-            out.extend_from_slice(b"Via: 1.1 seawall\r\n");
-        }
         let length = match &body {
             Body::Shared(content) => Some(content.len() as u64),
             Body::Owned(content) => Some(content.len() as u64),

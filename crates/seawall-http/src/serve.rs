@@ -217,6 +217,8 @@ impl Connection {
                 Arrived::End => return Incoming::End,
             }
         }
+        // The limits are those of the plan in place when the request begins.
+        self.refresh();
         let started = Instant::now();
         let listener = &self.running.compiled.plan.listeners[self.listener];
         let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
@@ -323,6 +325,7 @@ impl Connection {
         let outcome = Outcome { status, sent: bytes, refusal };
         self.used = true;
         self.quiet_since = record(&request, outcome);
+        self.used = true;
         if next == Next::Wait && !self.client.body_is_done() {
             next = self.skip_body().await;
         }

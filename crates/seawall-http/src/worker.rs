@@ -54,6 +54,7 @@ pub(crate) struct Worker {
     /// Connections between requests, to be woken when the worker drains or a listener goes.
     idle: RefCell<IdleWakers>,
     heads: RefCell<Vec<ResponseHead>>,
+    texts: RefCell<Vec<Vec<u8>>>,
     pub(crate) lines: RefCell<Option<Lines>>,
     epoch: Instant,
     /// The time of the last housekeeping.
@@ -82,7 +83,7 @@ impl Running {
     }
 }
 
-/// Heads kept for the next answers.
+/// Heads kept for the next exchanges.
 const MAX_SPARE_HEADS: usize = 256;
 /// A head that has grown beyond this is not kept.
 const MAX_SPARE_HEAD: usize = 16 * 1024;
@@ -128,6 +129,22 @@ impl Worker {
         if heads.len() < MAX_SPARE_HEADS && head.headers.capacity() <= MAX_SPARE_HEAD {
             head.clear();
             heads.push(head);
+        }
+    }
+
+    /// An empty buffer to write a head into.
+    #[inline]
+    pub(crate) fn take_text(&self) -> Vec<u8> {
+        self.texts.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(1024))
+    }
+
+    /// Keeps a buffer's memory for the next head.
+    #[inline]
+    pub(crate) fn give_back_text(&self, mut text: Vec<u8>) {
+        let mut texts = self.texts.borrow_mut();
+        if texts.len() < MAX_SPARE_HEADS && text.capacity() <= MAX_SPARE_HEAD {
+            text.clear();
+            texts.push(text);
         }
     }
 
@@ -227,6 +244,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             turned_away: Cell::new(0),
             idle: RefCell::default(),
             heads: RefCell::default(),
+            texts: RefCell::default(),
             lines: RefCell::default(),
             epoch,
             recently: Cell::new(Instant::now()),

@@ -17,7 +17,7 @@ use super::pump::{Pump, PumpError};
 use crate::buffer::{LARGE, SMALL};
 use crate::client::{BodyError, Client};
 use crate::message::Request;
-use crate::policy::headers;
+use crate::policy::headers::is_named_by_connection;
 use crate::refuse::Refusal;
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::Lease;
@@ -283,9 +283,11 @@ impl Conversation {
 
     /// Ends the exchange; keeps the connection for the next one where that is possible.
     pub(crate) fn finish(self) {
-        if self.keep && self.pump.is_done() && self.decoder.is_done() && self.lease.input.is_empty()
-        {
-            self.lease.give_back();
+        let Conversation { lease, pump, decoder, keep, .. } = self;
+        let keep = keep && pump.is_done() && decoder.is_done() && lease.input.is_empty();
+        lease.worker.give_back_text(pump.into_text());
+        if keep {
+            lease.give_back();
         }
     }
 
@@ -301,8 +303,7 @@ async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Ref
     encode::status_line(head.status, head.reason(), &mut out);
     let stays = |field: &Field<'_>| {
         field.known.is_hop_by_hop()
-            || head.connection.names_fields
-                && headers::is_named_by_connection(field.name, &head.headers)
+            || head.connection.names_fields && is_named_by_connection(field.name, &head.headers)
     };
     head.headers.write(|field| !stays(field), &mut out);
     out.extend_from_slice(b"\r\n");

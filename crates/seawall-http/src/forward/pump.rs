@@ -100,6 +100,11 @@ impl Pump {
         Pump { out: head, out_at: 0, tail: 0, begun: false, ..self }
     }
 
+    /// The memory of the head, for the next one.
+    pub(crate) fn into_text(self) -> Vec<u8> {
+        self.out
+    }
+
     /// Writes and takes content until one side has to be waited for, or all is written.
     pub(crate) fn poll(
         &mut self,

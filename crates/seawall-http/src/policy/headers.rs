@@ -185,7 +185,7 @@ pub(crate) fn write_response(
     }
 }
 
-/// Makes the route's edits of an answer, and adds `Via` to one that a server gave.
+/// Makes the route's edits of an answer.
 pub(crate) fn edit_response(request: &Request<'_>, route: &Route, head: &mut ResponseHead) {
     let edits = &route.response_headers;
     if edits.is_empty() {
