@@ -160,10 +160,13 @@ impl Pool {
                 None => match server.connect(worker, config).await {
                     Ok(connection) => connection,
                     Err(failure) => {
-                        attempts.timed_out = failure == ConnectFailure::Timeout;
-                        if failure != ConnectFailure::Full {
-                            attempts.unreachable.push(server);
+                        if failure == ConnectFailure::Full {
+                            // A fresh one is due, so an idle one has to make room for it.
+                            server.idle.borrow_mut().pop();
+                            continue;
                         }
+                        attempts.timed_out = failure == ConnectFailure::Timeout;
+                        attempts.unreachable.push(server);
                         if attempts.unreachable.len() >= MAX_CONNECTS {
                             return Err(attempts.refusal());
                         }
