@@ -64,7 +64,7 @@ pub(crate) struct Connection {
 /// A connection's place among those that its server may have, and its entry in the metrics.
 #[derive(Debug)]
 struct Counted {
-    _place: Place,
+    place: Option<Place>,
     state: Arc<ServerState>,
     worker: usize,
 }
@@ -72,6 +72,10 @@ struct Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.state.cells.of(self.worker).closed.add(1);
+        drop(self.place.take());
+        if self.state.wanted.load(Relaxed) && self.state.wanted.swap(false, Relaxed) {
+            self.state.freed.notify_waiters();
+        }
     }
 }
 
@@ -149,6 +153,9 @@ impl Pool {
                 return Err(Refusal::Unresolved);
             }
             let Some(chosen) = self.choose(&members, worker, config, attempts) else {
+                if attempts.unreachable.is_empty() && place(&members, config).await {
+                    continue;
+                }
                 return Err(attempts.refusal());
             };
             let server = members[chosen].server.clone();
@@ -211,13 +218,14 @@ impl Pool {
         })
     }
 
-    /// Closes idle connections that the server has closed, that are too old, or that are more than
-    /// are to be kept. Called about once a second.
+    /// Closes idle connections that the server has closed, that are too old, that are more than are
+    /// to be kept, or whose place is wanted. Called about twice a second.
     pub(crate) fn sweep(&self, config: &plan::Keepalive, now: Instant) {
         self.refresh();
         for member in self.members.borrow().iter() {
             let mut idle = member.server.idle.borrow_mut();
-            let surplus = idle.len().saturating_sub(config.idle);
+            let wanted = usize::from(member.server.state.wanted.load(Relaxed));
+            let surplus = idle.len().saturating_sub(config.idle).max(wanted.min(idle.len()));
             idle.drain(..surplus);
             idle.retain(|idle| now < idle.since + config.timeout && idle.connection.is_quiet());
             if idle.is_empty() {
@@ -225,6 +233,20 @@ impl Pool {
             }
         }
     }
+}
+
+/// Waits for a place when those of some server are taken by idle connections of other workers.
+/// False when all are in use, or when it takes longer than a connection may take.
+async fn place(members: &[Member], config: &plan::Upstream) -> bool {
+    let limit = config.limits.connections;
+    let has_idle =
+        |member: &&Member| (member.server.state.in_flight.load(Relaxed) as usize) < limit;
+    let Some(member) = members.iter().find(has_idle) else { return false };
+    let state = &member.server.state;
+    let freed = state.freed.notified();
+    state.wanted.store(true, Relaxed);
+    state.connections.load(Relaxed) < limit
+        || tokio::time::timeout(config.connect_timeout, freed).await.is_ok()
 }
 
 impl Attempts {
@@ -307,7 +329,7 @@ impl PooledServer {
                 state.held_until.store(0, Relaxed);
                 cells.opened.add(1);
                 let _counted =
-                    Counted { _place: place, state: state.clone(), worker: worker.index };
+                    Counted { place: Some(place), state: state.clone(), worker: worker.index };
                 // Heads and chunks are written whole, so waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
                 return Ok(Connection { stream, _counted });
@@ -331,8 +353,11 @@ impl PooledServer {
         Err(failure)
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, unless its place is wanted.
     pub(crate) fn keep(&self, connection: Connection, now: Instant) {
+        if self.state.wanted.load(Relaxed) {
+            return;
+        }
         self.idle.borrow_mut().push(Idle { connection, since: now });
     }
 }
