@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use seawall_config::plan;
 use seawall_core::balance::round_robin::RoundRobin;
 use seawall_core::balance::{Servers, two_choices};
@@ -99,6 +101,8 @@ pub(crate) struct Attempts {
     timed_out: bool,
     /// Take no idle connection.
     pub(crate) fresh: bool,
+    /// The request must not be sent twice, so an idle connection is looked at closely.
+    pub(crate) once: bool,
 }
 
 impl Pool {
@@ -160,7 +164,7 @@ impl Pool {
             };
             let server = members[chosen].server.clone();
             let in_flight = InFlight::enter(&server);
-            let idle = if attempts.fresh { None } else { server.take_idle() };
+            let idle = if attempts.fresh { None } else { server.take_idle(attempts.once) };
             let reused = idle.is_some();
             let connection = match idle {
                 Some(connection) => connection,
@@ -305,10 +309,10 @@ enum ConnectFailure {
 
 impl PooledServer {
     /// The connection that was used last and still stands.
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self, closely: bool) -> Option<Connection> {
         loop {
             let Idle { connection, .. } = self.idle.borrow_mut().pop()?;
-            if connection.is_quiet() {
+            if connection.is_quiet() && (!closely || connection.is_still_quiet()) {
                 return Some(connection);
             }
         }
@@ -372,6 +376,12 @@ impl Connection {
         }
         let nothing = self.stream.try_read(&mut [0]);
         matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// The same, asked of the system, for what the runtime has not been told yet.
+    fn is_still_quiet(&self) -> bool {
+        let next = rustix::net::recv(&self.stream, &mut [0u8; 1], RecvFlags::PEEK);
+        matches!(next, Err(Errno::AGAIN))
     }
 }
 
