@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seawall_testkit::{Gate, LoadPlan, NodeApp, Origin, ReservedPort, Response, Stalled};
+use seawall_testkit::{Gate, LoadPlan, NodeApp, Origin, ReservedPort, Response, Stalled, Tally};
 
-use crate::setup::{Setup, code, get, metric_becomes, post, refusals};
+use crate::setup::{Setup, code, get, metric_becomes, post, refused};
 
 #[test]
 fn a_connection_serves_one_request_after_another() -> io::Result<()> {
@@ -102,9 +102,10 @@ fn a_full_upstream_refuses_at_once() -> io::Result<()> {
 #[test]
 fn a_cap_is_shared_by_workers_that_take_turns() -> io::Result<()> {
     let origin = Origin::always("here")?;
-    let seawall = Setup::before(&origin).workers(4).upstream("limits.connections = 1").start()?;
-    for _ in 0..100 {
-        // A new connection each, so that every worker has its turn; never two requests at once.
+    let seawall = Setup::before(&origin).workers(4).upstream("limits.connections = 2").start()?;
+    for _ in 0..12 {
+        // A new connection each, so that every worker has its turn, and never more than two at once:
+        // one that has its answer may still be being cleared away.
         let response = seawall.connect()?.get("test", "/")?;
         assert_eq!(response.status, 200, "{}", response.text());
     }
@@ -265,7 +266,7 @@ fn nobody_there_is_a_502_and_nobody_answering_a_504() -> io::Result<()> {
     let seawall = Setup::to(stalled.address()).upstream("connect-timeout = \"100ms\"").start()?;
     let response = seawall.connect()?.get("test", "/")?;
     assert_eq!((response.status, code(&response).as_str()), (504, "connect-timeout"));
-    assert_eq!(refusals(&seawall, "connect-timeout")?, 1.0);
+    refused(&seawall, "connect-timeout", 1.0)?;
     Ok(())
 }
 
@@ -350,19 +351,20 @@ const server = http.createServer((request, answer) => {
 server.keepAliveTimeout = 60000;
 server.listen(0, '127.0.0.1', () => console.log('listening ' + server.address().port));";
 
-/// Only what was in flight to it may fail: not a request that came later, not one on a connection
-/// that had been idle.
+/// Only what was in flight to it may fail: what it had taken and not answered when it died.
 #[test]
 fn heavy_an_application_killed_under_load_takes_only_what_it_had() -> io::Result<()> {
     let (mut first, second) = (NodeApp::start(APP)?, NodeApp::start(APP)?);
     let seawall = Setup::to_all([first.address(), second.address()]).workers(2).start()?;
     let connections = 16;
+    let judge = |response: &Response| match response.status {
+        200 => Ok(response.text().split(' ').nth(1).unwrap_or_default().to_owned()),
+        502 => Err(code(response)),
+        status => Err(format!("status {status}")),
+    };
     let post = "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbody";
-    let loads = [
-        LoadPlan::get(seawall.address("web"), "/", connections / 2),
-        LoadPlan::get(seawall.address("web"), "/", connections / 2).sending(post),
-    ];
-    let loads = loads.into_iter().map(LoadPlan::start).collect::<io::Result<Vec<_>>>()?;
+    let load = || LoadPlan::get(seawall.address("web"), "/", connections / 2).judging(judge);
+    let loads = [load().start()?, load().sending(post).start()?];
     for load in &loads {
         load.wait_for_more(300)?;
     }
@@ -370,12 +372,20 @@ fn heavy_an_application_killed_under_load_takes_only_what_it_had() -> io::Result
     for load in &loads {
         load.wait_for_more(1000)?;
     }
-    for load in loads {
-        let tally = load.stop();
-        // At most one request a connection was in flight when it died.
-        assert!(tally.failed <= (connections / 2) as u64, "{tally:?}");
-        assert!(tally.failures.keys().all(|what| what == "status 502"), "{tally:?}");
-    }
+    let tallies = loads.map(seawall_testkit::Load::stop);
+    let dead = format!("server=\"{}\"", first.address());
+    let sent = seawall.metric("seawall_upstream_requests_total", &[&dead])?;
+    let resent = seawall.metric("seawall_upstream_resent_total", &[&dead])?;
+    let pid = first.process().id().to_string();
+    let sum = |of: &dyn Fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+    let failed = sum(&|tally| tally.failed);
+    let answered = sum(&|tally| tally.by_name.get(&pid).copied().unwrap_or(0));
+    assert_eq!(failed as f64, sent - resent - answered as f64, "{tallies:?}");
+    // A process dies in steps, so that one connection may meet it twice, but hardly more often.
+    assert!(failed <= 2 * connections as u64, "{tallies:?}");
+    let kinds = tallies.iter().flat_map(|tally| tally.failures.keys());
+    assert!(kinds.clone().all(|kind| kind == "upstream-closed"), "{tallies:?}");
+    assert!(answered > 0 && sum(&|tally| tally.by_name.len() as u64) == 4, "{tallies:?}");
     Ok(())
 }
 
