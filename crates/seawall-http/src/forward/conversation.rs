@@ -44,6 +44,8 @@ pub(crate) struct Conversation {
     framing: usize,
     /// How much to read at once.
     window: usize,
+    /// The last read filled the buffer.
+    more: bool,
     /// How long the server may be silent.
     pub(crate) idle_timeout: Duration,
 }
@@ -81,6 +83,7 @@ impl Conversation {
             content: 0,
             framing: 0,
             window: SMALL,
+            more: false,
             idle_timeout: config.idle_timeout,
         }
     }
@@ -120,8 +123,8 @@ impl Conversation {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
         self.poll_request(request.client, cx).map_err(BodyError::refusal)?;
-        let Lease { input, connection, .. } = &mut self.lease;
         loop {
+            let input = &mut self.lease.input;
             if !input.is_empty() {
                 match parse::response(input.bytes(), request.head.method, limits, progress, head) {
                     Ok(Some(length)) => {
@@ -132,8 +135,7 @@ impl Conversation {
                     Err(bad) => return Poll::Ready(Err(Refusal::BadAnswer(bad))),
                 }
             }
-            input.make_room(&request.worker.buffers, SMALL);
-            match ready!(input.poll_fill(&connection.stream, cx)) {
+            match ready!(self.poll_fill(cx)) {
                 Ok(0) | Err(_) if self.heard => {
                     return Poll::Ready(Err(Refusal::BadAnswer(BadMessage::Truncated)));
                 }
@@ -195,6 +197,7 @@ impl Conversation {
         self.poll_pump(client, cx)?;
         debug_assert_eq!(self.content + self.framing, 0);
         loop {
+            self.top_up(cx);
             self.gather().map_err(AnswerError::Bad)?;
             let last = self.decoder.is_done();
             if self.content > 0 {
@@ -215,6 +218,7 @@ impl Conversation {
         }
     }
 
+    /// Reads once. What fills the buffer has more behind it, so the next reads are larger.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Lease { input, connection, worker, .. } = &mut self.lease;
         let buffers = &worker.buffers;
@@ -223,12 +227,21 @@ impl Conversation {
         }
         input.make_room(buffers, self.window);
         let room = input.capacity() - input.len();
+        self.more = false;
         let read = ready!(input.poll_fill(&connection.stream, cx))?;
-        // What fills the buffer has more behind it.
         if read == room {
+            self.more = true;
             self.window = LARGE;
         }
         Poll::Ready(Ok(read))
+    }
+
+    /// Reads what is already there behind a full buffer, so that it leaves in one write. An end or
+    /// an error shows again when it is waited for.
+    fn top_up(&mut self, cx: &mut Context<'_>) {
+        while self.more && self.lease.input.len() < self.window {
+            let _ = self.poll_fill(cx);
+        }
     }
 
     /// Moves all content that has been read together to the start of the input, so that small
