@@ -37,6 +37,7 @@ pub(crate) async fn forward(
     };
     let idempotent = request.head.method.is_idempotent();
     let mut attempts = Attempts::default();
+    attempts.once = !idempotent;
     let mut pump = Pump::new(request.head.body, head());
     loop {
         let lease = pool.lease(request.worker, config, &mut attempts).await?;
