@@ -494,7 +494,6 @@ mod tests {
                 parses += 1;
                 bytes += end;
             }
-            // The search for an empty line goes on where it stopped.
             assert!(searched <= progress.scanned && progress.scanned <= end);
             searched = progress.scanned;
         }
@@ -521,6 +520,14 @@ mod tests {
                 assert!(bytes <= 3 * head.len(), "{bytes} bytes for {}", head.len());
             }
         }
+    }
+
+    #[test]
+    fn the_search_for_an_empty_line_goes_on_where_it_stopped() {
+        let mut progress = HeadProgress::default();
+        assert!(progress.has_empty_line(b"a\r\n\r\nb"));
+        assert!(!progress.has_empty_line(b"a\r\n\r\nbc\n"), "what was searched is left alone");
+        assert!(progress.has_empty_line(b"a\r\n\r\nbc\n\n"), "what it begins with is not");
     }
 
     #[test]
