@@ -1,1 +1,8 @@
-//! Policies as pure arithmetic: no I/O, no clock, no task, no log.
+//! Policies as pure arithmetic: no I/O, no clock, no task, no log. Time and randomness are
+//! arguments, so that every policy can be simulated from a seed.
+//!
+//! * [`balance`]: which server of an upstream takes the next request
+//! * [`random`]: the small generator that the doors and the simulations feed them with
+
+pub mod balance;
+pub mod random;

@@ -1,7 +1,7 @@
 //! Heads and chunks to bytes. Everything is appended to a buffer of the caller's.
 
 use crate::head::Version;
-use crate::headers::{Field, Headers};
+use crate::headers::Headers;
 
 /// Begins a request: `METHOD target HTTP/1.1`.
 #[inline]
@@ -45,16 +45,6 @@ pub fn content_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The fields of `headers` for which `keep` holds.
-#[inline]
-pub fn fields(headers: &Headers, keep: impl Fn(&Field<'_>) -> bool, out: &mut Vec<u8>) {
-    for each in headers.iter() {
-        if keep(&each) {
-            field(each.name, each.value, out);
-        }
-    }
-}
-
 /// The line before the content of a chunk. `length` is not 0, which would end the body.
 #[inline]
 pub fn chunk_size(length: usize, out: &mut Vec<u8>) {
@@ -71,7 +61,7 @@ pub fn chunk_size(length: usize, out: &mut Vec<u8>) {
 pub fn last_chunk(trailers: Option<&Headers>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        fields(trailers, |_| true, out);
+        trailers.write(|_| true, out);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -4,6 +4,7 @@
 //! adding a field is an append and removing one is a mark. Look-ups scan: a head has a dozen
 //! fields, and a scan over sixteen-byte slots beats any hash.
 
+use crate::encode;
 use crate::known::Known;
 
 /// The list. Reused from one message to the next by [`Headers::clear`].
@@ -11,6 +12,9 @@ use crate::known::Known;
 pub struct Headers {
     text: Vec<u8>,
     slots: Vec<Slot>,
+    /// A bit for each well-known name that was ever in the list, so that what is not there, which
+    /// is most, is not looked for.
+    seen: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,13 +41,14 @@ pub struct Field<'a> {
 impl Headers {
     /// An empty list that owns no memory yet.
     pub const fn new() -> Headers {
-        Headers { text: Vec::new(), slots: Vec::new() }
+        Headers { text: Vec::new(), slots: Vec::new(), seen: 0 }
     }
 
     /// Forgets every field but keeps the memory.
     pub fn clear(&mut self) {
         self.text.clear();
         self.slots.clear();
+        self.seen = 0;
     }
 
     /// Bytes of memory it holds on to.
@@ -60,13 +65,23 @@ impl Headers {
     /// The first value of a well-known field.
     #[inline]
     pub fn known(&self, known: Known) -> Option<&[u8]> {
+        if !self.may_have(known) {
+            return None;
+        }
         let slot = self.slots.iter().find(|slot| slot.known == known && !slot.removed)?;
         Some(self.field(slot).value)
     }
 
     /// Every value of a well-known field, in order.
+    #[inline]
     pub fn all_known(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        self.iter().filter(move |field| field.known == known).map(|field| field.value)
+        let slots = if self.may_have(known) { &self.slots[..] } else { &[] };
+        let is_one = move |slot: &&Slot| slot.known == known && !slot.removed;
+        slots.iter().filter(is_one).map(|slot| self.field(slot).value)
+    }
+
+    fn may_have(&self, known: Known) -> bool {
+        self.seen & (1 << known as u32) != 0
     }
 
     /// The first value of the field `name`, whatever the case of its name.
@@ -96,14 +111,15 @@ impl Headers {
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(is_field_name(name) && is_field_value(value));
         let at = self.text.len() as u32;
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
+        encode::field(name, value, &mut self.text);
+        let known = Known::of(name);
+        self.seen |= 1 << known as u32;
         self.slots.push(Slot {
             name: at,
             name_len: name.len() as u16,
-            value: at + name.len() as u32,
+            value: at + name.len() as u32 + 2,
             value_len: value.len() as u32,
-            known: Known::of(name),
+            known,
             removed: false,
         });
     }
@@ -127,6 +143,31 @@ impl Headers {
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         self.remove(name);
         self.push(name, value);
+    }
+
+    /// Appends the fields for which `keep` holds to `out`, as they go over the wire. Most fields
+    /// came as they go, so that their line is copied whole.
+    #[inline]
+    pub fn write(&self, mut keep: impl FnMut(&Field<'_>) -> bool, out: &mut Vec<u8>) {
+        for slot in self.slots.iter().filter(|slot| !slot.removed) {
+            let field = self.field(slot);
+            if !keep(&field) {
+                continue;
+            }
+            let start = slot.name as usize;
+            let end = slot.value as usize + field.value.len() + 2;
+            let name_end = start + field.name.len();
+            match self.text.get(start..end) {
+                Some(line)
+                    if slot.value as usize == name_end + 2
+                        && line.ends_with(b"\r\n")
+                        && &line[field.name.len()..field.name.len() + 2] == b": " =>
+                {
+                    out.extend_from_slice(line);
+                }
+                _ => encode::field(field.name, field.value, out),
+            }
+        }
     }
 
     #[inline]
@@ -154,14 +195,16 @@ impl Headers {
 
     /// Begins anew with the bytes of a head that has just been parsed.
     #[inline]
-    pub(crate) fn begin(&mut self, head: &[u8]) {
+    pub(crate) fn begin(&mut self, head: &[u8], fields: usize) {
         self.clear();
+        self.slots.reserve(fields);
         self.text.extend_from_slice(head);
     }
 
     /// Notes a field that lies in the bytes given to [`Headers::begin`].
     #[inline]
     pub(crate) fn note(&mut self, name: (usize, usize), value: (usize, usize), known: Known) {
+        self.seen |= 1 << known as u32;
         self.slots.push(Slot {
             name: name.0 as u32,
             name_len: name.1 as u16,

@@ -24,49 +24,80 @@ pub enum Known {
     Trailer,
     TransferEncoding,
     Upgrade,
+    UserAgent,
     Via,
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
 }
 
+/// A name of 2 to 17 bytes in lower case, as its first and its last word and the byte in between,
+/// so that names are compared a word at a time. Setting the bit 0x20 folds the case of letters, and
+/// turns no other byte of a token into one that these names have.
+#[derive(PartialEq, Eq)]
+struct Folded(u64, u64, u8);
+
+#[inline(always)]
+const fn folded<const LEN: usize>(name: &[u8; LEN]) -> Folded {
+    const fn word(name: &[u8], from: usize, width: usize) -> u64 {
+        let mut word = 0;
+        let mut at = 0;
+        while at < width {
+            word = word << 8 | (name[from + at] | 0x20) as u64;
+            at += 1;
+        }
+        word
+    }
+    let width = match LEN {
+        2 | 3 => 2,
+        4..=7 => 4,
+        _ => 8,
+    };
+    Folded(word(name, 0, width), word(name, LEN - width, width), name[LEN / 2] | 0x20)
+}
+
 impl Known {
-    /// The field `name` is, whatever its case.
+    /// The field `name` is, whatever its case. `name` must be a token.
     #[inline]
     pub fn of(name: &[u8]) -> Known {
         use Known::*;
-        // Length and first letter leave at most two candidates.
-        let candidate: &[(&[u8], Known)] = match (name.len(), name.first().map(|b| b | 0x20)) {
-            (2, Some(b't')) => &[(b"te", Te)],
-            (3, Some(b'v')) => &[(b"via", Via)],
-            (4, Some(b'h')) => &[(b"host", Host)],
-            (4, Some(b'd')) => &[(b"date", Date)],
-            (5, Some(b'p')) => &[(b"proxy", Proxy)],
-            (6, Some(b'a')) => &[(b"accept", Accept)],
-            (6, Some(b'c')) => &[(b"cookie", Cookie)],
-            (6, Some(b'e')) => &[(b"expect", Expect)],
-            (7, Some(b't')) => &[(b"trailer", Trailer)],
-            (7, Some(b'u')) => &[(b"upgrade", Upgrade)],
-            (8, Some(b'l')) => &[(b"location", Location)],
-            (9, Some(b'f')) => &[(b"forwarded", Forwarded)],
-            (10, Some(b'c')) => &[(b"connection", Connection)],
-            (10, Some(b'k')) => &[(b"keep-alive", KeepAlive)],
-            (12, Some(b'c')) => &[(b"content-type", ContentType)],
-            (13, Some(b'c')) => &[(b"cache-control", CacheControl)],
-            (14, Some(b'c')) => &[(b"content-length", ContentLength)],
-            (15, Some(b'x')) => &[(b"x-forwarded-for", XForwardedFor)],
-            (16, Some(b'x')) => &[(b"x-forwarded-host", XForwardedHost)],
-            (16, Some(b'p')) => &[(b"proxy-connection", ProxyConnection)],
-            (17, Some(b't')) => &[(b"transfer-encoding", TransferEncoding)],
-            (17, Some(b'x')) => &[(b"x-forwarded-proto", XForwardedProto)],
-            _ => return Other,
-        };
-        for (text, known) in candidate {
-            if name.eq_ignore_ascii_case(text) {
-                return *known;
-            }
+        macro_rules! among {
+            ($len:literal: $($text:literal => $known:ident),+) => {{
+                // The length has just been matched, so this cannot fail.
+                let Ok(name) = <&[u8; $len]>::try_from(name) else { return Other };
+                let found = folded(name);
+                $(
+                    if found == const { folded($text) } {
+                        return $known;
+                    }
+                )+
+                Other
+            }};
         }
-        Other
+        match name.len() {
+            2 => among!(2: b"te" => Te),
+            3 => among!(3: b"via" => Via),
+            4 => among!(4: b"host" => Host, b"date" => Date),
+            5 => among!(5: b"proxy" => Proxy),
+            6 => among!(6: b"accept" => Accept, b"cookie" => Cookie, b"expect" => Expect),
+            7 => among!(7: b"upgrade" => Upgrade, b"trailer" => Trailer),
+            8 => among!(8: b"location" => Location),
+            9 => among!(9: b"forwarded" => Forwarded),
+            10 => {
+                among!(10: b"connection" => Connection, b"user-agent" => UserAgent, b"keep-alive" => KeepAlive)
+            }
+            12 => among!(12: b"content-type" => ContentType),
+            13 => among!(13: b"cache-control" => CacheControl),
+            14 => among!(14: b"content-length" => ContentLength),
+            15 => among!(15: b"x-forwarded-for" => XForwardedFor),
+            16 => {
+                among!(16: b"x-forwarded-host" => XForwardedHost, b"proxy-connection" => ProxyConnection)
+            }
+            17 => {
+                among!(17: b"transfer-encoding" => TransferEncoding, b"x-forwarded-proto" => XForwardedProto)
+            }
+            _ => Other,
+        }
     }
 
     /// Whether the field belongs to one connection and is never forwarded as it came
@@ -103,6 +134,12 @@ mod tests {
             ("", Known::Other),
             ("Transfer-Encoding", Known::TransferEncoding),
             ("transfer_encoding", Known::Other),
+            ("transfer-encodinG", Known::TransferEncoding),
+            ("transfer-encodinh", Known::Other),
+            ("X-Forwarded-Hosu", Known::Other),
+            ("cookie", Known::Cookie),
+            ("dats", Known::Other),
+            ("tE", Known::Te),
             ("X-Forwarded-Proto", Known::XForwardedProto),
             ("Keep-Alive", Known::KeepAlive),
         ] {

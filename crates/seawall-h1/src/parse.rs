@@ -90,10 +90,7 @@ pub fn request(
                 return Err(BadMessage::RequestLine);
             };
             let line = &buf[..length];
-            let start = take_fields(line, request.headers, &mut head.headers)?;
-            if !line[..start].ends_with(b"\r\n") {
-                return Err(BadMessage::BareLf);
-            }
+            let (_, facts) = take_fields(line, request.headers, &mut head.headers)?;
             head.version = version(request.version);
             head.method = Method::of(method.as_bytes());
             if head.method == Method::Other && Method::is_misspelt(method.as_bytes()) {
@@ -101,7 +98,7 @@ pub fn request(
             }
             head.method_at = Span::new(0, method.len());
             let target_at = offset(line, target.as_bytes());
-            understand_request(head, (target_at, target.len()))?;
+            understand_request(head, facts, (target_at, target.len()))?;
             Ok(Some(skipped + length))
         }
     }
@@ -142,36 +139,30 @@ pub fn response(
                 return Err(BadMessage::HeadTooLarge);
             }
             let line = &buf[..length];
-            let start = take_fields(line, response.headers, &mut head.headers)?;
-            if !line[..start].ends_with(b"\r\n") {
-                return Err(BadMessage::BareLf);
-            }
+            let (start, facts) = take_fields(line, response.headers, &mut head.headers)?;
             head.version = version(response.version);
             head.status =
                 response.code.filter(|code| *code >= 100).ok_or(BadMessage::StatusLine)?;
             // `HTTP/1.1 200 OK`: the reason begins at byte 13, if there is one.
             let reason = start.saturating_sub(2).saturating_sub(13);
             head.reason = Span::new(13.min(start), reason);
-            understand_response(head, method)?;
+            understand_response(head, facts, method)?;
             Ok(Some(length))
         }
     }
 }
 
 /// Copies the fields of a parsed head into `headers`, checks that every line ends in CRLF, which
-/// httparse does not ask for, and says where the first field begins.
+/// httparse does not ask for, and says where the first field begins and what the fields say.
 fn take_fields(
     head: &[u8],
     parsed: &[Header<'_>],
     headers: &mut Headers,
-) -> Result<usize, BadMessage> {
-    headers.begin(head);
-    let mut start = None;
+) -> Result<(usize, Facts), BadMessage> {
+    headers.begin(head, parsed.len());
+    let mut facts = Facts::default();
     for field in parsed {
         let name_at = offset(head, field.name.as_bytes());
-        if start.is_none() {
-            start = Some(name_at);
-        }
         if !head[..name_at].ends_with(b"\r\n") {
             return Err(BadMessage::BareLf);
         }
@@ -182,11 +173,17 @@ fn take_fields(
         let value_at = if field.value.is_empty() { name_at } else { offset(head, field.value) };
         let known = Known::of(field.name.as_bytes());
         headers.note((name_at, field.name.len()), (value_at, field.value.len()), known);
+        facts.learn(known, field.value, value_at)?;
     }
     if !head.ends_with(b"\r\n\r\n") {
         return Err(BadMessage::BareLf);
     }
-    Ok(start.unwrap_or(head.len() - 2))
+    let start = parsed.first().map(|field| offset(head, field.name.as_bytes()));
+    let start = start.unwrap_or(head.len() - 2);
+    if !head[..start].ends_with(b"\r\n") {
+        return Err(BadMessage::BareLf);
+    }
+    Ok((start, facts.consistent()?))
 }
 
 fn offset(whole: &[u8], part: &[u8]) -> usize {
@@ -197,47 +194,50 @@ fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::Http10 } else { Version::Http11 }
 }
 
-/// What the fields say about framing and connection, gathered in one pass.
+/// What the fields say about framing and connection, gathered while they are taken.
 #[derive(Default)]
 struct Facts {
     hosts: usize,
-    host: Option<Span>,
+    host: Span,
     content_length: Option<u64>,
     transfer_encodings: usize,
     chunked: bool,
     connection: ConnectionOptions,
 }
 
-fn facts(headers: &Headers) -> Result<Facts, BadMessage> {
-    let mut facts = Facts::default();
-    for field in headers.iter() {
-        match field.known {
+impl Facts {
+    #[inline]
+    fn learn(&mut self, known: Known, value: &[u8], value_at: usize) -> Result<(), BadMessage> {
+        match known {
             Known::Host => {
-                facts.hosts += 1;
-                facts.host =
-                    Some(Span::new(offset(headers.text(), field.value), field.value.len()));
+                self.hosts += 1;
+                self.host = Span::new(value_at, value.len());
             }
             Known::ContentLength => {
-                facts.content_length = Some(content_length(field.value, facts.content_length)?);
+                self.content_length = Some(content_length(value, self.content_length)?);
             }
             Known::TransferEncoding => {
-                facts.transfer_encodings += 1;
-                facts.chunked = field.value.eq_ignore_ascii_case(b"chunked");
-                if !facts.chunked {
-                    return Err(unknown_coding(field.value));
+                self.transfer_encodings += 1;
+                self.chunked = value.eq_ignore_ascii_case(b"chunked");
+                if !self.chunked {
+                    return Err(unknown_coding(value));
                 }
             }
-            Known::Connection => connection(field.value, &mut facts.connection),
+            Known::Connection => connection(value, &mut self.connection),
             _ => {}
         }
+        Ok(())
     }
-    if facts.transfer_encodings > 1 {
-        return Err(BadMessage::TransferEncoding);
+
+    fn consistent(self) -> Result<Facts, BadMessage> {
+        if self.transfer_encodings > 1 {
+            return Err(BadMessage::TransferEncoding);
+        }
+        if self.chunked && self.content_length.is_some() {
+            return Err(BadMessage::BothFramings);
+        }
+        Ok(self)
     }
-    if facts.chunked && facts.content_length.is_some() {
-        return Err(BadMessage::BothFramings);
-    }
-    Ok(facts)
 }
 
 /// One `Content-Length` field: a number, or a list of the same number (RFC 9110 §8.6).
@@ -277,8 +277,11 @@ fn connection(value: &[u8], options: &mut ConnectionOptions) {
     }
 }
 
-fn understand_request(head: &mut RequestHead, target: (usize, usize)) -> Result<(), BadMessage> {
-    let facts = facts(&head.headers)?;
+fn understand_request(
+    head: &mut RequestHead,
+    facts: Facts,
+    target: (usize, usize),
+) -> Result<(), BadMessage> {
     head.connection = facts.connection;
     head.body = match (facts.chunked, facts.content_length) {
         (true, _) if head.version == Version::Http10 => return Err(BadMessage::TransferEncoding),
@@ -299,8 +302,8 @@ fn understand_request(head: &mut RequestHead, target: (usize, usize)) -> Result<
         0 | 1 => {}
         _ => return Err(BadMessage::HostRepeated),
     }
-    head.authority = facts.host.unwrap_or_default();
-    if facts.host.is_some() && !target::is_authority(head.authority()) {
+    head.authority = facts.host;
+    if facts.hosts > 0 && !target::is_authority(head.authority()) {
         return Err(BadMessage::HostInvalid);
     }
     understand_target(head, target)
@@ -364,8 +367,11 @@ fn understand_target(
     }
 }
 
-fn understand_response(head: &mut ResponseHead, method: Method) -> Result<(), BadMessage> {
-    let facts = facts(&head.headers)?;
+fn understand_response(
+    head: &mut ResponseHead,
+    facts: Facts,
+    method: Method,
+) -> Result<(), BadMessage> {
     head.connection = facts.connection;
     head.content_length = facts.content_length;
     if facts.chunked && head.version == Version::Http10 {

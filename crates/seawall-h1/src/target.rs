@@ -1,15 +1,16 @@
 //! Request targets: their forms, and the normal form of a path.
 //!
 //! A rule on a path must not be passed by writing the path another way, so what is matched and
-//! what is forwarded is one string: the path in the normal form of RFC 3986 §6.2.2. Encoded
-//! unreserved characters are decoded, hexadecimal digits are upper case, bytes that no URI may
-//! have are encoded, and `.` and `..` segments are resolved.
+//! what is forwarded is one string: the path in normal form. A character that may stand raw in a
+//! path stands raw, every other byte is encoded with upper-case digits, and `.` and `..` segments
+//! are resolved (RFC 3986 §6.2.2, and a little further: `%40` is `@`).
 //!
-//! What servers disagree about is left as it came: encoded separators (`%2F`, `%5C`), a raw `\`,
-//! empty segments (`//`) and path parameters (`;x=1`). Where one of these occurs in the normal
-//! form, its *other readings* are computed too: separators decoded, empty segments and parameters
-//! dropped, parameters either before or after the decoding. The door refuses a request whose
-//! readings lead to different routes, so no kind of server can be reached past a rule.
+//! What servers disagree about is left as it came: encoded separators (`%2F`, `%5C`), empty
+//! segments (`//`), path parameters (`;x=1`, `%3B`), and an encoded plus (`%2B`), since a raw one
+//! is a space to some. Where one of these occurs in the normal form, its *other readings* are
+//! computed too: separators and plus decoded, empty segments and parameters dropped, parameters
+//! either before or after the decoding. The door refuses a request whose readings lead to
+//! different routes, so no kind of server can be reached past a rule.
 //!
 //! Many servers do some of these things and not others. What keeps so few readings enough is that
 //! a `.` or `..` segment in one of them (`..%2F`, `..;`) is refused, and so are a backslash in a
@@ -50,8 +51,7 @@ pub fn normalise(path: &[u8]) -> Result<Option<NormalPath>, BadMessage> {
     if !suspicious {
         return Ok(None);
     }
-    let decoded = decode_unreserved(path)?;
-    let normal = resolve_dots(&decoded)?;
+    let normal = resolve_dots(&decoded(path)?)?;
     // Of what is forwarded, not of what came: the two differ in what `..` leads to.
     let (mut other_reading, mut third_reading) = (None, None);
     if has_other_readings(&normal) {
@@ -84,24 +84,49 @@ static CLASS: [u8; 256] = {
         byte += 1;
     }
     class[b'%' as usize] = ALWAYS;
-    class[b'\\' as usize] = ALWAYS;
     class[b';' as usize] = ALWAYS;
     class[b'/' as usize] = AFTER_SLASH;
     class[b'.' as usize] = AFTER_SLASH;
     class
 };
 
-/// Bytes that are no URI characters and that some clients send raw all the same. `\`, `|`, `^`,
-/// `[`, `]`, `{` and `}` are left alone: they are common and mean nothing, but for `\`.
+/// Whether a byte may stand for itself in a segment: unreserved characters, sub-delimiters, `:` and
+/// `@` (`pchar` of RFC 3986 §3.3).
+const fn stands_for_itself(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
+        )
+}
+
+/// Bytes that are no URI characters and that some clients send raw all the same.
 const fn must_be_encoded(byte: u8) -> bool {
-    byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'<' | b'>')
+    !stands_for_itself(byte) && !matches!(byte, b'/' | b'%')
 }
 
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+/// Whether an encoded byte means the same as the byte itself to every server. `;` begins a
+/// parameter where it stands raw, and `+` is a space to some.
+const fn means_itself(byte: u8) -> bool {
+    stands_for_itself(byte) && !matches!(byte, b';' | b'+')
 }
 
-fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
+fn decoded(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
     let mut out = Vec::with_capacity(path.len() + 8);
     let mut at = 0;
     while at < path.len() {
@@ -115,7 +140,7 @@ fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
             at += 2;
             match code {
                 0 => return Err(BadMessage::EncodedNul),
-                code if is_unreserved(code) => out.push(code),
+                code if means_itself(code) => out.push(code),
                 code => encode(code, &mut out),
             }
         } else if byte == 0 {
@@ -170,8 +195,8 @@ fn resolve_dots(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
 /// Whether a path in normal form can be read in several ways.
 fn has_other_readings(path: &[u8]) -> bool {
     path.windows(2).any(|two| two == b"//")
-        || path.iter().any(|&b| matches!(b, b'\\' | b';'))
-        || path.windows(3).any(|three| matches!(three, b"%2F" | b"%5C" | b"%3B"))
+        || path.contains(&b';')
+        || path.windows(3).any(|three| matches!(three, b"%2F" | b"%5C" | b"%3B" | b"%2B"))
 }
 
 /// Whether there are as many readings as orders of decoding. A server that takes `\` for `/` ends a
@@ -182,16 +207,16 @@ fn has_too_many_readings(path: &[u8]) -> bool {
     let all_semicolons = with_semicolons(path);
     all_semicolons.split(|&b| b == b'/').any(|segment| {
         let parameter = segment.iter().position(|&b| b == b';').map(|at| &segment[at..]);
-        parameter.is_some_and(|text| has(text, b"\\") || has(text, b"%5C"))
+        parameter.is_some_and(|text| has(text, b"%5C"))
     }) || has(path, b";") && has(path, b"%3B") && has(path, b"%2F")
 }
 
-/// The path with the separators of segments and parameters decoded.
+/// The path with the separators of segments and parameters decoded, and `+`.
 fn separated(path: &[u8]) -> Vec<u8> {
     decode_where(path, |code| match code {
         [b'%', b'2', b'F', ..] | [b'%', b'5', b'C', ..] => Some((b'/', 3)),
         [b'%', b'3', b'B', ..] => Some((b';', 3)),
-        [b'\\', ..] => Some((b'/', 1)),
+        [b'%', b'2', b'B', ..] => Some((b'+', 3)),
         _ => None,
     })
 }
@@ -272,16 +297,16 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
             .is_ok_and(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok());
         (if valid { inside } else { &[] }, &text[end + 1..])
     } else {
-        let end = text.iter().position(|&b| b == b':').unwrap_or(text.len());
-        let host = &text[..end];
-        // No empty label: `.` and `..` are hosts to no one, but directories to some.
-        let mut before = b'.';
-        let valid = host.iter().all(|&b| {
-            let doubled = b == b'.' && before == b'.';
-            before = b;
-            HOST_BYTE[b as usize] && !doubled
-        });
-        (if valid { host } else { &[] }, &text[end..])
+        let (mut end, mut before) = (0, b'.');
+        while let Some(&byte) = text.get(end).filter(|&&byte| HOST_BYTE[byte as usize]) {
+            // No empty label: `.` and `..` are hosts to no one, but directories to some.
+            if byte == b'.' && before == b'.' {
+                return false;
+            }
+            before = byte;
+            end += 1;
+        }
+        (&text[..end], &text[end..])
     };
     let port_is_valid = match rest {
         [] => true,
@@ -363,8 +388,8 @@ mod tests {
             ("/a%3B%5Cc", Err(BadMessage::AmbiguousPath)),
             ("/a;b%2Fc/d%3Be", Err(BadMessage::AmbiguousPath)),
             ("/a;b=c%3Bd", Ok("/a;b=c%3Bd")),
-            ("/a\\b;c", Ok("/a\\b;c")),
-            ("/a;b/c\\d", Ok("/a;b/c\\d")),
+            ("/a\\b;c", Ok("/a%5Cb;c")),
+            ("/a;b/c\\d", Ok("/a;b/c%5Cd")),
             ("/x%2Fy/../admin", Ok("/admin")),
             ("/x;a/../admin", Ok("/admin")),
             ("/a%2F.well-known%2F...", Ok("/a%2F.well-known%2F...")),

@@ -260,7 +260,7 @@ fn forward_rest(fields: &[FieldText], framing: BodyLength, body: &Body, out: &mu
     for (name, value) in fields {
         list.push(name, value);
     }
-    encode::fields(&list, |field| !is_written_anew(field.name), out);
+    list.write(|field| !is_written_anew(field.name), out);
     match framing {
         BodyLength::Empty | BodyLength::UntilClose => {}
         BodyLength::Length(length) => encode::content_length(length, out),

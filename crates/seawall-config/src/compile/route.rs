@@ -1,0 +1,347 @@
+//! Routes of the plan: each with a name of its own, one action, and only keys that go with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Seen;
+use crate::config::{Edits, RedirectTo, RespondWith, Route, Upstream};
+use crate::nearest::{hint, nearest};
+use crate::path::is_within;
+use crate::plan::{
+    self, Action, Forward, HeaderEdits, HostPattern, PathPattern, Redirect, Respond, ValuePattern,
+    When,
+};
+use crate::read::{At, Given};
+use crate::report::Report;
+use crate::rules::Pairs;
+use crate::section::{Named, Tables};
+use crate::source::{Span, quoted};
+use crate::text::Text;
+
+pub(super) fn compile(
+    routes: &Tables<Option<At<Route>>>,
+    upstreams: &Tables<Named<Upstream>>,
+    report: &mut Report,
+) -> Vec<Option<plan::Route>> {
+    if routes.is_empty() && routes.complete {
+        let first = upstreams.first().map_or("app", |upstream| &upstream.name.value);
+        let help = format!("add for example:\n[[route]]\nto = \"{first}\"");
+        report.missing(Span::FILE, "there is no route", Some(help));
+    }
+    let mut by_name = HashMap::new();
+    for (index, upstream) in upstreams.iter().enumerate() {
+        by_name.insert(upstream.name.value.as_str(), index);
+    }
+    let mut compiler =
+        Compiler { upstreams: by_name, complete: upstreams.complete, names: Seen::new(), report };
+    let numbered = routes.iter().enumerate();
+    numbered.map(|(index, route)| compiler.one(index, route.as_ref()?)).collect()
+}
+
+struct Compiler<'a, 't> {
+    upstreams: HashMap<&'a str, usize>,
+    /// Whether these are all, so that others do not exist.
+    complete: bool,
+    names: Seen<String>,
+    report: &'a mut Report<'t>,
+}
+
+impl Compiler<'_, '_> {
+    fn one(&mut self, index: usize, route: &At<Route>) -> Option<plan::Route> {
+        let name = self.name(index, route);
+        let when = self.when(route);
+        let action = self.action(route);
+        self.check_forward_only(route);
+        let request = edits(&route.headers.request);
+        let response = edits(&route.headers.response);
+        self.check_host_edits(&route.headers.request);
+        Some(plan::Route {
+            name: Arc::from(name),
+            when: when?,
+            action: action?,
+            request_headers: request?,
+            response_headers: response?,
+        })
+    }
+
+    fn name(&mut self, index: usize, route: &At<Route>) -> String {
+        let given = route.name.value();
+        let name = given.map_or_else(|| format!("route-{}", index + 1), |at| at.value.clone());
+        let span = given.map_or(route.span, |at| at.span);
+        if let Some(other) = self.names.before(name.clone(), span) {
+            let line = self.report.line(other);
+            let message =
+                format!("the route on line {line} already has the name {}", quoted(&name));
+            let help = match given {
+                Some(_) => "names appear in metrics and logs; give each route its own",
+                None => "this route has no `name` and is called after its position; give it one",
+            };
+            self.report.error(span, message, Some(help.to_owned()));
+        }
+        name
+    }
+
+    fn when(&mut self, route: &At<Route>) -> Option<When> {
+        let mut good = true;
+        let mut check = |readable: bool| good &= readable;
+        check(!matches!(route.host, Given::Unreadable));
+        check(!matches!(route.path, Given::Unreadable));
+        check(!matches!(route.methods, Given::Unreadable));
+        check(!matches!(route.match_headers, Given::Unreadable));
+        check(!matches!(route.match_query, Given::Unreadable));
+        let when = When {
+            host: route.host.value().map_or(HostPattern::Any, |at| at.value.clone()),
+            path: route.path.value().map_or(PathPattern::Any, |at| at.value.clone()),
+            methods: self.methods(route),
+            headers: patterns(&route.match_headers),
+            query: patterns(&route.match_query),
+        };
+        good.then_some(when)
+    }
+
+    fn methods(&mut self, route: &At<Route>) -> Vec<Box<str>> {
+        let mut methods: Vec<Box<str>> = Vec::new();
+        for at in route.methods.items() {
+            if methods.contains(&at.value) {
+                let message = format!("`{}` is there twice", at.value);
+                self.report.warning(at.span, message, Some("take one of them away".to_owned()));
+                continue;
+            }
+            if !METHODS.contains(&&*at.value)
+                && let Some(near) = nearest(&at.value, METHODS.iter().copied())
+            {
+                let message = format!("`{}` is not a usual method", at.value);
+                self.report.warning(at.span, message, Some(format!("did you mean \"{near}\"?")));
+            }
+            methods.push(at.value.clone());
+        }
+        let has = |name: &str| methods.iter().any(|method| &**method == name);
+        if has("GET") && !has("HEAD") {
+            methods.push("HEAD".into());
+        }
+        methods
+    }
+
+    fn action(&mut self, route: &At<Route>) -> Option<Action> {
+        let there = [
+            ("to", route.to.is_there()),
+            ("redirect", route.redirect.is_there()),
+            ("respond", route.respond.is_there()),
+        ];
+        let chosen: Vec<&str> =
+            there.iter().filter(|(_, there)| *there).map(|(key, _)| *key).collect();
+        match *chosen {
+            [] => {
+                let help =
+                    "add one of `to = \"UPSTREAM\"`, `redirect = \"…\"` and `respond = \"…\"`";
+                let message = "this route does nothing with its requests";
+                self.report.missing(route.span, message, Some(help.to_owned()));
+                None
+            }
+            [_] => self.chosen_action(route),
+            _ => {
+                let message = format!("this route has `{}`", chosen.join("` and `"));
+                let help =
+                    "a route does one thing; keep one of them and make other routes for the rest";
+                self.report.error(route.span, message, Some(help.to_owned()));
+                None
+            }
+        }
+    }
+
+    fn chosen_action(&mut self, route: &At<Route>) -> Option<Action> {
+        if let Some(to) = route.to.value() {
+            return self.forward(route, to).map(Action::Forward);
+        }
+        if let Some(redirect) = route.redirect.value() {
+            return Some(Action::Redirect(redirect_of(&redirect.value)));
+        }
+        let respond = route.respond.value()?;
+        self.respond(&respond.value, respond.span).map(Action::Respond)
+    }
+
+    fn forward(&mut self, route: &Route, to: &At<Text>) -> Option<Forward> {
+        let upstream = self.upstream(to);
+        if let Some(strip) = route.strip_prefix.value()
+            && !matches!(route.path, Given::Unreadable)
+        {
+            let path = route.path.value().map(|at| &at.value);
+            let ensured = match path {
+                Some(PathPattern::Exact(path) | PathPattern::Prefix(path)) => {
+                    is_within(path, &strip.value)
+                }
+                Some(PathPattern::Any) | None => false,
+            };
+            if !ensured {
+                let message =
+                    format!("not every path of this route begins with {}", quoted(&strip.value));
+                let help =
+                    format!("set `path = \"{}/*\"`, or take `strip-prefix` away", strip.value);
+                self.report.error(strip.span, message, Some(help));
+            }
+        }
+        Some(Forward {
+            upstream: upstream?,
+            timeout: route.timeout.value,
+            strip_prefix: route.strip_prefix.value().map(|at| at.value.clone()),
+            add_prefix: route.add_prefix.value().map(|at| at.value.clone()),
+        })
+    }
+
+    fn upstream(&mut self, to: &At<Text>) -> Option<usize> {
+        let name = to.value.value.as_str();
+        if let Some(&index) = self.upstreams.get(name) {
+            return Some(index);
+        }
+        if !self.complete {
+            return None;
+        }
+        let message = format!("{} is not an upstream", to.value.shown());
+        let help = if to.value.is_from_environment() {
+            None
+        } else if name.contains([':', '/']) {
+            Some("give the servers a name: [upstream.app] servers = [\"HOST:PORT\"], and write `to = \"app\"`".to_owned())
+        } else {
+            let mut known: Vec<&str> = self.upstreams.keys().copied().collect();
+            known.sort_unstable();
+            match crate::name::fault(name, "upstream name") {
+                Ok(()) if known.is_empty() => {
+                    Some(format!("add [upstream.{name}] with `servers = [\"HOST:PORT\"]`"))
+                }
+                _ => hint(name, &known, "there are"),
+            }
+        };
+        self.report.error(to.span, message, help);
+        None
+    }
+
+    fn respond(&mut self, respond: &RespondWith, span: Span) -> Option<Respond> {
+        let status = u16::try_from(respond.status.value).unwrap_or(u16::MAX);
+        let body = respond.body.value().map_or("", |at| &at.value.value);
+        if matches!(status, 204 | 205 | 304) && !body.is_empty() {
+            let span = respond.body.value().map_or(span, |at| at.span);
+            let message = format!("an answer with status {status} has no body");
+            let help = "take `body` away, or choose another status such as 200";
+            self.report.error(span, message, Some(help.to_owned()));
+        }
+        if let Some(kind) = respond.content_type.value()
+            && body.is_empty()
+        {
+            let message = "a media type without a body means nothing";
+            self.report.warning(
+                kind.span,
+                message,
+                Some("add `body`, or take `type` away".to_owned()),
+            );
+        }
+        if matches!(respond.body, Given::Unreadable)
+            || matches!(respond.content_type, Given::Unreadable)
+        {
+            return None;
+        }
+        let given = respond.content_type.value().map(|at| at.value.clone());
+        let content_type = given.unwrap_or_else(|| "text/plain; charset=utf-8".into());
+        Some(Respond {
+            status,
+            body: Arc::from(body.as_bytes()),
+            content_type: (!body.is_empty()).then_some(content_type),
+        })
+    }
+
+    /// Reports keys that mean something only when the request is forwarded.
+    fn check_forward_only(&mut self, route: &At<Route>) {
+        let answers = route.redirect.is_there() || route.respond.is_there();
+        if !answers || route.to.is_there() {
+            return;
+        }
+        let mut refuse = |key: &str, span: Span| {
+            let message = format!("`{key}` needs `to`: nothing is forwarded here");
+            self.report.error(span, message, Some(format!("take `{key}` away")));
+        };
+        if let Some(at) = route.strip_prefix.value() {
+            refuse("strip-prefix", at.span);
+        }
+        if let Some(at) = route.add_prefix.value() {
+            refuse("add-prefix", at.span);
+        }
+        if route.timeout.given {
+            refuse("timeout", route.timeout.span);
+        }
+        let request = &route.headers.request;
+        if request.remove.is_there() || request.set.is_there() || request.add.is_there() {
+            refuse("headers.request", request.span);
+        }
+    }
+
+    /// A request has exactly one `host` (RFC 9112 §3.2).
+    fn check_host_edits(&mut self, edits: &Edits) {
+        let removed = edits.remove.items().iter();
+        let removed = removed.map(|at| (&at.value, at.span));
+        let added = edits.add.items().iter();
+        let added = added.map(|(name, _)| (&name.value, name.span));
+        for (_, span) in removed.chain(added).filter(|(name, _)| &***name == "host") {
+            let help = "to change it write `set = { host = \"…\" }`";
+            self.report.error(span, "a request has exactly one `host`", Some(help.to_owned()));
+        }
+    }
+}
+
+fn redirect_of(redirect: &RedirectTo) -> Redirect {
+    Redirect {
+        to: redirect.to.value.clone(),
+        status: u16::try_from(redirect.status.value).unwrap_or(u16::MAX),
+    }
+}
+
+fn patterns(given: &Given<Pairs<Box<str>, Box<str>>>) -> Vec<(Box<str>, ValuePattern)> {
+    let pattern = |value: &str| match value {
+        "*" => ValuePattern::Present,
+        exact => ValuePattern::Exact(exact.into()),
+    };
+    let list = given.items().iter();
+    list.map(|(name, value)| (name.value.clone(), pattern(&value.value))).collect()
+}
+
+fn edits(edits: &Edits) -> Option<HeaderEdits> {
+    let unreadable = matches!(edits.remove, Given::Unreadable)
+        || matches!(edits.set, Given::Unreadable)
+        || matches!(edits.add, Given::Unreadable);
+    let fields = |given: &Given<Pairs<Box<str>, plan::Template>>| {
+        let list = given.items().iter();
+        list.map(|(name, value)| (name.value.clone(), value.value.clone())).collect()
+    };
+    let removed = edits.remove.items().iter();
+    let whole = HeaderEdits {
+        remove: removed.map(|at| at.value.clone()).collect(),
+        set: fields(&edits.set),
+        add: fields(&edits.add),
+    };
+    (!unreadable).then_some(whole)
+}
+
+/// Methods whose misspellings are worth a warning.
+const METHODS: &[&str] = &[
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "PATCH",
+    "OPTIONS",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+    "PURGE",
+    "QUERY",
+    "LINK",
+    "UNLINK",
+    "BIND",
+    "UNBIND",
+    "LIST",
+];

@@ -1,0 +1,101 @@
+//! Upstreams of the plan: no server twice, and none that is Seawall itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::{Seen, listen, number};
+use crate::config::{Listen, ServerEntry, Upstream};
+use crate::plan::{self, Keepalive, ServerAddress, ServerSpec, UpstreamLimits};
+use crate::read::At;
+use crate::report::Report;
+use crate::section::Named;
+
+pub(super) fn compile(
+    upstreams: &[Named<Upstream>],
+    listeners: &[Named<Listen>],
+    report: &mut Report,
+) -> Vec<Option<plan::Upstream>> {
+    upstreams.iter().map(|named| one(named, listeners, report)).collect()
+}
+
+fn one(
+    named: &Named<Upstream>,
+    listeners: &[Named<Listen>],
+    report: &mut Report,
+) -> Option<plan::Upstream> {
+    let section = named.section.as_ref()?;
+    let mut seen = Seen::new();
+    let mut servers = Vec::with_capacity(section.servers.value.len());
+    for server in &section.servers.value {
+        let address = &server.value.address.value;
+        if let Some(other) = seen.before(address.clone(), server.span) {
+            let line = report.line(other);
+            let message = format!(
+                "this server is already in the upstream `{}`, on line {line}",
+                named.name.value
+            );
+            let help = "name it once; give it a larger share with { address = \"…\", weight = 2 }";
+            report.error(server.span, message, Some(help.to_owned()));
+        }
+        check_for_loop(server, listeners, report);
+        servers.push(ServerSpec {
+            address: address.clone(),
+            weight: u32::try_from(server.value.weight.value).unwrap_or(u32::MAX),
+        });
+    }
+    let (keepalive, limits) = (&section.keepalive, &section.limits);
+    Some(plan::Upstream {
+        name: Arc::from(named.name.value.as_str()),
+        servers,
+        balance: section.balance.value,
+        keepalive: Keepalive {
+            idle: number(keepalive.idle.value),
+            timeout: keepalive.timeout.value,
+        },
+        connect_timeout: section.connect_timeout.value,
+        idle_timeout: section.idle_timeout.value,
+        limits: UpstreamLimits {
+            connections: number(limits.connections.value),
+            head: number(limits.head.value),
+            headers: number(limits.headers.value),
+        },
+    })
+}
+
+/// Refuses a server that is one of our listeners: each request would be forwarded to ourselves
+/// until a limit ends it. An address of another machine on the port of an unspecified listener is
+/// no loop as far as can be known here.
+fn check_for_loop(server: &At<ServerEntry>, listeners: &[Named<Listen>], report: &mut Report) {
+    let candidates: Vec<SocketAddr> = match &server.value.address.value {
+        ServerAddress::Socket(address) => vec![*address],
+        ServerAddress::Name { host, port } if &**host == "localhost" => vec![
+            SocketAddr::from((Ipv4Addr::LOCALHOST, *port)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, *port)),
+        ],
+        ServerAddress::Name { .. } => Vec::new(),
+    };
+    for named in listeners {
+        let Some(section) = &named.section else {
+            continue;
+        };
+        let listener = section.address.value;
+        let same = |address: &SocketAddr| {
+            let exact = listener.ip().to_canonical() == address.ip().to_canonical();
+            listen::takes(listener, *address) && (exact || is_loopback(address.ip()))
+        };
+        if candidates.iter().any(same) {
+            let message = format!(
+                "this server is Seawall itself: the listener `{}` has that address",
+                named.name.value
+            );
+            let help =
+                "write the address of your application; it and the listener need different ports";
+            report.error(server.span, message, Some(help.to_owned()));
+            return;
+        }
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}

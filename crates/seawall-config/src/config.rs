@@ -1,0 +1,70 @@
+//! The file as its author wrote it, typed: every value is good in itself, names are not resolved.
+//!
+//! Each section is declared once, with its documentation, in the file of the same name. What holds
+//! between sections is for [`crate::compile`].
+
+mod listen;
+mod route;
+mod server;
+mod upstream;
+
+pub(crate) use listen::Listen;
+pub(crate) use route::{Edits, RedirectTo, RespondWith, Route};
+pub(crate) use server::Server;
+pub(crate) use upstream::{ServerEntry, Upstream};
+
+use std::time::Duration;
+
+use crate::section::{Section, section};
+use crate::shape::{Presence, SectionShape, Shape};
+
+section! {
+    /// A configuration is one TOML file of at most 16 MiB. A key that is not described here is an
+    /// error. There can be 10,000 listeners, 10,000 upstreams and 100,000 routes.
+    Config {
+        /// Settings of the whole process.
+        nested "server" server: Server;
+        /// A listener: an address on which Seawall takes HTTP requests.
+        named "listen" listen: Listen;
+        /// An upstream: a group of servers that can all answer the same requests.
+        named "upstream" upstream: Upstream;
+        /// A route: which requests it takes, and what becomes of them.
+        each "route" route: Route;
+    }
+}
+
+/// The sections that know `key`, as their author knows them; empty when none does.
+pub(crate) fn homes_of(key: &str) -> String {
+    let mut homes = Vec::new();
+    for field in Config::shape().fields {
+        let title = match field.presence {
+            Presence::Named => format!("[{}.NAME]", field.key),
+            Presence::Each => format!("[[{}]]", field.key),
+            _ => format!("[{}]", field.key),
+        };
+        if let Shape::Section(section) = &field.shape {
+            collect_homes(key, &title, section, &mut homes);
+        }
+    }
+    homes.join(" or ")
+}
+
+fn collect_homes(key: &str, title: &str, section: &SectionShape, homes: &mut Vec<String>) {
+    for field in &section.fields {
+        if field.key == key {
+            homes.push(title.to_owned());
+        }
+        if let Shape::Section(inner) = &field.shape {
+            collect_homes(key, &format!("`{}` of {title}", field.key), inner, homes);
+        }
+    }
+}
+
+/// The shortest time a timeout can be set to.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;

@@ -1,0 +1,460 @@
+//! The rules for values: numbers and times within bounds, words, lists, maps, and text that has a
+//! parser of its own.
+//!
+//! A rule reads one value and describes it; it knows nothing of the key it is for.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::{DeInteger, DeValue};
+
+use crate::nearest::hint;
+use crate::read::{At, Entries, Node, Reader, Rule, Show, span_of};
+use crate::section::Section;
+use crate::shape::Shape;
+use crate::source::{Span, quoted};
+use crate::text::Text;
+use crate::units::{self, show_duration, show_size};
+
+/// An integer within bounds. A string is taken too when it is made from the environment, which
+/// has nothing but strings.
+pub(crate) struct Integer(pub(crate) u64, pub(crate) u64);
+
+impl Rule for Integer {
+    type Value = u64;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u64> {
+        let Integer(min, max) = *self;
+        let expect = format!("an integer from {} to {}", digits(min), digits(max));
+        let (value, shown) = match node.get_ref() {
+            DeValue::Integer(integer) => (value_of(integer), quoted(&integer.to_string())),
+            DeValue::String(raw) if raw.contains("${") => {
+                let text = reader.text(node, &expect)?;
+                (text.value.trim().parse().ok(), text.shown())
+            }
+            other => {
+                reader.wrong_type(span_of(node), other, &expect);
+                return None;
+            }
+        };
+        let good = value.filter(|value| (min..=max).contains(value));
+        if good.is_none() {
+            let message = format!("{shown} is not {expect}");
+            reader.report.error(span_of(node), message, None);
+        }
+        good
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Integer(self.0, self.1)
+    }
+}
+
+impl Show for Integer {
+    fn show(&self, value: &u64) -> String {
+        digits(*value)
+    }
+}
+
+/// One of a few integers.
+pub(crate) struct Choice(pub(crate) &'static [u64]);
+
+impl Rule for Choice {
+    type Value = u64;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u64> {
+        let all: Vec<String> = self.0.iter().map(u64::to_string).collect();
+        let expect = format!("one of {}", all.join(", "));
+        let DeValue::Integer(integer) = node.get_ref() else {
+            reader.wrong_type(span_of(node), node.get_ref(), &expect);
+            return None;
+        };
+        let good = value_of(integer).filter(|value| self.0.contains(value));
+        if good.is_none() {
+            let message = format!("{} is not {expect}", quoted(&integer.to_string()));
+            reader.report.error(span_of(node), message, None);
+        }
+        good
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Choice(self.0)
+    }
+}
+
+impl Show for Choice {
+    fn show(&self, value: &u64) -> String {
+        value.to_string()
+    }
+}
+
+/// A duration within bounds.
+pub(crate) struct Time(pub(crate) Duration, pub(crate) Duration);
+
+impl Rule for Time {
+    type Value = Duration;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Duration> {
+        let unitless = "a number needs a unit; write for example \"10s\"";
+        let (text, value) =
+            with_unit(node, reader, "a duration such as \"10s\"", unitless, units::duration)?;
+        let Time(min, max) = *self;
+        if !(min..=max).contains(&value) {
+            let (min, max) = (show_duration(min), show_duration(max));
+            let message = format!("{} is not from {min} to {max}", text.shown());
+            reader.report.error(text.span, message, None);
+            return None;
+        }
+        Some(value)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Duration(self.0, self.1)
+    }
+}
+
+impl Show for Time {
+    fn show(&self, value: &Duration) -> String {
+        format!("\"{}\"", show_duration(*value))
+    }
+}
+
+/// A number of bytes within bounds.
+pub(crate) struct Size(pub(crate) u64, pub(crate) u64);
+
+impl Rule for Size {
+    type Value = u64;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u64> {
+        let unitless = "a number needs a unit; write for example \"32KiB\" or \"512B\"";
+        let (text, value) =
+            with_unit(node, reader, "a size such as \"32KiB\"", unitless, units::size)?;
+        let Size(min, max) = *self;
+        if !(min..=max).contains(&value) {
+            let (min, max) = (show_size(min), show_size(max));
+            let message = format!("{} is not from {min} to {max}", text.shown());
+            reader.report.error(text.span, message, None);
+            return None;
+        }
+        Some(value)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Size(self.0, self.1)
+    }
+}
+
+impl Show for Size {
+    fn show(&self, value: &u64) -> String {
+        format!("\"{}\"", show_size(*value))
+    }
+}
+
+/// One of a few words, each with what it means.
+pub(crate) struct Word<T: 'static> {
+    /// The words.
+    pub(crate) words: &'static [&'static str],
+    /// Their meanings, in the same order.
+    pub(crate) values: &'static [T],
+}
+
+impl<T: Copy + PartialEq> Rule for Word<T> {
+    type Value = T;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<T> {
+        let all: Vec<String> = self.words.iter().map(|word| format!("\"{word}\"")).collect();
+        let expect = format!("one of {}", all.join(", "));
+        let text = reader.text(node, &expect)?;
+        let found = self.words.iter().position(|word| *word == text.value);
+        if found.is_none() {
+            let message = format!("{} is not {expect}", text.shown());
+            let help = hint(&text.value, self.words, "write one of")
+                .filter(|_| !text.is_from_environment());
+            reader.report.error(text.span, message, help);
+        }
+        found.and_then(|at| self.values.get(at).copied())
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Word(self.words)
+    }
+}
+
+impl<T: Copy + PartialEq> Show for Word<T> {
+    fn show(&self, value: &T) -> String {
+        let found = self.values.iter().position(|known| known == value);
+        let word = found.and_then(|at| self.words.get(at));
+        format!("\"{}\"", word.copied().unwrap_or_default())
+    }
+}
+
+/// What is wrong with a part of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The part, in bytes of the value.
+    pub(crate) range: Range<usize>,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// How to mend it.
+    pub(crate) help: Option<String>,
+}
+
+impl Fault {
+    /// A fault of the whole text.
+    pub(crate) fn whole(text: &Text, message: String, help: impl Into<String>) -> Fault {
+        Fault { range: 0..text.value.len(), message, help: Some(help.into()) }
+    }
+
+    /// A fault of a part of it.
+    pub(crate) fn part(range: Range<usize>, message: String, help: impl Into<String>) -> Fault {
+        Fault { range, message, help: Some(help.into()) }
+    }
+}
+
+/// Text with a parser of its own.
+pub(crate) struct Parsed<T> {
+    /// What it is, in two or three words with an article.
+    pub(crate) kind: &'static str,
+    /// A value as it stands in the file.
+    pub(crate) example: &'static str,
+    /// What else must hold, in words.
+    pub(crate) limits: &'static str,
+    /// Reads it.
+    pub(crate) parse: fn(&Text) -> Result<T, Fault>,
+}
+
+impl<T> Rule for Parsed<T> {
+    type Value = T;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<T> {
+        let expect = match self.example {
+            "" => self.kind.to_owned(),
+            example => format!("{} such as \"{example}\"", self.kind),
+        };
+        let scalar =
+            !matches!(node.get_ref(), DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_));
+        if let (true, Some(written)) = (scalar, reader.written(span_of(node))) {
+            // A value without quotes: say what would be wrong with them on, too.
+            let quoted = Text::unquoted(written, span_of(node));
+            let (message, help) = match (self.parse)(&quoted) {
+                Ok(_) => (
+                    format!("expected {expect}, in quotes"),
+                    Some(format!("put it in quotes: \"{written}\"")),
+                ),
+                Err(fault) => (fault.message, fault.help),
+            };
+            reader.report.error(quoted.span, message, help);
+            return None;
+        }
+        let text = reader.text(node, &expect)?;
+        match (self.parse)(&text) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                let whole = fault.range == (0..text.value.len());
+                let span = if whole { text.span } else { text.part(fault.range) };
+                reader.report.error(span, fault.message, fault.help);
+                None
+            }
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Text { kind: self.kind, example: self.example, limits: self.limits }
+    }
+}
+
+/// A list with this rule for each item, and so many of them.
+pub(crate) struct List<R>(pub(crate) R, pub(crate) usize, pub(crate) usize);
+
+impl<R: Rule> Rule for List<R> {
+    type Value = Vec<At<R::Value>>;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        let List(rule, min, max) = self;
+        let DeValue::Array(array) = node.get_ref() else {
+            let span = span_of(node);
+            match (node.get_ref(), reader.written(span)) {
+                (DeValue::String(_), Some(written)) => {
+                    let help = format!("write [{written}]");
+                    reader.report.error(span, "expected a list, found text", Some(help));
+                }
+                (other, _) => reader.wrong_type(span, other, "a list"),
+            }
+            return None;
+        };
+        let count = array.len();
+        if count < *min || count > *max {
+            let message = match count {
+                0 => "this list is empty".to_owned(),
+                _ => format!("this list has {count} items; at most {max} are allowed"),
+            };
+            let help = (count == 0).then(|| "put at least one item into it".to_owned());
+            reader.report.error(span_of(node), message, help);
+            return None;
+        }
+        let mut all = Some(Vec::with_capacity(count));
+        for node in array.iter() {
+            // Go on after a bad item, for the problems of the others.
+            match (rule.read(node, reader), &mut all) {
+                (Some(value), Some(all)) => all.push(At::given(value, span_of(node))),
+                (Some(_), None) => {}
+                (None, _) => all = None,
+            }
+        }
+        all
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::List { item: Box::new(self.0.shape()), min: self.1, max: self.2 }
+    }
+}
+
+/// What a [`Map`] is read into: keys and values in the order of the file.
+pub(crate) type Pairs<K, V> = Vec<(At<K>, At<V>)>;
+
+/// A table whose keys are the user's, with a rule for its values.
+pub(crate) struct Map<R, K> {
+    /// What the keys are, for the reference.
+    pub(crate) keys: &'static str,
+    /// Reads a key. Keys are never replaced from the environment.
+    pub(crate) key: fn(&str) -> Result<K, (String, String)>,
+    /// For each value.
+    pub(crate) value: R,
+    /// Most entries.
+    pub(crate) max: usize,
+}
+
+impl<R: Rule, K: PartialEq> Rule for Map<R, K> {
+    type Value = Pairs<K, R::Value>;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        let title = format!("a table of {}", self.keys);
+        let mut entries = match node.get_ref() {
+            DeValue::Table(table) => Entries::of(title, span_of(node), table).take_all(),
+            other => {
+                reader.wrong_type(span_of(node), other, &title);
+                return None;
+            }
+        };
+        if entries.len() > self.max {
+            let message = format!("{} entries; at most {} are allowed", entries.len(), self.max);
+            reader.report.error(span_of(node), message, None);
+            entries.truncate(self.max);
+        }
+        let (mut all, mut good): (Self::Value, bool) = (Vec::with_capacity(entries.len()), true);
+        for (name, span, node) in entries {
+            let key = self.read_key(name, span, reader);
+            let value = self.value.read(node, reader);
+            let (Some(key), Some(value)) = (key, value) else {
+                good = false;
+                continue;
+            };
+            if all.iter().any(|(known, _)| known.value == key) {
+                let message = format!("{} is there twice", quoted(name));
+                let help = "upper and lower case make no difference here; keep one of the two";
+                reader.report.error(span, message, Some(help.to_owned()));
+                good = false;
+                continue;
+            }
+            all.push((At::given(key, span), At::given(value, span_of(node))));
+        }
+        good.then_some(all)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Map { keys: self.keys, value: Box::new(self.value.shape()), max: self.max }
+    }
+}
+
+impl<R: Rule, K> Map<R, K> {
+    fn read_key(&self, name: &str, span: Span, reader: &mut Reader<'_>) -> Option<K> {
+        match (self.key)(name) {
+            Ok(key) => Some(key),
+            Err((message, help)) => {
+                reader.report.error(span, message, Some(help));
+                None
+            }
+        }
+    }
+}
+
+/// A section that can be written short, as the value of one of its keys.
+pub(crate) struct Short<T> {
+    key: &'static str,
+    title: &'static str,
+    section: std::marker::PhantomData<T>,
+}
+
+impl<T: Section> Short<T> {
+    /// `key` is what text stands for, `title` the section as its author knows it.
+    pub(crate) const fn new(key: &'static str, title: &'static str) -> Self {
+        let section = std::marker::PhantomData;
+        Short { key, title, section }
+    }
+}
+
+impl<T: Section> Rule for Short<T> {
+    type Value = T;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<T> {
+        let title = self.title.to_owned();
+        let entries = match node.get_ref() {
+            DeValue::Table(table) => Entries::of(title, span_of(node), table),
+            DeValue::String(_) => Entries::single(title, self.key, node),
+            other => {
+                let expect = format!("text or a table for {title}");
+                reader.wrong_type(span_of(node), other, &expect);
+                return None;
+            }
+        };
+        T::read(entries, reader)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Short(self.key, T::shape())
+    }
+}
+
+/// An integer as people write long ones, such as `100_000`.
+pub(crate) fn digits(value: u64) -> String {
+    let plain = value.to_string();
+    if plain.len() <= 4 {
+        return plain;
+    }
+    let mut out = String::new();
+    for (index, digit) in plain.char_indices() {
+        if index > 0 && (plain.len() - index).is_multiple_of(3) {
+            out.push('_');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn value_of(integer: &DeInteger<'_>) -> Option<u64> {
+    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+fn with_unit<T>(
+    node: &Node<'_>,
+    reader: &mut Reader<'_>,
+    expect: &str,
+    unitless: &str,
+    parse: fn(&str) -> Result<T, units::UnitError>,
+) -> Option<(Text, T)> {
+    if let DeValue::Integer(_) | DeValue::Float(_) = node.get_ref() {
+        let message = format!("expected {expect}, found a number");
+        reader.report.error(span_of(node), message, Some(unitless.to_owned()));
+        return None;
+    }
+    let text = reader.text(node, expect)?;
+    match parse(&text.value) {
+        Ok(value) => Some((text, value)),
+        Err(error) => {
+            let message = format!("{} {}", text.shown(), error.reason);
+            let help = (!text.is_from_environment()).then_some(error.help);
+            reader.report.error(text.span, message, help);
+            None
+        }
+    }
+}

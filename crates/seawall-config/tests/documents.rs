@@ -1,0 +1,118 @@
+//! The documents say what the code does: the reference and the schema are those that it makes, and
+//! every example, and every file shown in the README and in `docs`, loads without a warning.
+//!
+//! A block that begins with "```toml fragment" is part of a file and is not loaded. With
+//! `SEAWALL_BLESS=1` set the reference and the schema are written again instead of compared.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use seawall_config::{json_schema, load, reference};
+
+#[test]
+fn the_reference_is_up_to_date() {
+    compare(&root().join("docs/reference/configuration.md"), &reference());
+}
+
+#[test]
+fn the_schema_is_up_to_date() {
+    compare(&root().join("docs/reference/seawall.schema.json"), &json_schema());
+}
+
+#[test]
+fn every_example_loads() {
+    let mut seen = 0;
+    for path in files(&root().join("examples"), "toml") {
+        check(&read(&path), &path.display().to_string());
+        seen += 1;
+    }
+    assert!(seen >= 3, "the examples are gone");
+}
+
+#[test]
+fn every_file_in_the_documents_loads() {
+    let mut pages = files(&root().join("docs"), "md");
+    pages.extend(fs::read_dir(root()).expect("the repository is there").filter_map(|entry| {
+        let path = entry.ok()?.path();
+        (path.extension()? == "md").then_some(path)
+    }));
+    let mut seen = 0;
+    for path in pages {
+        for (line, block) in blocks(&read(&path)) {
+            check(&block, &format!("{}:{line}", path.display()));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 1, "not even the reference shows a file");
+}
+
+#[test]
+fn blocks_are_found() {
+    let page = "a\n```toml\nx = 1\n```\n```toml fragment\ny = 1\n```\n```sh\nls\n```\n  ```toml\n  z = 1\n  ```\n";
+    assert_eq!(blocks(page), [(2, "x = 1\n".to_owned()), (11, "  z = 1\n".to_owned())]);
+}
+
+/// The TOML blocks of a page that are whole files, with their lines.
+fn blocks(page: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(bool, usize, String)> = None;
+    for (index, line) in page.lines().enumerate() {
+        let fence = line.trim_start().strip_prefix("```");
+        open = match (open, fence) {
+            (None, Some(info)) => Some((info.trim() == "toml", index + 1, String::new())),
+            (None, None) => None,
+            (Some((whole, start, block)), Some(_)) => {
+                if whole {
+                    blocks.push((start, block));
+                }
+                None
+            }
+            (Some((whole, start, block)), None) => Some((whole, start, block + line + "\n")),
+        };
+    }
+    blocks
+}
+
+fn check(text: &str, title: &str) {
+    match load(text, title, &|_| None) {
+        Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", loaded.warnings),
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// The files below a folder with this extension, sorted; none when there is no such folder.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn compare(path: &Path, found: &str) {
+    if std::env::var_os("SEAWALL_BLESS").is_some() {
+        fs::create_dir_all(path.parent().expect("it is in a folder"))
+            .expect("the repository can be written");
+        fs::write(path, found).expect("the repository can be written");
+        return;
+    }
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == found, "{} is out of date: run this test with SEAWALL_BLESS=1", path.display());
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().expect("the crate is in the repository")
+}

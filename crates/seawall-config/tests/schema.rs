@@ -1,0 +1,230 @@
+//! The JSON Schema takes what the loader takes, and refuses what an editor can know to be wrong.
+
+use std::fs;
+use std::path::Path;
+
+use regex_lite::Regex;
+use seawall_config::json_schema;
+use serde_json::{Value, json};
+
+#[test]
+fn the_examples_keep_to_the_schema() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).expect("there are examples") {
+        let path = entry.expect("they can be listed").path();
+        let text = fs::read_to_string(&path).expect("they can be read");
+        assert_eq!(faults(&text), Vec::<String>::new(), "{}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}
+
+#[test]
+fn variables_may_stand_for_any_value() {
+    let text = r#"
+        server = { workers = "${A}", drain = "${B}s", admin = "${C}" }
+        listen.web = { address = "${D}", limits = { head = "${E}", headers = "${F}" } }
+        upstream.app = { servers = ["${G}"], balance = "${H:-round-robin}" }
+        route = [{ to = "${I}", methods = ["${J}"] }]
+    "#;
+    assert_eq!(faults(text), Vec::<String>::new());
+}
+
+#[test]
+fn mistakes_are_seen() {
+    for (text, fault) in [
+        ("cache = {}", "/cache: unknown"),
+        ("server.worker = 1", "/server/worker: unknown"),
+        ("server.workers = 0", "/server/workers: none of 2"),
+        ("server.workers = 1025", "/server/workers: none of 2"),
+        ("server.workers = \"2\"", "/server/workers: none of 2"),
+        ("server.drain = \"10\"", "/server/drain: pattern"),
+        ("server.drain = \"10 s\"", "/server/drain: pattern"),
+        ("server.drain = 10", "/server/drain: type string"),
+        ("server.trust = \"10.0.0.0/8\"", "/server/trust: type array"),
+        ("listen.web = {}", "/listen/web: address is missing"),
+        ("listen.Web.address = \":1\"", "/listen/Web: pattern"),
+        (
+            "listen.web = { address = \":1\", limits.head = \"1Kib\" }",
+            "/listen/web/limits/head: pattern",
+        ),
+        ("upstream.app = { servers = [] }", "/upstream/app/servers: fewer than 1"),
+        ("upstream.app = { servers = [5] }", "/upstream/app/servers/0: none of 2"),
+        ("upstream.app = { servers = [{ weight = 2 }] }", "/upstream/app/servers/0: none of 2"),
+        (
+            "upstream.app = { servers = [\"a:1\"], balance = \"x\" }",
+            "/upstream/app/balance: none of 2",
+        ),
+        ("route = { to = \"app\" }", "/route: type array"),
+        ("route = [{ redirect = { to = \"/\", status = 300 } }]", "/route/0/redirect: none of 2"),
+        (
+            "route = [{ headers.request.set = { a = 1 } }]",
+            "/route/0/headers/request/set/a: type string",
+        ),
+    ] {
+        assert_eq!(faults(text), [fault], "{text}");
+    }
+}
+
+#[test]
+fn patterns_of_units_are_those_of_the_loader() {
+    let load = |unit: &str, key: &str| {
+        let text = format!(
+            "[listen.web]\naddress = \":0\"\n{key} = \"{unit}\"\n[[route]]\nrespond = \"x\"\n"
+        );
+        seawall_config::load(&text, "f", &|_| None).is_ok()
+    };
+    let schema: Value = serde_json::from_str(&json_schema()).expect("it is JSON");
+    let section = &schema["properties"]["listen"]["additionalProperties"]["properties"];
+    for (key, pointer, values) in [
+        (
+            "timeouts.head",
+            "/timeouts/properties/head",
+            &[
+                "1ms", "10s", "1m30s", "2h", "29d", "", "10", "s", "10 s", "1.5s", "10S", "10sec",
+                "+1s",
+            ][..],
+        ),
+        (
+            "limits.body",
+            "/limits/properties/body",
+            &[
+                "0B", "1kB", "1KB", "1MB", "1KiB", "1TiB", "1", "1K", "1kb", "1kiB", "1 MB", "1mB",
+                "1GiB1B",
+            ][..],
+        ),
+    ] {
+        let pattern = section.pointer(pointer).and_then(|field| field["pattern"].as_str());
+        let pattern = Regex::new(pattern.expect("units have a pattern")).expect("it is a pattern");
+        for value in values {
+            assert_eq!(pattern.is_match(value), load(value, key), "{key} = {value:?}");
+        }
+    }
+}
+
+/// What the schema finds wrong with a TOML text.
+fn faults(text: &str) -> Vec<String> {
+    let schema: Value = serde_json::from_str(&json_schema()).expect("the schema is JSON");
+    let table: toml::Table = text.parse().expect("the text is TOML");
+    let mut faults = Vec::new();
+    check(&schema, &to_json(&toml::Value::Table(table)), "", &mut faults);
+    faults
+}
+
+/// As much of JSON Schema as ours uses. A keyword that is not known here fails the test.
+fn check(schema: &Value, value: &Value, path: &str, faults: &mut Vec<String>) {
+    let empty = serde_json::Map::new();
+    let object = value.as_object().unwrap_or(&empty);
+    let known = schema["properties"].as_object().unwrap_or(&empty);
+    for (keyword, rule) in schema.as_object().expect("a schema is an object") {
+        let mut fault = |what: String| faults.push(format!("{path}: {what}"));
+        match keyword.as_str() {
+            "$schema" | "title" | "description" | "default" | "examples" => {}
+            "type" => {
+                let found = match value {
+                    Value::Object(_) => "object",
+                    Value::Array(_) => "array",
+                    Value::String(_) => "string",
+                    Value::Number(number) if number.is_u64() || number.is_i64() => "integer",
+                    _ => "another",
+                };
+                if rule != found {
+                    fault(format!("type {}", rule.as_str().expect("a type is a word")));
+                }
+            }
+            "enum" => {
+                if !rule.as_array().expect("an enum is a list").contains(value) {
+                    fault("enum".to_owned());
+                }
+            }
+            "pattern" => {
+                let pattern =
+                    Regex::new(rule.as_str().expect("a pattern is text")).expect("it is a pattern");
+                if value.as_str().is_some_and(|text| !pattern.is_match(text)) {
+                    fault("pattern".to_owned());
+                }
+            }
+            "minimum" => {
+                if value.as_i64() < rule.as_i64() {
+                    fault("minimum".to_owned());
+                }
+            }
+            "maximum" => {
+                if value.as_i64() > rule.as_i64() {
+                    fault("maximum".to_owned());
+                }
+            }
+            "minItems" => {
+                let count = value.as_array().map_or(0, Vec::len) as u64;
+                if count < rule.as_u64().expect("a count is a number") {
+                    fault(format!("fewer than {rule}"));
+                }
+            }
+            "maxItems" | "maxProperties" => {
+                let count = value.as_array().map_or(object.len(), Vec::len) as u64;
+                assert!(count <= rule.as_u64().expect("a count is a number"));
+            }
+            "required" => {
+                for key in rule.as_array().expect("required is a list") {
+                    let key = key.as_str().expect("keys are text");
+                    if !object.contains_key(key) {
+                        fault(format!("{key} is missing"));
+                    }
+                }
+            }
+            "anyOf" => {
+                let schemas = rule.as_array().expect("anyOf is a list");
+                let good = |schema: &&Value| {
+                    let mut inner = Vec::new();
+                    check(schema, value, path, &mut inner);
+                    inner.is_empty()
+                };
+                if !schemas.iter().any(|schema| good(&schema)) {
+                    fault(format!("none of {}", schemas.len()));
+                }
+            }
+            "items" => {
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    check(rule, item, &format!("{path}/{index}"), faults);
+                }
+            }
+            "properties" => {
+                for (key, item) in object {
+                    if let Some(schema) = rule.get(key) {
+                        check(schema, item, &format!("{path}/{key}"), faults);
+                    }
+                }
+            }
+            "propertyNames" => {
+                for key in object.keys() {
+                    check(rule, &json!(key), &format!("{path}/{key}"), faults);
+                }
+            }
+            "additionalProperties" => {
+                for (key, item) in object.iter().filter(|(key, _)| !known.contains_key(*key)) {
+                    let path = format!("{path}/{key}");
+                    match rule {
+                        Value::Bool(false) => faults.push(format!("{path}: unknown")),
+                        schema => check(schema, item, &path, faults),
+                    }
+                }
+            }
+            other => panic!("the keyword {other} is not known to this test"),
+        }
+    }
+}
+
+fn to_json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => json!(text),
+        toml::Value::Integer(number) => json!(number),
+        toml::Value::Float(number) => json!(number),
+        toml::Value::Boolean(flag) => json!(flag),
+        toml::Value::Datetime(date) => json!(date.to_string()),
+        toml::Value::Array(items) => Value::Array(items.iter().map(to_json).collect()),
+        toml::Value::Table(table) => {
+            Value::Object(table.iter().map(|(key, value)| (key.clone(), to_json(value))).collect())
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The door as the rest of the program sees it: opened on a plan, given new ones, closed.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use seawall_config::plan::Plan;
+use seawall_telemetry::{AccessLog, Metrics};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::compiled::{Compiled, Entrance};
+use crate::listen::{self, Bound, Key};
+use crate::refuse::Refusal;
+use crate::route::RouteTable;
+use crate::tickets::Doorkeeper;
+use crate::upstream::Upstream;
+use crate::upstream::resolve::{self, Names};
+use crate::worker::{self, Command, Start};
+
+/// An open door. Dropping it ends its threads at once; [`Door::close`] does so gently.
+#[derive(Debug)]
+pub struct Door {
+    workers: Vec<Handle>,
+    metrics: Arc<Metrics>,
+    upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    entrances: Vec<(Entrance, SocketAddr)>,
+    names: Option<Names>,
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why a plan cannot be put in place. The one before it stays.
+#[derive(Debug, Error)]
+pub enum DoorError {
+    /// An address cannot be listened on.
+    #[error("listener `{name}` cannot listen on {address}: {source}{}", hint(.source))]
+    Bind {
+        /// Name of the listener.
+        name: Arc<str>,
+        /// Its address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Names cannot be resolved at all.
+    #[error("{0}")]
+    Resolver(String),
+    /// A thread cannot be started or has ended.
+    #[error("worker {0} is not there")]
+    Worker(usize),
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another program listens there: stop it or take another port"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability `cap_net_bind_service`"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    }
+}
+
+/// The codes of all refusals, by number, for [`Metrics::new`].
+pub fn refusal_codes() -> Vec<&'static str> {
+    Refusal::ALL.iter().map(|refusal| refusal.description().code).collect()
+}
+
+impl Door {
+    /// Starts the workers and opens the listeners of `plan`. Call it on the control runtime, which
+    /// must go on running for names to be resolved.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be listened on or a thread cannot be started.
+    pub async fn open(
+        plan: Plan,
+        metrics: Arc<Metrics>,
+        access_log: Option<&AccessLog>,
+    ) -> Result<Door, DoorError> {
+        let mut door = Door {
+            workers: Vec::new(),
+            metrics,
+            upstreams: HashMap::new(),
+            entrances: Vec::new(),
+            names: None,
+            generation: 0,
+        };
+        let nothing = Plan {
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+            routes: Vec::new(),
+            ..plan.clone()
+        };
+        let nothing = Arc::new(door.compile(Arc::new(nothing), Vec::new()));
+        let epoch = Instant::now();
+        for index in 0..door.metrics.workers() {
+            let (commands, received) = mpsc::channel(16);
+            let start = Start {
+                index,
+                seed: std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), index),
+                epoch,
+                compiled: nothing.clone(),
+                commands: received,
+            };
+            let thread =
+                std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                    if let Err(error) = worker::run(start) {
+                        tracing::error!(%error, worker = index, "a worker cannot start");
+                    }
+                });
+            let thread = Some(thread.map_err(|_| DoorError::Worker(index))?);
+            door.workers.push(Handle { commands, thread });
+        }
+        door.apply(plan, access_log).await?;
+        Ok(door)
+    }
+
+    /// Puts a plan in place: all of it, or on an error nothing. Exchanges in flight end on the plan
+    /// they began with. From then on, exchanges are logged to `access_log`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Door::open`].
+    pub async fn apply(
+        &mut self,
+        plan: Plan,
+        access_log: Option<&AccessLog>,
+    ) -> Result<(), DoorError> {
+        let plan = Arc::new(plan);
+        let (entrances, mut bound) = self.bind(&plan)?;
+        let compiled =
+            self.compile(plan.clone(), entrances.iter().map(|(e, _)| e.clone()).collect());
+        let names = resolve::start(&plan, &compiled.upstreams, &self.metrics)
+            .await
+            .map_err(DoorError::Resolver)?;
+        // Nothing can fail from here on but a worker that is not there.
+        for (config, upstream) in plan.upstreams.iter().zip(&compiled.upstreams) {
+            upstream.set_servers(&config.servers, &self.metrics);
+        }
+        self.upstreams = compiled.upstreams.iter().map(|u| (u.name.clone(), u.clone())).collect();
+        let compiled = Arc::new(compiled);
+        let mut done = Vec::new();
+        for (index, handle) in self.workers.iter().enumerate() {
+            let sockets = std::mem::take(&mut bound[index]);
+            let (applied, is_applied) = oneshot::channel();
+            let lines = access_log.map(AccessLog::buffer);
+            let command =
+                Command::Apply { compiled: compiled.clone(), sockets, lines, done: applied };
+            handle.commands.send(command).await.map_err(|_| DoorError::Worker(index))?;
+            done.push(is_applied);
+        }
+        for (index, is_applied) in done.into_iter().enumerate() {
+            is_applied.await.map_err(|_| DoorError::Worker(index))?;
+        }
+        self.generation = compiled.generation;
+        self.entrances = entrances;
+        self.names = names;
+        self.metrics.forget_servers(|upstream, server| {
+            let known = compiled.upstreams.iter().find(|u| &*u.name == upstream);
+            known.is_some_and(|u| {
+                u.endpoints().iter().any(|endpoint| endpoint.server.label == server)
+            })
+        });
+        self.metrics.reloaded();
+        Ok(())
+    }
+
+    /// Binds the listeners that are new, for every worker.
+    #[allow(clippy::type_complexity)]
+    fn bind(
+        &self,
+        plan: &Plan,
+    ) -> Result<(Vec<(Entrance, SocketAddr)>, Vec<Vec<Bound>>), DoorError> {
+        let workers = self.workers.len();
+        let mut bound: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut entrances = Vec::new();
+        for listener in &plan.listeners {
+            let key = Key { name: listener.name.clone(), address: listener.address };
+            let old = self.entrances.iter().find(|(entrance, _)| entrance.key == key);
+            let actual = match old {
+                Some((_, actual)) => *actual,
+                None => {
+                    let (sockets, actual) =
+                        listen::bind(listener.address, workers).map_err(|source| {
+                            DoorError::Bind {
+                                name: listener.name.clone(),
+                                address: listener.address,
+                                source,
+                            }
+                        })?;
+                    for (socket, bound) in sockets.into_iter().zip(&mut bound) {
+                        bound.push(Bound { key: key.clone(), socket });
+                    }
+                    actual
+                }
+            };
+            let doorkeeper =
+                old.map_or_else(Arc::<Doorkeeper>::default, |(old, _)| old.doorkeeper.clone());
+            let cells = self.metrics.listener(&listener.name);
+            entrances.push((Entrance { key, doorkeeper, cells }, actual));
+        }
+        Ok((entrances, bound))
+    }
+
+    fn compile(&self, plan: Arc<Plan>, listeners: Vec<Entrance>) -> Compiled {
+        let upstream = |config: &seawall_config::plan::Upstream| {
+            let known = self.upstreams.get(&config.name).cloned();
+            known.unwrap_or_else(|| Arc::new(Upstream::new(config.name.clone())))
+        };
+        Compiled {
+            generation: self.generation + 1,
+            table: RouteTable::new(&plan.routes),
+            upstreams: plan.upstreams.iter().map(upstream).collect(),
+            routes: plan.routes.iter().map(|route| self.metrics.route(&route.name)).collect(),
+            no_route: self.metrics.route(&"".into()),
+            listeners,
+            metrics: self.metrics.clone(),
+            plan,
+        }
+    }
+
+    /// The listeners by name, with the addresses they really have.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.entrances.iter().map(|(entrance, actual)| (&*entrance.key.name, *actual))
+    }
+
+    /// Stops listening, then waits for the exchanges in flight, at most for `patience`; what is
+    /// left then is cut.
+    pub async fn close(mut self, patience: Duration) {
+        let until = Instant::now() + patience;
+        for handle in &self.workers {
+            let _ = handle.commands.send(Command::Drain(until)).await;
+        }
+        let threads: Vec<_> =
+            self.workers.iter_mut().filter_map(|handle| handle.thread.take()).collect();
+        let ended = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = ended.await;
+    }
+}

@@ -1,0 +1,188 @@
+//! The way of a request to a server: its head, then its body as it comes from the client.
+
+use std::io::IoSlice;
+use std::task::{Context, Poll, ready};
+
+use seawall_h1::{BodyLength, encode};
+use tokio::net::TcpStream;
+
+use crate::client::{BodyError, Client};
+use crate::socket;
+
+/// Bodies up to this size are kept while they are sent on a connection that may have died, so that
+/// they can be sent again.
+const REPLAY: usize = 64 * 1024;
+
+/// A request on its way out. Content stays in the client's buffer until it is written.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    /// The head, and framing; written before the content.
+    out: Vec<u8>,
+    out_at: usize,
+    /// Bytes of the CRLF behind a chunk that are still to be written.
+    tail: usize,
+    chunked: bool,
+    /// The whole body has been taken from the client.
+    taken: bool,
+    /// Something has been written.
+    begun: bool,
+    /// Content taken so far, while it is worth keeping.
+    replay: Replay,
+}
+
+#[derive(Debug)]
+enum Replay {
+    /// No content has been taken yet.
+    Nothing,
+    Kept(Vec<u8>),
+    /// Content has been taken and not kept.
+    Lost,
+}
+
+/// Why a request cannot be sent to its end.
+#[derive(Debug)]
+pub(crate) enum PumpError {
+    /// The server takes no more.
+    Server,
+    /// The client does not give what it announced.
+    Client(BodyError),
+}
+
+const CRLF: &[u8] = b"\r\n";
+
+impl Pump {
+    pub(crate) fn new(body: BodyLength, head: Vec<u8>) -> Pump {
+        Pump {
+            out: head,
+            out_at: 0,
+            tail: 0,
+            chunked: body == BodyLength::Chunked,
+            taken: matches!(body, BodyLength::Empty | BodyLength::Length(0)),
+            begun: false,
+            replay: Replay::Nothing,
+        }
+    }
+
+    /// Keeps the content from now on, up to a size, so that it can be sent again.
+    pub(crate) fn record(&mut self) {
+        if matches!(self.replay, Replay::Nothing) && !self.taken {
+            self.replay = Replay::Kept(Vec::new());
+        }
+    }
+
+    /// Whether everything has been written.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.taken && self.tail == 0 && self.out_at == self.out.len()
+    }
+
+    /// Whether the request can be sent once more without harm.
+    pub(crate) fn may_be_sent_again(&self, idempotent: bool) -> bool {
+        (idempotent || !self.begun) && !matches!(self.replay, Replay::Lost)
+    }
+
+    /// The same request from its beginning.
+    pub(crate) fn again(self, client: &Client, mut head: Vec<u8>) -> Pump {
+        if let Replay::Kept(content) = &self.replay {
+            // What the client's buffer still holds of this content is in the record too.
+            client.consume_content(client.content());
+            if self.chunked && !content.is_empty() {
+                encode::chunk_size(content.len(), &mut head);
+            }
+            head.extend_from_slice(content);
+            if self.chunked && !content.is_empty() {
+                head.extend_from_slice(CRLF);
+            }
+            if self.chunked && self.taken {
+                client.with_trailers(|trailers| encode::last_chunk(trailers, &mut head));
+            }
+        }
+        Pump { out: head, out_at: 0, tail: 0, begun: false, ..self }
+    }
+
+    /// The memory of the head, for the next one.
+    pub(crate) fn into_text(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// Writes and takes content until one side has to be waited for, or all is written.
+    pub(crate) fn poll(
+        &mut self,
+        client: &Client,
+        stream: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), PumpError>> {
+        loop {
+            if !self.taken && client.content() == 0 && self.tail == 0 {
+                match client.poll_body(cx) {
+                    Poll::Ready(Ok(piece)) => self.take(client, piece),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Client(error))),
+                    Poll::Pending if self.out_at == self.out.len() => return Poll::Pending,
+                    Poll::Pending => {}
+                }
+            }
+            if self.out_at < self.out.len() || client.content() > 0 || self.tail > 0 {
+                ready!(self.poll_write(client, stream, cx)).map_err(|_| PumpError::Server)?;
+            } else if self.taken {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn take(&mut self, client: &Client, piece: Option<usize>) {
+        if self.out_at == self.out.len() {
+            self.out.clear();
+            self.out_at = 0;
+        }
+        let Some(length) = piece else {
+            self.taken = true;
+            if self.chunked {
+                client.with_trailers(|trailers| encode::last_chunk(trailers, &mut self.out));
+            }
+            return;
+        };
+        if self.chunked {
+            encode::chunk_size(length, &mut self.out);
+            self.tail = CRLF.len();
+        }
+        match &mut self.replay {
+            Replay::Kept(content) if content.len() + length <= REPLAY => {
+                content.extend_from_slice(&client.input.borrow().bytes()[..length]);
+            }
+            replay => *replay = Replay::Lost,
+        }
+        // The last content of a known length needs no look at what follows it.
+        self.taken = !self.chunked && client.is_last_content();
+    }
+
+    fn poll_write(
+        &mut self,
+        client: &Client,
+        stream: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let out = &self.out[self.out_at..];
+        let content = client.content();
+        let written = if content == 0 && self.tail == 0 {
+            ready!(socket::poll_write(stream, &[IoSlice::new(out)], cx))?
+        } else {
+            let input = client.input.borrow();
+            let parts = [
+                IoSlice::new(out),
+                IoSlice::new(&input.bytes()[..content]),
+                IoSlice::new(&CRLF[CRLF.len() - self.tail..]),
+            ];
+            ready!(socket::poll_write(stream, &parts, cx))?
+        };
+        if written == 0 {
+            return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+        }
+        self.begun = true;
+        let of_out = written.min(out.len());
+        let of_content = (written - of_out).min(content);
+        self.out_at += of_out;
+        client.consume_content(of_content);
+        self.tail -= written - of_out - of_content;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,91 @@
+//! A request on its way through the policies, and the answer on its way back. Every protocol a
+//! client may speak ends here, so that a policy is written once.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use seawall_config::plan::Listener;
+use seawall_h1::{RequestHead, ResponseHead};
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::forward::conversation::Conversation;
+use crate::tunnel::Tunnel;
+use crate::upstream::pool::PooledServer;
+use crate::worker::{Running, Worker};
+
+/// A request and where it came from.
+pub(crate) struct Request<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) client: &'a Rc<Client>,
+    pub(crate) worker: &'a Rc<Worker>,
+    pub(crate) running: &'a Rc<Running>,
+    pub(crate) listener: &'a Listener,
+    /// Who sent it.
+    pub(crate) peer: &'a Peer,
+    /// The peer is one whose `X-Forwarded-*` fields are believed.
+    pub(crate) trusted: bool,
+    /// When its first byte came.
+    pub(crate) started: Instant,
+    pub(crate) facts: &'a Facts,
+}
+
+/// What becomes known of an exchange on its way; for deadlines, metrics and the access log.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Position of the route that took it.
+    pub(crate) route: Cell<Option<usize>>,
+    /// When the head of the answer is due.
+    pub(crate) deadline: Cell<Option<Instant>>,
+    /// The server it was last sent to.
+    pub(crate) server: RefCell<Option<Rc<PooledServer>>>,
+}
+
+impl Facts {
+    pub(crate) fn clear(&self) {
+        self.route.set(None);
+        self.deadline.set(None);
+        self.server.replace(None);
+    }
+}
+
+/// Who is at the other end of a connection, also as text, which is made once.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// `192.0.2.1` or `2001:db8::1`.
+    pub(crate) plain: String,
+    /// `192.0.2.1` or `"[2001:db8::1]"` (RFC 7239 §6).
+    pub(crate) node: String,
+}
+
+impl Peer {
+    pub(crate) fn new(address: IpAddr) -> Peer {
+        let address = address.to_canonical();
+        let plain = address.to_string();
+        let node = if address.is_ipv6() { format!("\"[{plain}]\"") } else { plain.clone() };
+        Peer { address, plain, node }
+    }
+}
+
+/// An answer, from a server or of our own.
+pub(crate) struct Response {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: Body,
+}
+
+/// The content of an answer.
+pub(crate) enum Body {
+    /// None.
+    Empty,
+    /// These bytes, from the plan.
+    Shared(Arc<[u8]>),
+    /// These bytes, made for this answer.
+    Owned(Vec<u8>),
+    /// What a server sends.
+    Answer(Box<Conversation>),
+    /// No content, but another protocol from here on.
+    Tunnel(Tunnel),
+}

@@ -1,0 +1,5 @@
+//! The policies an exchange passes, one file each.
+
+pub(crate) mod headers;
+pub(crate) mod redirect;
+pub(crate) mod respond;

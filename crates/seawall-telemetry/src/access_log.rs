@@ -1,0 +1,323 @@
+//! The access log: one JSON line a request, written by a thread of its own.
+//!
+//! Workers collect lines in a buffer and hand over whole buffers. When the writer cannot keep up
+//! (a full disk, a blocked pipe), buffers are dropped and their lines counted: a log never slows a
+//! request down.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use crate::json;
+
+/// Where the lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// Buffers that may wait for the writer, all workers together.
+const MAX_WAITING: usize = 256;
+
+/// A worker hands its buffer over when it is this long, or when a while has passed.
+const BUFFER: usize = 32 * 1024;
+
+/// The writer's side of the log; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    to_writer: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Lines(Vec<u8>),
+    Reopen(Destination),
+    Flush(SyncSender<()>),
+}
+
+impl AccessLog {
+    /// Opens the destination and starts the writer.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened for appending.
+    pub fn start(destination: &Destination) -> io::Result<AccessLog> {
+        let sink = open(destination)?;
+        let (to_writer, messages) = sync_channel(MAX_WAITING);
+        std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write(sink, &messages))?;
+        Ok(AccessLog { to_writer, dropped: Arc::default() })
+    }
+
+    /// Opens the destination again, so that a rotated file is let go; also changes it.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened; the log then goes on where it went before.
+    pub fn reopen(&self, destination: &Destination) -> io::Result<()> {
+        drop(open(destination)?);
+        self.to_writer
+            .send(Message::Reopen(destination.clone()))
+            .map_err(|_| io::Error::other("the access log's writer has ended"))
+    }
+
+    /// Waits until everything handed over so far is written, or `patience` has passed.
+    pub fn flush(&self, patience: Duration) {
+        let (done, is_done) = sync_channel(1);
+        if self.to_writer.try_send(Message::Flush(done)).is_ok() {
+            let _ = is_done.recv_timeout(patience);
+        }
+    }
+
+    /// Lines dropped because the writer could not keep up.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// A buffer for one worker.
+    pub fn buffer(&self) -> Lines {
+        Lines { log: self.clone(), text: Vec::new(), count: 0 }
+    }
+}
+
+fn open(destination: &Destination) -> io::Result<Box<dyn Write + Send>> {
+    Ok(match destination {
+        Destination::Stdout => Box::new(io::stdout()),
+        Destination::File(path) => {
+            Box::new(OpenOptions::new().append(true).create(true).open(path)?)
+        }
+    })
+}
+
+fn write(mut sink: Box<dyn Write + Send>, messages: &Receiver<Message>) {
+    let mut failing = false;
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Lines(text) => {
+                let result = sink.write_all(&text).and_then(|()| sink.flush());
+                if let (Err(error), false) = (&result, failing) {
+                    tracing::error!(%error, "the access log cannot be written; its lines are lost until it can");
+                }
+                failing = result.is_err();
+            }
+            Message::Reopen(destination) => match open(&destination) {
+                Ok(fresh) => sink = fresh,
+                Err(error) => tracing::error!(%error, "the access log cannot be opened again"),
+            },
+            Message::Flush(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// The buffer of one worker.
+#[derive(Debug)]
+pub struct Lines {
+    log: AccessLog,
+    text: Vec<u8>,
+    count: u64,
+}
+
+/// What a line says of one exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// When the request was complete, in milliseconds since 1970 (UTC).
+    pub time_millis: u64,
+    /// Name of the listener.
+    pub listener: &'a str,
+    /// Name of the route, or nothing when none was found.
+    pub route: &'a str,
+    /// Address of the client as far as trusted peers tell it.
+    pub client: &'a [u8],
+    /// Method, as it was written.
+    pub method: &'a [u8],
+    /// The host asked for.
+    pub host: &'a [u8],
+    /// Path and query.
+    pub path: &'a [u8],
+    /// The query with its `?`.
+    pub query: &'a [u8],
+    /// Status of the answer; 499 when the client left before there was one.
+    pub status: u16,
+    /// Bytes of the request's content.
+    pub received: u64,
+    /// Bytes of the answer's content.
+    pub sent: u64,
+    /// From the first byte of the request to the last of the answer.
+    pub duration: Duration,
+    /// The server that answered, or nothing.
+    pub server: &'a str,
+    /// The code of the refusal, or nothing.
+    pub refusal: &'a str,
+    /// `User-Agent`.
+    pub agent: &'a [u8],
+}
+
+impl Lines {
+    /// Adds a line, and hands the buffer over when it is full.
+    pub fn push(&mut self, entry: &Entry<'_>) {
+        entry.write(&mut self.text);
+        self.count += 1;
+        if self.text.len() >= BUFFER {
+            self.hand_over();
+        }
+    }
+
+    /// Hands over what is there.
+    pub fn hand_over(&mut self) {
+        if self.text.is_empty() {
+            return;
+        }
+        let text = std::mem::take(&mut self.text);
+        let count = std::mem::take(&mut self.count);
+        match self.log.to_writer.try_send(Message::Lines(text)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.log.dropped.fetch_add(count, Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+impl Entry<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let number = |out: &mut Vec<u8>, name: &str, value: u64| {
+            let _ = write!(out, "\"{name}\":{value},");
+        };
+        let text = |out: &mut Vec<u8>, name: &str, value: &[u8]| {
+            let _ = write!(out, "\"{name}\":");
+            json::string(value, out);
+            out.push(b',');
+        };
+        out.push(b'{');
+        let _ = write!(out, "\"time\":\"{}\",", Timestamp(self.time_millis));
+        text(out, "listener", self.listener.as_bytes());
+        text(out, "route", self.route.as_bytes());
+        text(out, "client", self.client);
+        text(out, "method", self.method);
+        text(out, "host", self.host);
+        text(out, "path", self.path);
+        if !self.query.is_empty() {
+            text(out, "query", self.query);
+        }
+        number(out, "status", u64::from(self.status));
+        number(out, "received", self.received);
+        number(out, "sent", self.sent);
+        for (name, value) in [("server", self.server), ("refusal", self.refusal)] {
+            if !value.is_empty() {
+                text(out, name, value.as_bytes());
+            }
+        }
+        if !self.agent.is_empty() {
+            text(out, "agent", self.agent);
+        }
+        let _ = writeln!(out, "\"duration_ms\":{:.3}}}", self.duration.as_secs_f64() * 1e3);
+    }
+}
+
+/// Milliseconds since 1970 as RFC 3339.
+struct Timestamp(u64);
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
+        let (days, in_day) = ((seconds / 86_400) as i64, seconds % 86_400);
+        // Days to civil date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+        let shifted = days + 719_468;
+        let era = shifted.div_euclid(146_097);
+        let of_era = shifted.rem_euclid(146_097);
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_index = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * month_index + 2) / 5 + 1;
+        let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
+        write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRY: Entry<'static> = Entry {
+        time_millis: 951_782_400_042,
+        listener: "web",
+        route: "api",
+        client: b"127.0.0.1",
+        method: b"GET",
+        host: b"example.com",
+        path: b"/a\"b",
+        query: b"?x",
+        status: 200,
+        received: 0,
+        sent: 7,
+        duration: Duration::from_micros(1500),
+        server: "127.0.0.1:3000",
+        refusal: "",
+        agent: b"curl",
+    };
+
+    #[test]
+    fn a_line_is_json() {
+        let mut out = Vec::new();
+        ENTRY.write(&mut out);
+        let expect = "{\"time\":\"2000-02-29T00:00:00.042Z\",\"listener\":\"web\",\"route\":\"api\",\
+            \"client\":\"127.0.0.1\",\"method\":\"GET\",\"host\":\"example.com\",\"path\":\"/a\\\"b\",\
+            \"query\":\"?x\",\"status\":200,\"received\":0,\"sent\":7,\"server\":\"127.0.0.1:3000\",\
+            \"agent\":\"curl\",\"duration_ms\":1.500}\n";
+        assert_eq!(String::from_utf8_lossy(&out), expect);
+    }
+
+    #[test]
+    fn dates() {
+        for (millis, expect) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp(millis).to_string(), expect);
+        }
+    }
+
+    #[test]
+    fn lines_reach_the_file_and_a_rotated_one_is_let_go() -> io::Result<()> {
+        let folder =
+            std::env::temp_dir().join(format!("seawall-access-log-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let (path, rotated) = (folder.join("a.log"), folder.join("a.log.1"));
+        let destination = Destination::File(path.clone());
+        let log = AccessLog::start(&destination)?;
+        let mut lines = log.buffer();
+        lines.push(&ENTRY);
+        lines.hand_over();
+        log.flush(Duration::from_secs(10));
+        std::fs::rename(&path, &rotated)?;
+        log.reopen(&destination)?;
+        lines.push(&ENTRY);
+        lines.push(&ENTRY);
+        drop(lines);
+        log.flush(Duration::from_secs(10));
+        assert_eq!(std::fs::read_to_string(&rotated)?.lines().count(), 1);
+        assert_eq!(std::fs::read_to_string(&path)?.lines().count(), 2);
+        assert_eq!(log.dropped(), 0);
+        std::fs::remove_dir_all(&folder)
+    }
+}

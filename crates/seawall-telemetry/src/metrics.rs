@@ -1,0 +1,429 @@
+//! Every metric there is, by name. Cells are found by name once, when a plan is put in place, and
+//! outlive it: a reload never sets a counter back.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::access_log::AccessLog;
+use crate::cells::{Cell, Histogram, HistogramSnapshot, PerWorker};
+use crate::exposition::Exposition;
+
+/// How many codes of refusals there can be.
+pub const MAX_REFUSALS: usize = 64;
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: usize,
+    started: u64,
+    refusal_codes: Vec<&'static str>,
+    refusals: PerWorker<Refusals>,
+    routes: Registry<Arc<str>, Route>,
+    listeners: Registry<Arc<str>, Listener>,
+    servers: Registry<(Arc<str>, String), Server>,
+    reload: Reload,
+    access_log: Mutex<Option<AccessLog>>,
+}
+
+/// What is counted for each route.
+#[derive(Debug, Default)]
+pub struct Route {
+    /// Exchanges by class of the answer's status, from 1xx; the first also counts clients that
+    /// left before they had an answer.
+    pub answers: [Cell; 6],
+    /// From the first byte of a request to the last of its answer.
+    pub duration: Histogram,
+    /// Bytes of request content.
+    pub received: Cell,
+    /// Bytes of answer content.
+    pub sent: Cell,
+}
+
+/// What is counted for each listener.
+#[derive(Debug, Default)]
+pub struct Listener {
+    /// Connections accepted.
+    pub accepted: Cell,
+    /// Connections closed again.
+    pub closed: Cell,
+    /// Connections turned away at once because of a limit.
+    pub turned_away: Cell,
+    /// Connections upgraded to another protocol.
+    pub tunnels_opened: Cell,
+    /// Of these, those that have ended.
+    pub tunnels_closed: Cell,
+    /// Bytes from clients through tunnels.
+    pub tunnel_received: Cell,
+    /// Bytes to clients through tunnels.
+    pub tunnel_sent: Cell,
+}
+
+/// What is counted for each server of an upstream.
+#[derive(Debug, Default)]
+pub struct Server {
+    /// Requests sent to it, those sent again included.
+    pub requests: Cell,
+    /// Connections opened.
+    pub opened: Cell,
+    /// Connections closed again.
+    pub closed: Cell,
+    /// Connections that could not be opened.
+    pub connect_failures: Cell,
+    /// Requests that ended without a usable answer after the connection stood.
+    pub failures: Cell,
+    /// Requests sent again because a kept-alive connection had died.
+    pub resent: Cell,
+}
+
+#[derive(Debug)]
+struct Refusals([Cell; MAX_REFUSALS]);
+
+impl Default for Refusals {
+    fn default() -> Refusals {
+        Refusals(std::array::from_fn(|_| Cell::default()))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Reload {
+    generation: AtomicU64,
+    last_good: AtomicU64,
+    failed: AtomicBool,
+    failures: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Registry<K, T>(Mutex<BTreeMap<K, Arc<PerWorker<T>>>>);
+
+impl<K: Ord + Clone, T: Default> Registry<K, T> {
+    fn new() -> Registry<K, T> {
+        Registry(Mutex::new(BTreeMap::new()))
+    }
+
+    fn of(&self, key: &K, workers: usize) -> Arc<PerWorker<T>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(key.clone()).or_insert_with(|| Arc::new(PerWorker::new(workers))).clone()
+    }
+
+    fn forget(&self, keep: impl Fn(&K) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keep(key));
+    }
+
+    fn all(&self) -> Vec<(K, Arc<PerWorker<T>>)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(key, cells)| (key.clone(), cells.clone())).collect()
+    }
+}
+
+impl Metrics {
+    /// The metrics of a process with so many workers; `refusal_codes` are the labels of refusals
+    /// by their number.
+    pub fn new(workers: usize, refusal_codes: Vec<&'static str>) -> Metrics {
+        debug_assert!(refusal_codes.len() <= MAX_REFUSALS);
+        Metrics {
+            workers,
+            started: unix_seconds(),
+            refusal_codes,
+            refusals: PerWorker::new(workers),
+            routes: Registry::new(),
+            listeners: Registry::new(),
+            servers: Registry::new(),
+            reload: Reload::default(),
+            access_log: Mutex::default(),
+        }
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// The cells of a route. The empty name stands for requests that no route took.
+    pub fn route(&self, name: &Arc<str>) -> Arc<PerWorker<Route>> {
+        self.routes.of(name, self.workers)
+    }
+
+    /// The cells of a listener.
+    pub fn listener(&self, name: &Arc<str>) -> Arc<PerWorker<Listener>> {
+        self.listeners.of(name, self.workers)
+    }
+
+    /// The cells of a server.
+    pub fn server(&self, upstream: &Arc<str>, address: &str) -> Arc<PerWorker<Server>> {
+        self.servers.of(&(upstream.clone(), address.to_owned()), self.workers)
+    }
+
+    /// Forgets servers that `keep` does not name any more, so that names that resolve to ever new
+    /// addresses do not fill the memory.
+    pub fn forget_servers(&self, keep: impl Fn(&str, &str) -> bool) {
+        self.servers.forget(|(upstream, address)| keep(upstream, address));
+    }
+
+    /// Counts a refusal by its number; only `worker` itself may.
+    pub fn refused(&self, worker: usize, number: usize) {
+        if let Some(cell) = self.refusals.of(worker).0.get(number) {
+            cell.add(1);
+        }
+    }
+
+    /// Notes that a configuration was put in place.
+    pub fn reloaded(&self) {
+        self.reload.generation.fetch_add(1, Relaxed);
+        self.reload.last_good.store(unix_seconds(), Relaxed);
+        self.reload.failed.store(false, Relaxed);
+    }
+
+    /// Notes that a configuration was refused.
+    pub fn reload_failed(&self) {
+        self.reload.failed.store(true, Relaxed);
+        self.reload.failures.fetch_add(1, Relaxed);
+    }
+
+    /// Names the access log whose losses are exposed.
+    pub fn log_to(&self, access_log: Option<AccessLog>) {
+        *self.access_log.lock().unwrap_or_else(PoisonError::into_inner) = access_log;
+    }
+
+    /// How many configurations have been put in place since the start.
+    pub fn generation(&self) -> u64 {
+        self.reload.generation.load(Relaxed)
+    }
+
+    /// The page for Prometheus.
+    pub fn expose(&self) -> String {
+        let mut page = Exposition::default();
+        self.expose_process(&mut page);
+        self.expose_listeners(&mut page);
+        self.expose_routes(&mut page);
+        self.expose_servers(&mut page);
+        page.finish()
+    }
+
+    fn expose_process(&self, page: &mut Exposition) {
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        page.metric("seawall_build_info", "gauge", "The version that runs.");
+        page.sample("seawall_build_info", &version, 1);
+        let mut one = |name: &str, kind: &str, help: &str, value: u64| {
+            page.metric(name, kind, help);
+            page.sample(name, &[], value);
+        };
+        one(
+            "seawall_start_time_seconds",
+            "gauge",
+            "When the process started, since 1970.",
+            self.started,
+        );
+        one("seawall_workers", "gauge", "Worker threads.", self.workers as u64);
+        if let Some(bytes) = resident_memory() {
+            one("seawall_resident_memory_bytes", "gauge", "Resident memory of the process.", bytes);
+        }
+        let reload = &self.reload;
+        one(
+            "seawall_config_generation",
+            "counter",
+            "Configurations put in place since the start.",
+            reload.generation.load(Relaxed),
+        );
+        one(
+            "seawall_config_last_reload_success",
+            "gauge",
+            "1 when the last configuration offered was put in place, 0 when it was refused.",
+            u64::from(!reload.failed.load(Relaxed)),
+        );
+        one(
+            "seawall_config_last_success_time_seconds",
+            "gauge",
+            "When a configuration was last put in place, since 1970.",
+            reload.last_good.load(Relaxed),
+        );
+        one(
+            "seawall_config_failures_total",
+            "counter",
+            "Configurations that were refused.",
+            reload.failures.load(Relaxed),
+        );
+        let log = self.access_log.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(log) = log {
+            one(
+                "seawall_access_log_dropped_total",
+                "counter",
+                "Access-log lines lost because the log could not be written fast enough.",
+                log.dropped(),
+            );
+        }
+        let name = "seawall_refusals_total";
+        page.metric(
+            name,
+            "counter",
+            "Answers that Seawall made itself, by the code of the refusal.",
+        );
+        for (number, code) in self.refusal_codes.iter().enumerate() {
+            let count = self.refusals.sum(|refusals| &refusals.0[number]);
+            page.sample(name, &[("code", code)], count);
+        }
+    }
+
+    fn expose_listeners(&self, page: &mut Exposition) {
+        let all = self.listeners.all();
+        let name = "seawall_connections_open";
+        page.metric(name, "gauge", "Client connections open now.");
+        for (listener, cells) in &all {
+            let open = cells.sum(|c| &c.accepted).saturating_sub(cells.sum(|c| &c.closed));
+            page.sample(name, &[("listener", listener)], open);
+        }
+        let name = "seawall_tunnels_open";
+        page.metric(name, "gauge", "Upgraded connections (WebSocket) open now.");
+        for (listener, cells) in &all {
+            let opened = cells.sum(|c| &c.tunnels_opened);
+            let open = opened.saturating_sub(cells.sum(|c| &c.tunnels_closed));
+            page.sample(name, &[("listener", listener)], open);
+        }
+        type Pick = fn(&Listener) -> &Cell;
+        let counters: [(&str, &str, Pick); 5] = [
+            ("seawall_connections_total", "Client connections accepted.", |c| &c.accepted),
+            (
+                "seawall_connections_turned_away_total",
+                "Client connections turned away at once because of a limit.",
+                |c| &c.turned_away,
+            ),
+            ("seawall_tunnels_total", "Connections upgraded to another protocol.", |c| {
+                &c.tunnels_opened
+            }),
+            ("seawall_tunnel_received_bytes_total", "Bytes from clients through tunnels.", |c| {
+                &c.tunnel_received
+            }),
+            ("seawall_tunnel_sent_bytes_total", "Bytes to clients through tunnels.", |c| {
+                &c.tunnel_sent
+            }),
+        ];
+        for (name, help, pick) in counters {
+            page.metric(name, "counter", help);
+            for (listener, cells) in &all {
+                page.sample(name, &[("listener", listener)], cells.sum(pick));
+            }
+        }
+    }
+
+    fn expose_routes(&self, page: &mut Exposition) {
+        let all = self.routes.all();
+        let name = "seawall_requests_total";
+        page.metric(name, "counter", "Exchanges, by route and class of status; `none` means that the client left before it had an answer.");
+        for (route, cells) in &all {
+            for (class, label) in
+                ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().enumerate()
+            {
+                let count = cells.sum(|c| &c.answers[class]);
+                if count > 0 {
+                    page.sample(name, &[("route", route), ("class", label)], count);
+                }
+            }
+        }
+        let name = "seawall_request_duration_seconds";
+        page.metric(
+            name,
+            "histogram",
+            "From the first byte of a request to the last of its answer.",
+        );
+        for (route, cells) in &all {
+            let mut snapshot = HistogramSnapshot::default();
+            cells.iter().for_each(|c| c.duration.add_to(&mut snapshot));
+            page.histogram(name, &[("route", route)], &snapshot);
+        }
+        type Pick = fn(&Route) -> &Cell;
+        let counters: [(&str, &str, Pick); 2] = [
+            ("seawall_received_bytes_total", "Bytes of request content.", |c| &c.received),
+            ("seawall_sent_bytes_total", "Bytes of answer content.", |c| &c.sent),
+        ];
+        for (name, help, pick) in counters {
+            page.metric(name, "counter", help);
+            for (route, cells) in &all {
+                page.sample(name, &[("route", route)], cells.sum(pick));
+            }
+        }
+    }
+
+    fn expose_servers(&self, page: &mut Exposition) {
+        let all = self.servers.all();
+        let name = "seawall_upstream_connections_open";
+        page.metric(name, "gauge", "Connections to a server open now.");
+        for ((upstream, server), cells) in &all {
+            let open = cells.sum(|c| &c.opened).saturating_sub(cells.sum(|c| &c.closed));
+            page.sample(name, &[("upstream", upstream), ("server", server)], open);
+        }
+        type Pick = fn(&Server) -> &Cell;
+        let counters: [(&str, &str, Pick); 5] = [
+            ("seawall_upstream_requests_total", "Requests sent to a server.", |c| &c.requests),
+            ("seawall_upstream_connections_total", "Connections opened to a server.", |c| {
+                &c.opened
+            }),
+            (
+                "seawall_upstream_connect_failures_total",
+                "Connections to a server that could not be opened.",
+                |c| &c.connect_failures,
+            ),
+            (
+                "seawall_upstream_failures_total",
+                "Requests that ended without a usable answer of the server.",
+                |c| &c.failures,
+            ),
+            (
+                "seawall_upstream_resent_total",
+                "Requests sent again because a kept-alive connection had died.",
+                |c| &c.resent,
+            ),
+        ];
+        for (name, help, pick) in counters {
+            page.metric(name, "counter", help);
+            for ((upstream, server), cells) in &all {
+                page.sample(name, &[("upstream", upstream), ("server", server)], cells.sum(pick));
+            }
+        }
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Resident memory in bytes, where the system tells it (`/proc/self/status`).
+fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_exposed_and_outlives_a_plan() {
+        let metrics = Metrics::new(2, vec!["no-route"]);
+        let name: Arc<str> = "api".into();
+        metrics.route(&name).of(0).answers[2].add(2);
+        metrics.route(&name).of(1).answers[2].add(1);
+        metrics.listener(&"web".into()).of(0).accepted.add(5);
+        metrics.listener(&"web".into()).of(1).closed.add(2);
+        metrics.server(&"app".into(), "127.0.0.1:1").of(0).requests.add(7);
+        metrics.refused(1, 0);
+        metrics.refused(1, MAX_REFUSALS);
+        metrics.reloaded();
+        metrics.reload_failed();
+        let page = metrics.expose();
+        for line in [
+            "seawall_requests_total{route=\"api\",class=\"2xx\"} 3",
+            "seawall_connections_open{listener=\"web\"} 3",
+            "seawall_upstream_requests_total{upstream=\"app\",server=\"127.0.0.1:1\"} 7",
+            "seawall_refusals_total{code=\"no-route\"} 1",
+            "seawall_config_generation 1",
+            "seawall_config_last_reload_success 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+        }
+        metrics.forget_servers(|upstream, _| upstream != "app");
+        assert!(!metrics.expose().contains("127.0.0.1:1"));
+    }
+}

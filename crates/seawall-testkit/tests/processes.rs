@@ -1,0 +1,54 @@
+//! The real servers of the testkit come up, answer and go away.
+
+use std::io::{self, ErrorKind};
+
+use seawall_testkit::{Nginx, NodeApp, PythonHttpServer, RawClient, Seawall};
+
+#[test]
+fn nginx_serves_and_dies_with_its_owner() -> io::Result<()> {
+    let nginx = Nginx::serving("location = /hello { return 200 hi; }")?;
+    std::fs::write(nginx.home().join("html/file.txt"), "from a file")?;
+    let address = nginx.address();
+    let mut client = RawClient::connect(address)?;
+    assert_eq!(client.get("x", "/hello")?.text(), "hi");
+    assert_eq!(client.get("x", "/file.txt")?.text(), "from a file");
+    drop(nginx);
+    client.expect_close()
+}
+
+#[test]
+fn nginx_says_what_is_wrong() {
+    let error = Nginx::serving("no such directive;").expect_err("it is refused");
+    assert!(error.to_string().contains("unknown directive"), "{error}");
+}
+
+#[test]
+fn node_serves() -> io::Result<()> {
+    let mut app = NodeApp::start(
+        "const server = require('http').createServer((_, answer) => answer.end('node'));
+         server.listen(0, '127.0.0.1', () => console.log('listening ' + server.address().port));",
+    )?;
+    assert_eq!(RawClient::connect(app.address())?.get("x", "/")?.text(), "node");
+    app.process().terminate()?;
+    app.process().wait()?;
+    let error = RawClient::connect(app.address()).err().expect("it is gone");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    Ok(())
+}
+
+#[test]
+fn python_serves() -> io::Result<()> {
+    let files = tempfile::tempdir()?;
+    std::fs::write(files.path().join("a.txt"), "python")?;
+    let server = PythonHttpServer::start(files.path())?;
+    assert_eq!(RawClient::connect(server.address())?.get("x", "/a.txt")?.text(), "python");
+    Ok(())
+}
+
+#[test]
+fn a_seawall_that_does_not_come_up_is_reported_with_its_log() {
+    // Any program that prints and ends will do: the log must reach the error.
+    let error = Seawall::start("echo", "").expect_err("echo is no proxy");
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    assert!(error.to_string().contains("run --config"), "{error}");
+}

@@ -1,0 +1,127 @@
+//! Putting a configuration in place while everything runs: all of it, or on any error nothing.
+
+use std::sync::Arc;
+
+use seawall_admin::{Problem, Reloaded};
+use seawall_config::plan::{AccessLog as AccessLogPlan, Server};
+use seawall_config::{Loaded, Problems};
+use seawall_http::Door;
+use seawall_telemetry::access_log::Destination;
+use seawall_telemetry::{AccessLog, Metrics};
+
+use crate::source::{LoadError, Source};
+
+/// What a reload works on.
+pub(crate) struct Reloader {
+    pub(crate) source: Source,
+    pub(crate) door: Door,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The settings in place.
+    pub(crate) server: Server,
+    /// The log in place.
+    pub(crate) access_log: Option<AccessLog>,
+}
+
+impl Reloader {
+    /// Reads the configuration again and puts it in place.
+    pub(crate) async fn reload(&mut self) -> Reloaded {
+        match self.try_reload().await {
+            Ok(problems) => {
+                let generation = self.metrics.generation();
+                tracing::info!(generation, warnings = problems.len(), "configuration put in place");
+                Reloaded { applied: true, generation, problems }
+            }
+            Err(problems) => {
+                self.metrics.reload_failed();
+                tracing::error!("configuration refused; the one before it stays in place");
+                Reloaded { applied: false, generation: self.metrics.generation(), problems }
+            }
+        }
+    }
+
+    async fn try_reload(&mut self) -> Result<Vec<Problem>, Vec<Problem>> {
+        let Loaded { plan, warnings } = self.source.load().map_err(|error| {
+            eprintln!("{}", error.render(false).trim_end());
+            match error {
+                LoadError::Wrong(problems) => described(&problems),
+                LoadError::Unreadable(..) => vec![bare("error", error.to_string())],
+            }
+        })?;
+        if !warnings.is_empty() {
+            eprintln!("{}", warnings.render(false).trim_end());
+        }
+        let mut problems = described(&warnings);
+        for message in self.fixed_settings(&plan.server) {
+            tracing::warn!("{message}");
+            problems.push(bare("warning", message));
+        }
+        let server = plan.server.clone();
+        let access_log = self.access_log(&server.access_log).map_err(|error| {
+            vec![bare("error", format!("the access log cannot be opened: {error}"))]
+        })?;
+        let before = listeners(&self.door);
+        self.door.apply(plan, access_log.as_ref()).await.map_err(|error| {
+            tracing::error!("{error}");
+            vec![bare("error", error.to_string())]
+        })?;
+        for (name, address) in
+            listeners(&self.door).iter().filter(|listener| !before.contains(listener))
+        {
+            tracing::info!(%name, %address, "listening");
+        }
+        self.metrics.log_to(access_log.clone());
+        self.access_log = access_log;
+        self.server = server;
+        Ok(problems)
+    }
+
+    /// Settings that differ and stay as they were at the start.
+    fn fixed_settings(&self, new: &Server) -> Vec<String> {
+        let mut messages = Vec::new();
+        if new.workers != self.server.workers {
+            messages.push("`server.workers` is taken over at the next start".to_owned());
+        }
+        if new.admin != self.server.admin {
+            messages.push("`server.admin` is taken over at the next start".to_owned());
+        }
+        messages
+    }
+
+    /// The log that the new settings ask for; the same one, opened anew, where that is possible.
+    fn access_log(&self, new: &AccessLogPlan) -> std::io::Result<Option<AccessLog>> {
+        let Some(destination) = destination(new) else { return Ok(None) };
+        match &self.access_log {
+            Some(log) => log.reopen(&destination).map(|()| Some(log.clone())),
+            None => AccessLog::start(&destination).map(Some),
+        }
+    }
+}
+
+/// Where the log goes, if anywhere.
+pub(crate) fn destination(plan: &AccessLogPlan) -> Option<Destination> {
+    match plan {
+        AccessLogPlan::Off => None,
+        AccessLogPlan::Stdout => Some(Destination::Stdout),
+        AccessLogPlan::File(path) => Some(Destination::File(path.clone())),
+    }
+}
+
+fn listeners(door: &Door) -> Vec<(String, std::net::SocketAddr)> {
+    door.addresses().map(|(name, address)| (name.to_owned(), address)).collect()
+}
+
+fn bare(severity: &'static str, message: String) -> Problem {
+    Problem { severity, file: String::new(), line: 0, column: 0, message, help: None }
+}
+
+fn described(problems: &Problems) -> Vec<Problem> {
+    let describe = |problem: &seawall_config::Problem| Problem {
+        severity: problem.severity().as_str(),
+        file: problems.file().to_owned(),
+        line: problem.line(),
+        column: problem.column(),
+        message: problem.message().to_owned(),
+        help: problem.help().map(str::to_owned),
+    };
+    problems.iter().map(describe).collect()
+}

@@ -1,0 +1,156 @@
+//! CPU time and memory of a process with its threads and children, from `/proc` (Linux).
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+/// CPU time used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Cpu {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+}
+
+impl Cpu {
+    /// What was used since `earlier`.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
+    }
+
+    /// Both parts together.
+    pub(crate) fn total(self) -> Duration {
+        self.user + self.system
+    }
+}
+
+/// CPU time of a process with all its threads and all living descendants.
+pub(crate) fn of_tree(root: u32) -> anyhow::Result<Cpu> {
+    let mut sum = Cpu::default();
+    for pid in tree(root)? {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+            .with_context(|| format!("process {pid} of the proxy is gone"))?;
+        let one = parse_stat(&stat).with_context(|| format!("cannot read {stat:?}"))?;
+        sum.user += one.cpu.user;
+        sum.system += one.cpu.system;
+    }
+    Ok(sum)
+}
+
+/// CPU time of each thread of one process, by thread id.
+pub(crate) fn of_threads(pid: u32) -> anyhow::Result<Vec<(u32, Duration)>> {
+    let mut threads = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = entry?.path();
+        let Some(Ok(id)) = path.file_name().and_then(|name| name.to_str()).map(str::parse) else {
+            continue;
+        };
+        // A thread may end between the listing and the reading.
+        let stat = fs::read_to_string(path.join("stat")).ok();
+        if let Some(stat) = stat.as_deref().and_then(parse_stat) {
+            threads.push((id, stat.cpu.total()));
+        }
+    }
+    Ok(threads)
+}
+
+/// Resident memory of a process and all living descendants, in bytes.
+pub(crate) fn resident_of_tree(root: u32) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for pid in tree(root)? {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        sum += parse_resident(&status).with_context(|| format!("no VmRSS of process {pid}"))?;
+    }
+    Ok(sum)
+}
+
+fn tree(root: u32) -> anyhow::Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(Ok(pid)) = name.to_str().map(str::parse::<u32>) else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        if let Some(stat) = stat.as_deref().and_then(parse_stat) {
+            parents.push((pid, stat.parent));
+        }
+    }
+    if !parents.iter().any(|(pid, _)| *pid == root) {
+        bail!("process {root} of the proxy is gone");
+    }
+    let mut found = vec![root];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    Ok(found)
+}
+
+struct Stat {
+    parent: u32,
+    cpu: Cpu,
+}
+
+/// See proc(5): after the name in parentheses, which may itself hold some, come state, parent, …;
+/// `utime` and `stime` are the 12th and 13th.
+fn parse_stat(stat: &str) -> Option<Stat> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let parent = fields.nth(1)?.parse().ok()?;
+    let user = fields.nth(9)?.parse().ok()?;
+    let system = fields.next()?.parse().ok()?;
+    Some(Stat { parent, cpu: Cpu { user: ticks(user), system: ticks(system) } })
+}
+
+fn ticks(count: u64) -> Duration {
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_micros(count * 1_000_000 / per_second)
+}
+
+fn parse_resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_lines_with_odd_names_are_read() {
+        let line = "7 (a) b (c)) S 3 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 1 1 1";
+        let stat = parse_stat(line).expect("a good line");
+        assert_eq!(stat.parent, 3);
+        assert_eq!(stat.cpu.user, ticks(250));
+        assert_eq!(stat.cpu.system, ticks(50));
+        assert!(parse_stat("7 (a").is_none());
+    }
+
+    #[test]
+    fn this_process_has_memory_and_a_child() {
+        let child = std::process::Command::new("sleep").arg("60").spawn();
+        let mut child = child.expect("sleep");
+        let pids = tree(std::process::id()).expect("a tree");
+        let found = pids.contains(&child.id());
+        child.kill().expect("to kill it");
+        child.wait().expect("to wait for it");
+        assert!(found, "{pids:?}");
+        assert!(resident_of_tree(std::process::id()).expect("memory") > 100_000);
+        assert_eq!(parse_resident("VmPeak:\t 9 kB\nVmRSS:\t    12 kB\n"), Some(12288));
+    }
+
+    #[test]
+    fn time_that_was_used_is_seen() {
+        let this = std::process::id();
+        let start = of_tree(this).expect("a time");
+        // Looking uses time itself, so that both must come to see some.
+        while of_tree(this).expect("a time").since(start).total().is_zero() {}
+        while of_threads(this).expect("threads").iter().all(|(_, time)| time.is_zero()) {}
+    }
+}

@@ -1,0 +1,303 @@
+//! The origin and the proxies that are compared, each set up as its makers advise for this job:
+//! one worker, connections to the origin kept alive and reused, no access log, `X-Forwarded-For`.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use seawall_testkit::{PATIENCE, Process, RawClient, ReservedPort};
+use tempfile::TempDir;
+
+use super::Setting;
+use super::wrk::{Ask, LARGE, SMALL};
+use crate::tools;
+
+/// Open files that are asked for, and without which the cases do not fit.
+pub(crate) const OPEN_FILES: u64 = 65_536;
+pub(crate) const FEWEST_OPEN_FILES: u64 = 12_000;
+
+/// Clients a proxy is set up for: the 10,000 idle ones and some.
+const CLIENTS: u64 = 11_500;
+
+/// Connections that makes for NGINX, which counts those to the origin too.
+const NGINX_CONNECTIONS: u64 = 2 * CLIENTS;
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Peer {
+    /// Seawall.
+    Seawall,
+    /// NGINX.
+    Nginx,
+    /// HAProxy.
+    Haproxy,
+}
+
+impl Peer {
+    /// Its name in tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Seawall => "Seawall",
+            Self::Nginx => "NGINX",
+            Self::Haproxy => "HAProxy",
+        }
+    }
+}
+
+/// The server behind all proxies: NGINX, answering from memory.
+pub(crate) struct Origin {
+    server: Server,
+}
+
+impl Origin {
+    /// Starts it on these cores.
+    pub(crate) fn start(cores: &str) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        fs::create_dir(home.path().join("files"))?;
+        fs::write(home.path().join("files/100k"), vec![b'l'; LARGE])?;
+        let port = ReservedPort::new()?;
+        let config = nginx_config(&format!(
+            "  sendfile on; tcp_nopush on;
+  open_file_cache max=16 inactive=1h; open_file_cache_valid 1h;
+  upstream taker {{ server unix:taker.sock; keepalive 512; keepalive_requests 1000000000; }}
+  server {{
+    listen unix:taker.sock;
+    location / {{ return 200 ok; }}
+  }}
+  server {{
+    listen {address} reuseport backlog=4096;
+    default_type text/plain;
+    location = {small_path} {{ return 200 {small}; }}
+    location = {large_path} {{ root files; }}
+    # NGINX's own `return` would answer before it has read the body; a proxied answer comes after.
+    location = {upload_path} {{
+      client_body_buffer_size 128k;
+      proxy_pass http://taker;
+      proxy_http_version 1.1;
+      proxy_set_header Connection \"\";
+      proxy_set_header Content-Length \"\";
+      proxy_pass_request_body off;
+    }}
+  }}",
+            address = port.address(),
+            small_path = Ask::Small.path(),
+            large_path = Ask::Large.path(),
+            upload_path = Ask::Upload.path(),
+            small = "s".repeat(SMALL),
+        ));
+        let server = Server::nginx(cores, home, port, &config)?;
+        server.check(&[Ask::Small, Ask::Large, Ask::Upload])?;
+        Ok(Self { server })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+}
+
+/// A running proxy, or the origin.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    process: Process,
+    _port: Option<ReservedPort>,
+    _home: TempDir,
+}
+
+impl Server {
+    /// Starts a proxy in front of `origin`. Only Seawall takes more workers than one.
+    pub(crate) fn proxy(
+        peer: Peer,
+        setting: &Setting,
+        origin: SocketAddr,
+        workers: u32,
+    ) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let cores = &setting.proxy_cores;
+        match peer {
+            Peer::Seawall => {
+                let binary = setting.seawall.as_deref().context("no seawall to measure")?;
+                Self::seawall(cores, home, binary, origin, workers)
+            }
+            Peer::Nginx => {
+                let port = ReservedPort::new()?;
+                let config = nginx_proxy(port.address(), origin);
+                Self::nginx(cores, home, port, &config)
+            }
+            Peer::Haproxy => {
+                let port = ReservedPort::new()?;
+                Self::haproxy(cores, home, port, origin)
+            }
+        }
+    }
+
+    /// Its process, the parent of any other it has.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether each of these is answered as it should be.
+    pub(crate) fn check(&self, asks: &[Ask]) -> anyhow::Result<()> {
+        let mut client = RawClient::connect(self.address)?;
+        for ask in asks {
+            let answer = client
+                .exchange(ask.request())
+                .with_context(|| format!("no answer for {}", ask.path()))?;
+            if (answer.status, answer.body.len()) != (200, ask.answer()) {
+                bail!(
+                    "{} is answered with status {} and {} bytes instead of 200 and {}",
+                    ask.path(),
+                    answer.status,
+                    answer.body.len(),
+                    ask.answer()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn seawall(
+        cores: &str,
+        home: TempDir,
+        binary: &Path,
+        origin: SocketAddr,
+        workers: u32,
+    ) -> anyhow::Result<Self> {
+        let file = home.path().join("seawall.toml");
+        fs::write(
+            &file,
+            format!(
+                "[server]\nworkers = {workers}\nadmin = \"127.0.0.1:0\"\naccess-log = \"off\"\n\
+                 [listen.web]\naddress = \"127.0.0.1:0\"\ntimeouts = {{ idle = \"600s\" }}\n\
+                 [upstream.app]\nservers = [\"{origin}\"]\nkeepalive = {{ idle = 1024 }}\n\
+                 [[route]]\nto = \"app\"\n"
+            ),
+        )?;
+        let mut command = pinned(cores);
+        command.arg(binary).args(["run", "--config"]).arg(&file).env("NO_COLOR", "1");
+        let process = Process::spawn(command)?;
+        let address = process.wait_for_line(|line| {
+            let mut words = line.text.split_whitespace();
+            let ours = line.text.contains("listening") && words.any(|word| word == "name=web");
+            let address =
+                line.text.split_whitespace().find_map(|word| word.strip_prefix("address="));
+            address.filter(|_| ours)?.parse().ok()
+        })?;
+        process.wait_for_text("ready")?;
+        Ok(Self { address, process, _port: None, _home: home })
+    }
+
+    fn nginx(cores: &str, home: TempDir, port: ReservedPort, config: &str) -> anyhow::Result<Self> {
+        fs::write(home.path().join("nginx.conf"), config)?;
+        let mut command = pinned(cores);
+        command.args(["nginx", "-e", "stderr", "-c", "nginx.conf", "-p"]).arg(home.path());
+        // Workers of a privileged nginx would change to a user who may not read the directory.
+        let user = if rustix::process::geteuid().is_root() { "user root; " } else { "" };
+        command.args(["-g", &format!("{user}daemon off; pid nginx.pid; error_log stderr;")]);
+        Self::announced_by_nothing(command, home, port)
+    }
+
+    fn haproxy(
+        cores: &str,
+        home: TempDir,
+        port: ReservedPort,
+        origin: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let file = home.path().join("haproxy.cfg");
+        fs::write(
+            &file,
+            format!(
+                "global\n  nbthread 1\n  no strict-limits\n  maxconn {CLIENTS}\n\
+                 defaults\n  mode http\n  no log\n  option forwardfor\n  http-reuse always\n\
+                 \x20 timeout connect 5s\n  timeout client 600s\n  timeout server 60s\n\
+                 \x20 timeout http-keep-alive 600s\n\
+                 frontend web\n  bind {}\n  default_backend app\n\
+                 backend app\n  server origin {origin}\n",
+                port.address()
+            ),
+        )?;
+        let mut command = pinned(cores);
+        command.args(["haproxy", "-db", "-f"]).arg(&file);
+        Self::announced_by_nothing(command, home, port)
+    }
+
+    /// Servers that say nothing when they are up are asked until they are.
+    fn announced_by_nothing(
+        command: Command,
+        home: TempDir,
+        port: ReservedPort,
+    ) -> anyhow::Result<Self> {
+        let mut process = Process::spawn(command)?;
+        let deadline = Instant::now() + PATIENCE;
+        while RawClient::connect(port.address()).is_err() {
+            if !process.is_running()? {
+                process.wait()?;
+                bail!("a server ended at once:\n{}", process.text());
+            }
+            if Instant::now() > deadline {
+                bail!("a server does not come up:\n{}", process.text());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Self { address: port.address(), process, _port: Some(port), _home: home })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Asked first: an nginx that is killed would leave its worker behind.
+        if self.process.terminate().is_ok() {
+            self.process.wait_for(Duration::from_secs(5)).ok();
+        }
+    }
+}
+
+fn pinned(cores: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", cores]).env("PATH", tools::search_path());
+    command
+}
+
+fn nginx_config(inside: &str) -> String {
+    let mut temporary = String::new();
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        // Writing to a String cannot fail.
+        writeln!(temporary, "  {kind}_temp_path temp-{kind};").ok();
+    }
+    format!(
+        "worker_processes 1;
+events {{ worker_connections {NGINX_CONNECTIONS}; }}
+http {{
+{temporary}  access_log off;
+  keepalive_timeout 600s; keepalive_requests 1000000000;
+{inside}
+}}
+"
+    )
+}
+
+/// As NGINX's guide for keep-alive upstreams has it, with buffers that hold the bodies of the
+/// cases: with the default ones it would spend twice the time on large answers and put uploads
+/// into files, and look worse than it is.
+fn nginx_proxy(address: SocketAddr, origin: SocketAddr) -> String {
+    nginx_config(&format!(
+        "  upstream app {{ server {origin}; keepalive 1024; keepalive_requests 1000000000; }}
+  server {{
+    listen {address} reuseport backlog=4096;
+    client_body_buffer_size 128k;
+    proxy_buffers 8 32k;
+    location / {{
+      proxy_pass http://app;
+      proxy_http_version 1.1;
+      proxy_set_header Connection \"\";
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    }}
+  }}"
+    ))
+}

@@ -1,0 +1,164 @@
+//! Alternating rounds of load, and what each cost.
+
+use std::time::Duration;
+
+use super::peers::{Origin, Peer, Server};
+use super::wrk::{self, Ask, Errors};
+use super::{Case, Setting, cpu};
+
+/// One proxy in one case: its rounds.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) case: Case,
+    pub(crate) peer: Peer,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// Seawall with one number of workers: its rounds.
+#[derive(Debug, Clone)]
+pub(crate) struct Workers {
+    pub(crate) workers: u32,
+    pub(crate) samples: Vec<Sample>,
+    /// The part of the process's CPU time that its busiest thread used, in each round.
+    pub(crate) busiest: Vec<f64>,
+}
+
+/// One round.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sample {
+    /// CPU microseconds per request.
+    pub(crate) cpu: f64,
+    /// The part of it outside the kernel.
+    pub(crate) user: f64,
+    /// Requests per second.
+    pub(crate) rate: f64,
+    /// 99th percentile of the latency, in milliseconds.
+    pub(crate) p99: f64,
+    pub(crate) errors: Errors,
+}
+
+/// Seconds of load before each round that are not measured.
+const WARM_UP: u32 = 1;
+
+/// Measures every proxy in one case.
+pub(crate) fn case(
+    setting: &Setting,
+    origin: &Origin,
+    case: Case,
+    connections: u32,
+    ask: Ask,
+) -> anyhow::Result<Vec<Row>> {
+    let mut proxies = Vec::new();
+    let mut rows = Vec::new();
+    for &peer in &setting.peers {
+        let proxy = Server::proxy(peer, setting, origin.address(), 1)?;
+        proxy.check(&[ask])?;
+        proxies.push(proxy);
+        rows.push(Row { case, peer, samples: Vec::new() });
+    }
+    for round in 0..setting.rounds as usize {
+        for step in 0..rows.len() {
+            // Whoever was first is last in the next round.
+            let at = (round + step) % rows.len();
+            let sample = measure(setting, &proxies[at], ask, connections)?;
+            eprintln!(
+                "  round {} {:<8} {:6.2} µs/request ({:.2} user) {:8.0}/s p99 {:.2} ms{}",
+                round + 1,
+                rows[at].peer.name(),
+                sample.cpu,
+                sample.user,
+                sample.rate,
+                sample.p99,
+                sample
+                    .errors
+                    .describe()
+                    .map_or_else(String::new, |what| format!("  ERRORS: {what}")),
+            );
+            rows[at].samples.push(sample);
+        }
+    }
+    Ok(rows)
+}
+
+/// Measures Seawall with one worker and with two. Without Seawall there is nothing to measure.
+pub(crate) fn workers(setting: &Setting) -> anyhow::Result<Vec<Workers>> {
+    if !setting.peers.contains(&Peer::Seawall) {
+        return Ok(Vec::new());
+    }
+    let origin = Origin::start(&setting.load_cores)?;
+    let mut rows = Vec::new();
+    for workers in [1, 2] {
+        let proxy = Server::proxy(Peer::Seawall, setting, origin.address(), workers)?;
+        proxy.check(&[Ask::Small])?;
+        rows.push((proxy, Workers { workers, samples: Vec::new(), busiest: Vec::new() }));
+    }
+    for round in 0..setting.rounds {
+        for (proxy, row) in &mut rows {
+            let before = cpu::of_threads(proxy.id())?;
+            let sample = measure(setting, proxy, Ask::Small, 64)?;
+            let busiest = share_of_busiest(&before, &cpu::of_threads(proxy.id())?);
+            eprintln!(
+                "  round {} {} workers {:6.2} µs/request, the busiest thread used {:.0} %",
+                round + 1,
+                row.workers,
+                sample.cpu,
+                busiest * 100.0
+            );
+            row.samples.push(sample);
+            row.busiest.push(busiest);
+        }
+    }
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn measure(
+    setting: &Setting,
+    proxy: &Server,
+    ask: Ask,
+    connections: u32,
+) -> anyhow::Result<Sample> {
+    let load = |seconds| wrk::round(&setting.load_cores, proxy.address, ask, connections, seconds);
+    load(WARM_UP)?;
+    let before = cpu::of_tree(proxy.id())?;
+    let outcome = load(setting.seconds)?;
+    let used = cpu::of_tree(proxy.id())?.since(before);
+    let requests = outcome.requests.max(1) as f64;
+    Ok(Sample {
+        cpu: micros(used.total()) / requests,
+        user: micros(used.user) / requests,
+        rate: requests * 1e6 / outcome.micros.max(1) as f64,
+        p99: outcome.p99 as f64 / 1e3,
+        errors: outcome.errors,
+    })
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn share_of_busiest(before: &[(u32, Duration)], after: &[(u32, Duration)]) -> f64 {
+    let used = |(id, now): &(u32, Duration)| {
+        let then = before.iter().find(|(old, _)| old == id);
+        now.saturating_sub(then.map_or(Duration::ZERO, |(_, time)| *time))
+    };
+    let total: Duration = after.iter().map(used).sum();
+    let most = after.iter().map(used).max().unwrap_or_default();
+    if total.is_zero() {
+        return 0.0;
+    }
+    most.as_secs_f64() / total.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_thread_is_the_one_that_used_most_meanwhile() {
+        let seconds = Duration::from_secs;
+        let before = [(1, seconds(100)), (2, seconds(0))];
+        let after = [(1, seconds(101)), (2, seconds(2)), (3, seconds(1))];
+        assert_eq!(share_of_busiest(&before, &after), 0.5);
+        assert_eq!(share_of_busiest(&before, &before), 0.0);
+    }
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask`: the tasks of this repository as one program, so that nothing but cargo is
+//! needed to run them.
+//!
+//! Never part of the product. It sees Seawall only from outside, through the testkit.
+
+use clap::{Args, Parser, Subcommand};
+
+mod bench;
+mod build;
+mod demo;
+mod fuzz;
+mod test;
+mod tools;
+
+/// The tasks of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Show Seawall at work: three instances of a small application behind it, with traffic.
+    Demo(demo::Demo),
+    /// Install what the tests need, and run all of them.
+    Test(test::Test),
+    /// Measure Seawall beside its peers on this machine.
+    Bench(Bench),
+    /// Run every fuzz target for some time.
+    Fuzz(fuzz::Fuzz),
+}
+
+#[derive(Debug, Args)]
+struct Bench {
+    #[command(subcommand)]
+    what: BenchWhat,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchWhat {
+    /// Proxying HTTP/1.1, beside NGINX and HAProxy: CPU time per request, latency, memory.
+    Http(bench::Http),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Demo(demo) => demo.run(),
+        Task::Test(test) => test.run(),
+        Task::Bench(bench) => match bench.what {
+            BenchWhat::Http(http) => http.run(),
+        },
+        Task::Fuzz(fuzz) => fuzz.run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}
