@@ -203,7 +203,12 @@ struct Facts {
     transfer_encodings: usize,
     chunked: bool,
     connection: ConnectionOptions,
+    connection_options: usize,
 }
+
+/// The most options that `Connection` may have. Each is compared with each field when a message is
+/// forwarded, which a head full of them would make the work of a thousand messages.
+const MAX_CONNECTION_OPTIONS: usize = 32;
 
 impl Facts {
     #[inline]
@@ -223,7 +228,12 @@ impl Facts {
                     return Err(unknown_coding(value));
                 }
             }
-            Known::Connection => connection(value, &mut self.connection),
+            Known::Connection => {
+                self.connection_options += connection(value, &mut self.connection);
+                if self.connection_options > MAX_CONNECTION_OPTIONS {
+                    return Err(BadMessage::ConnectionOptions);
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -263,8 +273,11 @@ fn unknown_coding(value: &[u8]) -> BadMessage {
     if honest { BadMessage::CodingUnknown } else { BadMessage::TransferEncoding }
 }
 
-fn connection(value: &[u8], options: &mut ConnectionOptions) {
+/// Gives the number of options.
+fn connection(value: &[u8], options: &mut ConnectionOptions) -> usize {
+    let mut number = 0;
     for option in list(value) {
+        number += 1;
         if option.eq_ignore_ascii_case(b"close") {
             options.close = true;
         } else if option.eq_ignore_ascii_case(b"keep-alive") {
@@ -275,6 +288,7 @@ fn connection(value: &[u8], options: &mut ConnectionOptions) {
             options.names_fields = true;
         }
     }
+    number
 }
 
 fn understand_request(
