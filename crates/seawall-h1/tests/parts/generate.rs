@@ -63,7 +63,7 @@ pub(crate) fn path() -> BoxedStrategy<Vec<u8>> {
     let part = prop_oneof![
         4 => one_of!(b"a", b"admin", b"public", b"x=1", b"%61", b".well"),
         8 => one_of!(b"/", b"//", b"..", b".", b"%2F", b"%2f", b"%2e", b";", b"%3B"),
-        2 => one_of!(b"\\", b"%5c", b"%5C", b"%252F", b"%25", b"...", b"%3b"),
+        2 => one_of!(b"\\", b"%5c", b"%5C", b"%252F", b"+", b"%2b", b"%25", b"...", b"%3b"),
         1 => one_of!(b"%", b"%00", b"%4", b"\xc3\xa9", b"\"", b"<", b"|", b"?", b" "),
     ];
     vec(part, 0..12).prop_map(|parts| parts.concat()).boxed()
