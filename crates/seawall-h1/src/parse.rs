@@ -320,7 +320,11 @@ fn understand_request(
     if facts.hosts > 0 && !target::is_authority(head.authority()) {
         return Err(BadMessage::HostInvalid);
     }
-    understand_target(head, target)
+    understand_target(head, target)?;
+    if let Some(query) = target::ascii(head.query()) {
+        head.query = Span::new(head.headers.keep(&query) as usize, query.len());
+    }
+    Ok(())
 }
 
 fn understand_target(
