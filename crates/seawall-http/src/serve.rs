@@ -34,6 +34,10 @@ use crate::worker::{Running, Worker};
 /// A connection quiet for this long gives its memory back.
 const LULL: Duration = Duration::from_secs(1);
 
+/// With more connections than this on a worker, each gives its memory back after every exchange:
+/// most of so many are idle, and what they held together would not come back from the allocator.
+const MANY: usize = 2048;
+
 /// The most of an unread request body that is read past to keep a connection.
 const MOST_TO_SKIP: u64 = 64 * 1024;
 
@@ -211,6 +215,9 @@ impl Connection {
     /// Reads the head of the next request.
     async fn read_head(&mut self, head: &mut RequestHead) -> Incoming {
         if self.client.input.borrow().is_empty() {
+            if self.used && self.worker.open.get() > MANY {
+                return Incoming::Lull;
+            }
             match self.wait(Some(LULL)).await {
                 Arrived::Bytes => {}
                 Arrived::Lull => return Incoming::Lull,
@@ -323,6 +330,7 @@ impl Connection {
             }
         }
         let outcome = Outcome { status, sent: bytes, refusal };
+        self.used = true;
         self.quiet_since = record(&request, outcome);
         self.used = true;
         if next == Next::Wait && !self.client.body_is_done() {

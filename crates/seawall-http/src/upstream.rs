@@ -6,7 +6,7 @@ pub(crate) mod resolve;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,7 @@ use seawall_config::plan::{ServerAddress, ServerSpec};
 use seawall_telemetry::Metrics;
 use seawall_telemetry::cells::PerWorker;
 use seawall_telemetry::metrics::Server as ServerCells;
+use tokio::sync::Notify;
 
 /// One group of servers. Outlives plans: a reload changes its servers, not what is known of them.
 #[derive(Debug)]
@@ -47,6 +48,11 @@ pub(crate) struct ServerState {
     pub(crate) label: String,
     pub(crate) in_flight: AtomicU32,
     pub(crate) connections: Arc<AtomicUsize>,
+    /// A worker has no place for a connection, while another has idle ones: the next that is not
+    /// needed is to be closed.
+    pub(crate) wanted: AtomicBool,
+    /// Told when a connection that was wanted has been closed.
+    pub(crate) freed: Notify,
     /// Until when it is passed over because it could not be reached, in milliseconds of the
     /// door's clock; 0 for not at all.
     pub(crate) held_until: AtomicU64,
@@ -138,6 +144,8 @@ impl ServerState {
             address,
             in_flight: AtomicU32::new(0),
             connections: Arc::default(),
+            wanted: AtomicBool::new(false),
+            freed: Notify::new(),
             held_until: AtomicU64::new(0),
             cells: metrics.server(upstream, &label),
             label,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Context;
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use seawall_config::plan;
 use seawall_core::balance::round_robin::RoundRobin;
 use seawall_core::balance::{Servers, two_choices};
@@ -64,7 +66,7 @@ pub(crate) struct Connection {
 /// A connection's place among those that its server may have, and its entry in the metrics.
 #[derive(Debug)]
 struct Counted {
-    _place: Place,
+    place: Option<Place>,
     state: Arc<ServerState>,
     worker: usize,
 }
@@ -72,6 +74,10 @@ struct Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.state.cells.of(self.worker).closed.add(1);
+        drop(self.place.take());
+        if self.state.wanted.load(Relaxed) && self.state.wanted.swap(false, Relaxed) {
+            self.state.freed.notify_waiters();
+        }
     }
 }
 
@@ -95,6 +101,8 @@ pub(crate) struct Attempts {
     timed_out: bool,
     /// Take no idle connection.
     pub(crate) fresh: bool,
+    /// The request must not be sent twice, so an idle connection is looked at closely.
+    pub(crate) once: bool,
 }
 
 impl Pool {
@@ -149,21 +157,27 @@ impl Pool {
                 return Err(Refusal::Unresolved);
             }
             let Some(chosen) = self.choose(&members, worker, config, attempts) else {
+                if attempts.unreachable.is_empty() && place(&members, config).await {
+                    continue;
+                }
                 return Err(attempts.refusal());
             };
             let server = members[chosen].server.clone();
             let in_flight = InFlight::enter(&server);
-            let idle = if attempts.fresh { None } else { server.take_idle() };
+            let idle = if attempts.fresh { None } else { server.take_idle(attempts.once) };
             let reused = idle.is_some();
             let connection = match idle {
                 Some(connection) => connection,
                 None => match server.connect(worker, config).await {
                     Ok(connection) => connection,
                     Err(failure) => {
-                        attempts.timed_out = failure == ConnectFailure::Timeout;
-                        if failure != ConnectFailure::Full {
-                            attempts.unreachable.push(server);
+                        if failure == ConnectFailure::Full {
+                            // A fresh one is due, so an idle one has to make room for it.
+                            server.idle.borrow_mut().pop();
+                            continue;
                         }
+                        attempts.timed_out = failure == ConnectFailure::Timeout;
+                        attempts.unreachable.push(server);
                         if attempts.unreachable.len() >= MAX_CONNECTS {
                             return Err(attempts.refusal());
                         }
@@ -208,13 +222,14 @@ impl Pool {
         })
     }
 
-    /// Closes idle connections that the server has closed, that are too old, or that are more than
-    /// are to be kept. Called about once a second.
+    /// Closes idle connections that the server has closed, that are too old, that are more than are
+    /// to be kept, or whose place is wanted. Called about twice a second.
     pub(crate) fn sweep(&self, config: &plan::Keepalive, now: Instant) {
         self.refresh();
         for member in self.members.borrow().iter() {
             let mut idle = member.server.idle.borrow_mut();
-            let surplus = idle.len().saturating_sub(config.idle);
+            let wanted = usize::from(member.server.state.wanted.load(Relaxed));
+            let surplus = idle.len().saturating_sub(config.idle).max(wanted.min(idle.len()));
             idle.drain(..surplus);
             idle.retain(|idle| now < idle.since + config.timeout && idle.connection.is_quiet());
             if idle.is_empty() {
@@ -222,6 +237,20 @@ impl Pool {
             }
         }
     }
+}
+
+/// Waits for a place when those of some server are taken by idle connections of other workers.
+/// False when all are in use, or when it takes longer than a connection may take.
+async fn place(members: &[Member], config: &plan::Upstream) -> bool {
+    let limit = config.limits.connections;
+    let has_idle =
+        |member: &&Member| (member.server.state.in_flight.load(Relaxed) as usize) < limit;
+    let Some(member) = members.iter().find(has_idle) else { return false };
+    let state = &member.server.state;
+    let freed = state.freed.notified();
+    state.wanted.store(true, Relaxed);
+    state.connections.load(Relaxed) < limit
+        || tokio::time::timeout(config.connect_timeout, freed).await.is_ok()
 }
 
 impl Attempts {
@@ -280,10 +309,10 @@ enum ConnectFailure {
 
 impl PooledServer {
     /// The connection that was used last and still stands.
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self, closely: bool) -> Option<Connection> {
         loop {
             let Idle { connection, .. } = self.idle.borrow_mut().pop()?;
-            if connection.is_quiet() {
+            if connection.is_quiet() && (!closely || connection.is_still_quiet()) {
                 return Some(connection);
             }
         }
@@ -304,7 +333,7 @@ impl PooledServer {
                 state.held_until.store(0, Relaxed);
                 cells.opened.add(1);
                 let _counted =
-                    Counted { _place: place, state: state.clone(), worker: worker.index };
+                    Counted { place: Some(place), state: state.clone(), worker: worker.index };
                 // Heads and chunks are written whole, so waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
                 return Ok(Connection { stream, _counted });
@@ -328,8 +357,11 @@ impl PooledServer {
         Err(failure)
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, unless its place is wanted.
     pub(crate) fn keep(&self, connection: Connection, now: Instant) {
+        if self.state.wanted.load(Relaxed) {
+            return;
+        }
         self.idle.borrow_mut().push(Idle { connection, since: now });
     }
 }
@@ -344,6 +376,12 @@ impl Connection {
         }
         let nothing = self.stream.try_read(&mut [0]);
         matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// The same, asked of the system, for what the runtime has not been told yet.
+    fn is_still_quiet(&self) -> bool {
+        let next = rustix::net::recv(&self.stream, &mut [0u8; 1], RecvFlags::PEEK);
+        matches!(next, Err(Errno::AGAIN))
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use seawall_testkit::{Gate, Origin, Response};
 
-use crate::setup::{Setup, code, get, metric_becomes, post, refusals};
+use crate::setup::{Setup, code, get, metric_becomes, post, refused};
 
 /// An upload far larger than all the buffers on its way.
 const LARGE: u64 = 64 << 20;
@@ -213,6 +213,6 @@ fn an_upload_beyond_the_limit_is_refused_while_it_is_sent() -> io::Result<()> {
     gate.open();
     let seen = origin.wait_until(|seen| seen.len() == 1 && seen[0].ended)?;
     assert!(seen[0].error.is_some(), "the server sees half a body: {:?}", seen[0].error);
-    assert_eq!(refusals(&seawall, "body-too-large")?, 2.0);
+    refused(&seawall, "body-too-large", 2.0)?;
     Ok(())
 }

@@ -3,12 +3,21 @@
 
 mod setup;
 
+mod admin;
+mod applications;
+mod cli;
 mod drain;
 mod early;
 mod fields;
 mod framing;
+mod idle;
 mod interim;
+mod malformed;
+mod names;
+mod refusals;
 mod reload;
+mod routes;
 mod slow;
 mod streaming;
 mod upgrade;
+mod upstreams;

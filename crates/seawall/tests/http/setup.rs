@@ -152,9 +152,10 @@ pub(crate) fn metric_becomes(
     .map_err(|error| io::Error::new(error.kind(), format!("{error}, it is {last}")))
 }
 
-/// Asserts that a refusal was counted under its code, once more than `before`.
-pub(crate) fn refusals(seawall: &Seawall, code: &str) -> io::Result<f64> {
-    seawall.metric("seawall_refusals_total", &[&format!("code=\"{code}\"")])
+/// Waits until so many refusals were counted under this code; they are counted once their answer
+/// is out.
+pub(crate) fn refused(seawall: &Seawall, code: &str, expect: f64) -> io::Result<()> {
+    metric_becomes(seawall, "seawall_refusals_total", &[&format!("code=\"{code}\"")], expect)
 }
 
 /// A line of `/proc/PID/status` in KiB: `VmRSS`, or `VmHWM` for the highest so far.

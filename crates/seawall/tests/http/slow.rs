@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use seawall_testkit::{Origin, RawClient, Response, Seawall};
 
-use crate::setup::{MOMENT, Setup, code, get, metric_becomes, post, refusals};
+use crate::setup::{MOMENT, Setup, code, get, metric_becomes, post, refused};
 
 /// Answers everything but what begins with `/never`.
 fn mostly_answering() -> io::Result<Origin> {
@@ -32,7 +32,7 @@ fn a_head_that_does_not_arrive_is_refused() -> io::Result<()> {
         assert!(response.headers.lists("connection", "close"));
         client.expect_close()?;
     }
-    assert_eq!(refusals(&seawall, "head-timeout")?, 2.0);
+    refused(&seawall, "head-timeout", 2.0)?;
     assert_eq!(origin.connections(), 0);
     Ok(())
 }
@@ -59,7 +59,7 @@ fn an_idle_connection_is_closed_without_a_word() -> io::Result<()> {
     assert_eq!(used.get("test", "/")?.text(), "here");
     unused.expect_close()?;
     used.expect_close()?;
-    assert_eq!(refusals(&seawall, "head-timeout")?, 0.0);
+    refused(&seawall, "head-timeout", 0.0)?;
     Ok(())
 }
 
@@ -171,7 +171,7 @@ fn a_client_that_takes_nothing_is_left_and_its_server_with_it() -> io::Result<()
     assert_eq!(client.read_head()?.status, 200);
     origin.wait_until_idle()?;
     metric_becomes(&seawall, "seawall_connections_open", &[], 0.0)?;
-    assert_eq!(refusals(&seawall, "client-gone")?, 1.0);
+    refused(&seawall, "client-gone", 1.0)?;
     Ok(())
 }
 
@@ -202,7 +202,7 @@ fn a_server_that_falls_silent_in_its_answer_is_given_up() -> io::Result<()> {
     client.read_until(b"\r\n\r\nhalf")?;
     client.expect_close()?;
     origin.wait_until_idle()?;
-    assert_eq!(refusals(&seawall, "upstream-timeout")?, 1.0);
+    refused(&seawall, "upstream-timeout", 1.0)?;
     Ok(())
 }
 
