@@ -62,12 +62,15 @@ impl AccessLog {
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened; the log then goes on where it went before.
+    /// When the file cannot be opened; the log then goes on where it went before. `WouldBlock` when
+    /// the writer is stuck with more than it can hold: whoever asks must not get stuck with it, and
+    /// may start another log.
     pub fn reopen(&self, destination: &Destination) -> io::Result<()> {
         drop(open(destination)?);
-        self.to_writer
-            .send(Message::Reopen(destination.clone()))
-            .map_err(|_| io::Error::other("the access log's writer has ended"))
+        self.to_writer.try_send(Message::Reopen(destination.clone())).map_err(|error| match error {
+            TrySendError::Full(_) => io::ErrorKind::WouldBlock.into(),
+            TrySendError::Disconnected(_) => io::Error::other("the access log's writer has ended"),
+        })
     }
 
     /// Waits until everything handed over so far is written, or `patience` has passed.
