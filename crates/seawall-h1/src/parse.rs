@@ -30,6 +30,10 @@ pub struct HeadLimits {
 /// The most header fields that can be asked for.
 pub const MAX_HEADERS: usize = 1000;
 
+/// The most options of `Connection`. Each is compared with the name of each field, so that many
+/// would make the work for a head quadratic in its length.
+const MAX_CONNECTION_OPTIONS: usize = 100;
+
 /// How far an incomplete head has been looked at. Make a new one for each head.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct HeadProgress {
@@ -203,6 +207,7 @@ struct Facts {
     transfer_encodings: usize,
     chunked: bool,
     connection: ConnectionOptions,
+    options: usize,
 }
 
 impl Facts {
@@ -223,7 +228,12 @@ impl Facts {
                     return Err(unknown_coding(value));
                 }
             }
-            Known::Connection => connection(value, &mut self.connection),
+            Known::Connection => {
+                self.options += connection(value, &mut self.connection);
+                if self.options > MAX_CONNECTION_OPTIONS {
+                    return Err(BadMessage::TooManyHeaders);
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -263,8 +273,11 @@ fn unknown_coding(value: &[u8]) -> BadMessage {
     if honest { BadMessage::CodingUnknown } else { BadMessage::TransferEncoding }
 }
 
-fn connection(value: &[u8], options: &mut ConnectionOptions) {
+/// Takes over the options of one `Connection` field and says how many there are.
+fn connection(value: &[u8], options: &mut ConnectionOptions) -> usize {
+    let mut count = 0;
     for option in list(value) {
+        count += 1;
         if option.eq_ignore_ascii_case(b"close") {
             options.close = true;
         } else if option.eq_ignore_ascii_case(b"keep-alive") {
@@ -275,6 +288,7 @@ fn connection(value: &[u8], options: &mut ConnectionOptions) {
             options.names_fields = true;
         }
     }
+    count
 }
 
 fn understand_request(
