@@ -94,13 +94,7 @@ fn speaks_of_origin(name: &[u8]) -> bool {
     if !matches!(first, Some(b'x' | b'f')) || name.len() < 9 {
         return false;
     }
-    let is = |other: &[u8]| {
-        name.len() >= other.len()
-            && name
-                .iter()
-                .zip(other)
-                .all(|(&a, &b)| a.to_ascii_lowercase() == b || (a == b'_' && b == b'-'))
-    };
+    let is = |other: &[u8]| begins_as_cgi(name, other);
     is(b"x-forwarded-") || is(b"x-real-ip") || (name.len() == 9 && is(b"forwarded"))
 }
 
@@ -207,13 +201,21 @@ pub(crate) fn edit_response(request: &Request<'_>, route: &Route, head: &mut Res
     }
 }
 
-/// Whether the edits take `name` away or write it themselves.
+/// Whether the edits take `name` away or write it themselves, also as CGI programs spell it: a
+/// client must not bring under that spelling what the route takes away or says itself.
 fn replaces(edits: &HeaderEdits, name: &[u8]) -> bool {
     edits
         .remove
         .iter()
         .chain(edits.set.iter().map(|(name, _)| name))
-        .any(|edited| name.eq_ignore_ascii_case(edited.as_bytes()))
+        .any(|edited| name.len() == edited.len() && begins_as_cgi(name, edited.as_bytes()))
+}
+
+/// Whether `name` begins with `other`, which is in lower case, to programs that cannot tell `_`
+/// from `-`.
+fn begins_as_cgi(name: &[u8], other: &[u8]) -> bool {
+    let folded = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    name.len() >= other.len() && name.iter().zip(other).all(|(&a, &b)| folded(a) == folded(b))
 }
 
 fn write_edits(edits: &HeaderEdits, request: &Request<'_>, route: &Route, out: &mut Vec<u8>) {

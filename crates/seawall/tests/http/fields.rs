@@ -247,3 +247,29 @@ fn a_loop_is_broken() -> io::Result<()> {
     assert_eq!(seawall.connect()?.get("test", "/")?.status, 508);
     Ok(())
 }
+
+/// Programs behind CGI, WSGI and Rack cannot tell `_` from `-` in the name of a field.
+#[test]
+fn a_field_that_is_edited_cannot_be_sent_under_its_other_name() -> io::Result<()> {
+    let origin = mirror()?;
+    let seawall = Setup::before(&origin)
+        .route("headers = { request = { set = { x-user = \"nobody\" }, remove = [\"x-admin\"] } }")
+        .start()?;
+    check(&seawall, "X_User: root\r\n", "x_user", None);
+    check(&seawall, "X_User: root\r\n", "x-user", Some("nobody"));
+    check(&seawall, "X_Admin: 1\r\nX-Admin: 1\r\n", "x_admin", None);
+    check(&seawall, "X_Other: 1\r\n", "x_other", Some("1"));
+    Ok(())
+}
+
+/// Each of them is compared with each field, so that many would cost a worker milliseconds.
+#[test]
+fn a_connection_field_with_very_many_options_is_refused() -> io::Result<()> {
+    let origin = mirror()?;
+    let seawall = Setup::before(&origin).start()?;
+    for (options, status) in [(50, 200), (5000, 431)] {
+        let fields = format!("connection: {}\r\n", "a, ".repeat(options));
+        assert_eq!(seawall.connect()?.exchange(get("/", &fields))?.status, status, "{options}");
+    }
+    Ok(())
+}
