@@ -352,7 +352,11 @@ impl Connection {
             _ => u64::MAX,
         };
         match &response.body {
-            Body::Answer(answer) => answer.takes_more() && response.head.status < 300,
+            // Who waits for `100 Continue` and gets an answer may leave the body away.
+            Body::Answer(answer) => {
+                let waits = head.expects_continue && self.client.received.get() == 0;
+                answer.takes_more() && response.head.status < 300 && !waits
+            }
             _ => unread <= MOST_TO_SKIP && !head.expects_continue,
         }
     }
