@@ -283,9 +283,8 @@ impl Connection {
         };
         let (response, refusal) = match answer(&request, &mut self.timer).await {
             Ok(response) => (response, None),
-            Err(Refusal::ClientGone) => {
-                let outcome = Outcome { status: 0, sent: 0, refusal: Some(Refusal::ClientGone) };
-                record(&request, outcome);
+            Err(refusal) if refusal == Refusal::ClientGone || self.client.in_interim.get() => {
+                record(&request, Outcome { status: 0, sent: 0, refusal: Some(refusal) });
                 return (Next::Close, out);
             }
             Err(refusal) => (self.refusal(refusal, Some(head)), Some(refusal)),
