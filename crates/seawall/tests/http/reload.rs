@@ -402,3 +402,13 @@ fn a_log_that_nobody_reads_does_not_hold_up_a_reload() -> io::Result<()> {
     drop(unread);
     Ok(())
 }
+
+#[test]
+fn lines_that_a_full_disk_takes_away_are_counted() -> io::Result<()> {
+    let setup = Setup::alone().with(&page("here")).server("access-log = \"/dev/full\"");
+    let seawall = setup.start()?;
+    for _ in 0..3 {
+        assert_eq!(seawall.connect()?.get("test", "/page")?.text(), "here");
+    }
+    metric_becomes(&seawall, "seawall_access_log_dropped_total", &[], 3.0)
+}

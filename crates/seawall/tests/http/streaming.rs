@@ -77,7 +77,7 @@ fn heavy_an_upload_of_4_gib() -> io::Result<()> {
             4 * GIB
         ))?;
         let piece = vec![b'x'; 1 << 20];
-        for _ in 0..4 * GIB >> 20 {
+        for _ in 0..(4 * GIB) >> 20 {
             client.send(&piece)?;
         }
         assert_eq!(client.read_response()?.text(), (4 * GIB).to_string());
