@@ -181,7 +181,8 @@ fn every_framing_of_a_request_arrives() -> io::Result<()> {
             assert_eq!(client.read_response()?.text(), expect, "{request:?}");
         }
     }
-    assert_eq!(origin.connections(), 1);
+    // One, but for a GET with a body, which some servers do not read.
+    assert_eq!(origin.connections(), 3);
     Ok(())
 }
 
