@@ -90,9 +90,19 @@ impl Reloader {
     /// The log that the new settings ask for; the same one, opened anew, where that is possible.
     fn access_log(&self, new: &AccessLogPlan) -> std::io::Result<Option<AccessLog>> {
         let Some(destination) = destination(new) else { return Ok(None) };
-        match &self.access_log {
-            Some(log) => log.reopen(&destination).map(|()| Some(log.clone())),
-            None => AccessLog::start(&destination).map(Some),
+        let Some(log) = &self.access_log else { return AccessLog::start(&destination).map(Some) };
+        // There is nothing to open anew then.
+        if destination == Destination::Stdout && self.server.access_log == *new {
+            return Ok(Some(log.clone()));
+        }
+        match log.reopen(&destination) {
+            Ok(()) => Ok(Some(log.clone())),
+            // The old one ends when what it is stuck with gives way.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                tracing::warn!("the access log is stuck; another one is begun");
+                AccessLog::start(&destination).map(Some)
+            }
+            Err(error) => Err(error),
         }
     }
 }

@@ -327,5 +327,8 @@ async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Ref
     };
     head.headers.write(|field| !stays(field), &mut out);
     out.extend_from_slice(b"\r\n");
-    client.write_all(&out).await.map_err(|_| Refusal::ClientGone)
+    client.in_interim.set(true);
+    client.write_all(&out).await.map_err(|_| Refusal::ClientGone)?;
+    client.in_interim.set(false);
+    Ok(())
 }

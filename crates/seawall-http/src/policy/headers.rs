@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use seawall_config::plan::{Forward, HeaderEdits, Part, Route, Template, Variable};
+use seawall_config::plan::{Forward, HeaderEdits, Part, Route, ServerAddress, Template, Variable};
 use seawall_h1::fields::{is_same_variable, list, trim};
 use seawall_h1::head::TargetForm;
 use seawall_h1::headers::Field;
@@ -22,10 +22,10 @@ pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, 
     let plain = edits.is_empty();
     let kept = |name: &[u8]| plain || !replaces(edits, name);
     if kept(b"host") {
-        // An HTTP/1.0 client may name no host, but a server is due one.
-        let authority = Some(head.authority()).filter(|authority| !authority.is_empty());
-        let upstream = || request.running.compiled.plan.upstreams[to.upstream].name.as_bytes();
-        encode::field(b"Host", authority.unwrap_or_else(upstream), out);
+        match head.authority() {
+            b"" => write_default_host(request, to, out),
+            authority => encode::field(b"Host", authority, out),
+        }
     }
     head.headers.write(|field| is_forwarded(field, head, request.trusted) && kept(field.name), out);
     match head.body {
@@ -44,6 +44,19 @@ pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, 
         write_edits(edits, request, route, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// The host for a client of HTTP/1.0 that names none: an empty field would be right (RFC 9112
+/// §3.2), but servers refuse it.
+#[cold]
+fn write_default_host(request: &Request<'_>, to: &Forward, out: &mut Vec<u8>) {
+    let upstream = &request.running.compiled.plan.upstreams[to.upstream];
+    let host = match upstream.servers.first().map(|server| &server.address) {
+        Some(ServerAddress::Socket(address)) => address.to_string(),
+        Some(ServerAddress::Name { host, port }) => format!("{host}:{port}"),
+        None => String::new(),
+    };
+    encode::field(b"Host", host.as_bytes(), out);
 }
 
 fn write_request_line(head: &RequestHead, to: &Forward, out: &mut Vec<u8>) {

@@ -510,3 +510,16 @@ fn a_client_may_close_its_side_when_it_has_sent_everything() -> io::Result<()> {
     assert_eq!(client.read_response()?.text(), "page");
     client.expect_close()
 }
+
+/// It is how load balancers ask after health, and servers refuse an empty Host.
+#[test]
+fn a_server_gets_a_host_though_the_client_named_none() -> io::Result<()> {
+    let origin = Origin::always("here")?;
+    let seawall = Setup::before(&origin).start()?;
+    let mut client = seawall.connect()?;
+    client.send("GET / HTTP/1.0\r\n\r\n")?;
+    assert_eq!(client.read_response()?.text(), "here");
+    let received = origin.received(0);
+    assert!(received.contains(&format!("\r\nHost: {}\r\n", origin.address())), "{received}");
+    Ok(())
+}
