@@ -2,6 +2,8 @@
 //! leave before they have the answer.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use seawall_testkit::{Gate, Origin, Response};
 
@@ -58,6 +60,81 @@ fn a_server_that_answers_early_and_goes_on_reading_gets_everything() -> io::Resu
         client.read_until(format!("{LARGE}\r\n0\r\n\r\n").as_bytes())?;
     }
     assert_eq!(origin.connections(), 1, "all of it was used, so the connection was kept");
+    Ok(())
+}
+
+/// Whatever of an upload is stuck on its way when the client has sent all of it, the rest follows
+/// once the server reads on.
+#[test]
+fn heavy_an_upload_of_any_size_arrives_at_a_server_that_pauses() -> io::Result<()> {
+    let gate = Arc::new(Mutex::new(Gate::new()));
+    let at_gate = gate.clone();
+    let origin = Origin::scripted(move |conversation| {
+        // A small window, so that uploads get stuck early.
+        conversation.socket().set_recv_buffer_size(64 << 10)?;
+        let head = conversation.read_request_head()?;
+        let gate = at_gate.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        conversation.wait(&gate)?;
+        let length = conversation.count_body(&head)?;
+        conversation
+            .respond(&head, Response::new(200, length.to_string()).with("connection", "close"))
+    })?;
+    let seawall = Setup::before(&origin).start()?;
+    for length in (1..=110).map(|step| step * (64 << 10)) {
+        let closed = Gate::new();
+        *gate.lock().unwrap_or_else(PoisonError::into_inner) = closed.clone();
+        let mut client = seawall.connect()?.with_patience(Duration::from_secs(10))?;
+        client
+            .send(format!("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n"))?;
+        let body = vec![b'x'; length];
+        let sent = client.send_until_stuck(&body, length as u64, Duration::from_millis(20))?;
+        let sent = usize::try_from(sent).unwrap_or(length);
+        closed.wait_for_waiting(1)?;
+        closed.open();
+        client = client.with_patience(Duration::from_secs(10))?;
+        client.send(&body[sent..])?;
+        assert_eq!(client.read_response()?.text(), length.to_string());
+    }
+    Ok(())
+}
+
+/// What is stuck of an upload would swallow the next request on the connection.
+#[test]
+fn heavy_an_unfinished_upload_swallows_no_request() -> io::Result<()> {
+    let gates = Arc::new(Mutex::new([Gate::new(), Gate::new()]));
+    let at_gates = gates.clone();
+    let origin = Origin::scripted(move |conversation| {
+        conversation.socket().set_recv_buffer_size(64 << 10)?;
+        while let Ok(head) = conversation.read_request_head() {
+            let answer = Response::new(200, head.target.clone());
+            if head.method == "POST" {
+                let gates = at_gates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                conversation.wait(&gates[0])?;
+                conversation.respond(&head, answer)?;
+                conversation.wait(&gates[1])?;
+                conversation.count_body(&head)?;
+            } else {
+                conversation.respond(&head, answer)?;
+            }
+        }
+        Ok(())
+    })?;
+    let seawall = Setup::before(&origin).start()?;
+    for length in (32..=96).map(|step| step * (64 << 10)) {
+        let [answer, read] = [Gate::new(), Gate::new()];
+        *gates.lock().unwrap_or_else(PoisonError::into_inner) = [answer.clone(), read.clone()];
+        let mut client = seawall.connect()?;
+        client.send(format!(
+            "POST /one HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n"
+        ))?;
+        client.send_until_stuck(&vec![b'x'; length], length as u64, Duration::from_millis(20))?;
+        answer.open();
+        assert_eq!(client.read_response()?.text(), "/one");
+        let mut other = seawall.connect()?.with_patience(Duration::from_secs(10))?;
+        other.send(get("/two", ""))?;
+        read.open();
+        assert_eq!(other.read_response()?.text(), "/two", "after {length} bytes");
+    }
     Ok(())
 }
 
