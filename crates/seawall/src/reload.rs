@@ -60,10 +60,11 @@ impl Reloader {
             vec![bare("error", format!("the access log cannot be opened: {error}"))]
         })?;
         let before = listeners(&self.door);
-        self.door.apply(plan, access_log.as_ref()).await.map_err(|error| {
+        if let Err(error) = self.door.apply(plan, access_log.as_ref()).await {
             tracing::error!("{error}");
-            vec![bare("error", error.to_string())]
-        })?;
+            self.undo_reopen(&server.access_log);
+            return Err(vec![bare("error", error.to_string())]);
+        }
         for (name, address) in
             listeners(&self.door).iter().filter(|listener| !before.contains(listener))
         {
@@ -103,6 +104,19 @@ impl Reloader {
                 AccessLog::start(&destination).map(Some)
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl Reloader {
+    /// Sends the log in place back where it went, after `refused` was not put in place.
+    fn undo_reopen(&self, refused: &AccessLogPlan) {
+        let before =
+            destination(&self.server.access_log).filter(|_| self.server.access_log != *refused);
+        if let (Some(log), Some(destination)) = (&self.access_log, before)
+            && let Err(error) = log.reopen(&destination)
+        {
+            tracing::error!(%error, "the access log cannot go back to where it was");
         }
     }
 }

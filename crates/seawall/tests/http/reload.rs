@@ -412,3 +412,26 @@ fn lines_that_a_full_disk_takes_away_are_counted() -> io::Result<()> {
     }
     metric_becomes(&seawall, "seawall_access_log_dropped_total", &[], 3.0)
 }
+
+#[test]
+fn a_refused_reload_leaves_the_access_log_where_it_was() -> io::Result<()> {
+    let home = tempfile::tempdir()?;
+    let (log, other) = (home.path().join("access.log"), home.path().join("other.log"));
+    let setup = |log: &std::path::Path| {
+        let key = format!("access-log = {:?}", log.display().to_string());
+        Setup::alone().with(&page("here")).server(&key)
+    };
+    let seawall = setup(&log).start()?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let taken = format!("[listen.taken]\naddress = \"{}\"", listener.local_addr()?);
+    seawall.rewrite(&setup(&other).with(&taken).text())?;
+    assert_eq!(seawall.reload()?.status, 422);
+    seawall.connect()?.get("test", "/page?after")?;
+    crate::setup::eventually("a line somewhere", || {
+        Ok([&log, &other]
+            .iter()
+            .any(|file| std::fs::read_to_string(file).is_ok_and(|text| text.contains("?after"))))
+    })?;
+    assert!(std::fs::read_to_string(&log)?.contains("?after"));
+    Ok(())
+}
