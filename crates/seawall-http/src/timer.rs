@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 #[derive(Debug)]
@@ -46,9 +47,11 @@ impl Timer {
             if self.registered && !self.sleep.is_elapsed() {
                 return Poll::Pending;
             }
+            // A task that has spent its budget is only put off, and registered next time.
+            let registers = has_budget_remaining();
             match self.sleep.as_mut().poll(cx) {
                 Poll::Pending => {
-                    self.registered = true;
+                    self.registered = registers;
                     return Poll::Pending;
                 }
                 Poll::Ready(()) if self.set_to >= self.due => return Poll::Ready(()),
@@ -63,7 +66,25 @@ mod tests {
     use std::future::poll_fn;
     use std::time::Duration;
 
+    use tokio::task::coop;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_fires_though_the_task_was_out_of_budget() {
+        let start = Instant::now();
+        let mut timer = Timer::new(start + Duration::from_secs(60));
+        poll_fn(|cx| {
+            while coop::has_budget_remaining() {
+                assert!(coop::poll_proceed(cx).map(|spent| spent.made_progress()).is_ready());
+            }
+            Poll::Ready(assert!(timer.poll(cx).is_pending()))
+        })
+        .await;
+        tokio::task::yield_now().await;
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 60);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn it_fires_at_the_last_deadline_set() {
