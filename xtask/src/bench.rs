@@ -20,6 +20,7 @@ mod machine;
 mod peers;
 mod report;
 mod rounds;
+pub(crate) mod routes;
 mod wrk;
 
 use peers::{Origin, Peer};

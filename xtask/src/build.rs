@@ -19,14 +19,15 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Builds the binary of this name in the release profile, and returns where it is.
+/// Builds the binaries in the release profile, and returns where the one of this name is.
 ///
 /// # Errors
 /// When there is no such binary, or it does not compile.
 pub(crate) fn release(name: &str) -> anyhow::Result<PathBuf> {
     eprintln!("building {name} (release)");
+    // Both at once: built apart, what they share would be compiled for each of them.
     let output = cargo()
-        .args(["build", "--release", "--package", name, "--bin", name])
+        .args(["build", "--release", "--package", "seawall", "--package", "hello", "--bins"])
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()

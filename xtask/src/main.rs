@@ -42,6 +42,8 @@ struct Bench {
 enum BenchWhat {
     /// Proxying HTTP/1.1, beside NGINX and HAProxy: CPU time per request, latency, memory.
     Http(bench::Http),
+    /// Finding a route among ten thousand.
+    Routes,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(test) => test.run(),
         Task::Bench(bench) => match bench.what {
             BenchWhat::Http(http) => http.run(),
+            BenchWhat::Routes => bench::routes::run(),
         },
         Task::Fuzz(fuzz) => fuzz.run(),
     }

@@ -88,6 +88,9 @@ pub enum BadMessage {
     /// A well-formed coding that is not spoken here.
     #[error("Transfer-Encoding names a coding other than `chunked`")]
     CodingUnknown,
+    /// More options in `Connection` than anyone needs.
+    #[error("the Connection field has more than 32 options")]
+    ConnectionOptions,
     /// An interim answer (1xx) that announces content, which it cannot have (RFC 9112 §6.3).
     #[error("an interim answer announces content, which it cannot have")]
     BodyNotAllowed,
@@ -143,6 +146,7 @@ impl BadMessage {
             BothFramings => "both-framings",
             TransferEncoding => "transfer-encoding",
             CodingUnknown => "coding-unknown",
+            ConnectionOptions => "connection-options",
             BodyNotAllowed => "body-not-allowed",
             ChunkSize => "chunk-size",
             ChunkExtension => "chunk-extension",

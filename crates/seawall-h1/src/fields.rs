@@ -36,44 +36,48 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
     (number <= i64::MAX as u64).then_some(number)
 }
 
+/// Whether two field names are one to a server that hands fields over as environment variables,
+/// as CGI and what came after it do: `X_User` is `X-User` there, so who sets or removes one must
+/// think of the other.
+pub fn is_same_variable(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| folded(*a) == folded(*b))
+}
+
+fn folded(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+}
+
 /// Fields that mean something before a body is read, and so are never taken from a trailer
 /// section (RFC 9110 §6.5.1): framing, routing, authentication, request modifiers, response
-/// control data, and what says how the content is to be processed.
+/// control data, what says how the content is to be processed, and what a proxy says of the client.
+/// Names that differ in `_` and `-` only are taken for one another, see [`is_same_variable`].
 pub fn allowed_in_trailer(name: &[u8]) -> bool {
     const REFUSED: &[&str] = &[
         "accept",
-        "accept-encoding",
-        "accept-language",
         "age",
+        "allow",
         "authorization",
         "cache-control",
         "connection",
-        "content-encoding",
-        "content-length",
-        "content-range",
-        "content-type",
+        "content",
         "cookie",
         "date",
         "expect",
         "expires",
         "forwarded",
         "host",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
         "keep-alive",
         "location",
         "max-forwards",
         "pragma",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
+        "priority",
         "range",
+        "refresh",
         "retry-after",
         "set-cookie",
         "te",
+        "traceparent",
+        "tracestate",
         "trailer",
         "transfer-encoding",
         "upgrade",
@@ -81,10 +85,29 @@ pub fn allowed_in_trailer(name: &[u8]) -> bool {
         "via",
         "warning",
         "www-authenticate",
+        "x-real-ip",
     ];
-    let starts_with_forwarded = name.len() >= 11 && name[..11].eq_ignore_ascii_case(b"x-forwarded");
-    !starts_with_forwarded
-        && !REFUSED.iter().any(|refused| name.eq_ignore_ascii_case(refused.as_bytes()))
+    const REFUSED_BEGINNINGS: &[&str] = &[
+        "accept-",
+        "access-control-",
+        "content-",
+        "if-",
+        "proxy-",
+        "sec-",
+        "x-forwarded",
+        "x-http-method",
+        "x-method-override",
+        "x-original-",
+        "x-rewrite-",
+    ];
+    let begins = |start: &&str| {
+        let beginning = name.get(..start.len());
+        beginning.is_some_and(|beginning| is_same_variable(beginning, start.as_bytes()))
+    };
+    // The one of its kind that is made for trailers (RFC 9530).
+    name.eq_ignore_ascii_case(b"content-digest")
+        || !REFUSED_BEGINNINGS.iter().any(begins)
+            && !REFUSED.iter().any(|refused| is_same_variable(name, refused.as_bytes()))
 }
 
 #[cfg(test)]
@@ -96,6 +119,51 @@ mod tests {
         let members: Vec<&[u8]> = list(b" a ,, b\t,c, ").collect();
         assert_eq!(members, [b"a", b"b", b"c"]);
         assert_eq!(trim(b"  "), b"");
+    }
+
+    #[test]
+    fn names_that_become_one_variable() {
+        for (one, other, expect) in [
+            ("X-User", "x_user", true),
+            ("X-User", "X-USER", true),
+            ("X-User", "X.User", false),
+            ("X-User", "XUser", false),
+            ("", "", true),
+        ] {
+            assert_eq!(is_same_variable(one.as_bytes(), other.as_bytes()), expect, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn trailers_change_nothing_that_was_decided_before() {
+        for (name, expect) in [
+            ("X-Checksum", true),
+            ("grpc-status", true),
+            ("Server-Timing", true),
+            ("ETag", true),
+            ("Content-Digest", true),
+            ("Repr-Digest", true),
+            ("Content-Length", false),
+            ("content_length", false),
+            ("Content-Type", false),
+            ("Transfer-Encoding", false),
+            ("Transfer_Encoding", false),
+            ("Host", false),
+            ("AUTHORIZATION", false),
+            ("Proxy-Authorization", false),
+            ("Set-Cookie", false),
+            ("If-None-Match", false),
+            ("X-Forwarded-For", false),
+            ("x_forwarded_for", false),
+            ("X-Forwarded", false),
+            ("X-Real-IP", false),
+            ("X-HTTP-Method-Override", false),
+            ("X-Original-URL", false),
+            ("Access-Control-Allow-Origin", false),
+            ("Sec-WebSocket-Key", false),
+        ] {
+            assert_eq!(allowed_in_trailer(name.as_bytes()), expect, "{name}");
+        }
     }
 
     #[test]

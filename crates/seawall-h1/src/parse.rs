@@ -203,7 +203,12 @@ struct Facts {
     transfer_encodings: usize,
     chunked: bool,
     connection: ConnectionOptions,
+    connection_options: usize,
 }
+
+/// The most options that `Connection` may have. Each is compared with each field when a message is
+/// forwarded, which a head full of them would make the work of a thousand messages.
+const MAX_CONNECTION_OPTIONS: usize = 32;
 
 impl Facts {
     #[inline]
@@ -223,7 +228,12 @@ impl Facts {
                     return Err(unknown_coding(value));
                 }
             }
-            Known::Connection => connection(value, &mut self.connection),
+            Known::Connection => {
+                self.connection_options += connection(value, &mut self.connection);
+                if self.connection_options > MAX_CONNECTION_OPTIONS {
+                    return Err(BadMessage::ConnectionOptions);
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -263,8 +273,11 @@ fn unknown_coding(value: &[u8]) -> BadMessage {
     if honest { BadMessage::CodingUnknown } else { BadMessage::TransferEncoding }
 }
 
-fn connection(value: &[u8], options: &mut ConnectionOptions) {
+/// Gives the number of options.
+fn connection(value: &[u8], options: &mut ConnectionOptions) -> usize {
+    let mut number = 0;
     for option in list(value) {
+        number += 1;
         if option.eq_ignore_ascii_case(b"close") {
             options.close = true;
         } else if option.eq_ignore_ascii_case(b"keep-alive") {
@@ -275,6 +288,7 @@ fn connection(value: &[u8], options: &mut ConnectionOptions) {
             options.names_fields = true;
         }
     }
+    number
 }
 
 fn understand_request(
@@ -306,7 +320,11 @@ fn understand_request(
     if facts.hosts > 0 && !target::is_authority(head.authority()) {
         return Err(BadMessage::HostInvalid);
     }
-    understand_target(head, target)
+    understand_target(head, target)?;
+    if let Some(query) = target::ascii(head.query()) {
+        head.query = Span::new(head.headers.keep(&query) as usize, query.len());
+    }
+    Ok(())
 }
 
 fn understand_target(
@@ -500,7 +518,6 @@ mod tests {
                 parses += 1;
                 bytes += end;
             }
-            // The search for an empty line goes on where it stopped.
             assert!(searched <= progress.scanned && progress.scanned <= end);
             searched = progress.scanned;
         }
@@ -527,6 +544,14 @@ mod tests {
                 assert!(bytes <= 3 * head.len(), "{bytes} bytes for {}", head.len());
             }
         }
+    }
+
+    #[test]
+    fn the_search_for_an_empty_line_goes_on_where_it_stopped() {
+        let mut progress = HeadProgress::default();
+        assert!(progress.has_empty_line(b"a\r\n\r\nb"));
+        assert!(!progress.has_empty_line(b"a\r\n\r\nbc\n"), "what was searched is left alone");
+        assert!(progress.has_empty_line(b"a\r\n\r\nbc\n\n"), "what it begins with is not");
     }
 
     #[test]

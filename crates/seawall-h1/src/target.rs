@@ -163,6 +163,19 @@ fn encode(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'%', DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]);
 }
 
+/// A query with its bytes above ASCII encoded, if there are any: some clients send them raw, and
+/// some servers refuse them.
+pub(crate) fn ascii(query: &[u8]) -> Option<Vec<u8>> {
+    if query.is_ascii() {
+        return None;
+    }
+    let mut out = Vec::with_capacity(query.len() + 16);
+    for &byte in query {
+        if byte.is_ascii() { out.push(byte) } else { encode(byte, &mut out) }
+    }
+    Some(out)
+}
+
 /// RFC 3986 §5.2.4, but for a path above the root, which is refused.
 fn resolve_dots(path: &[u8]) -> Result<Vec<u8>, BadMessage> {
     let mut out: Vec<u8> = Vec::with_capacity(path.len());

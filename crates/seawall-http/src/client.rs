@@ -36,6 +36,8 @@ pub(crate) struct Client {
     content: Cell<usize>,
     /// The body is waited for, and it is the client's turn.
     pub(crate) awaits_body: Cell<bool>,
+    /// An interim answer has been begun and not ended, so that nothing else can be said.
+    pub(crate) in_interim: Cell<bool>,
 }
 
 /// Why a request body cannot be read to its end.
@@ -71,6 +73,7 @@ impl Client {
             last_read: Cell::new(None),
             content: Cell::new(0),
             awaits_body: Cell::new(false),
+            in_interim: Cell::new(false),
         }
     }
 

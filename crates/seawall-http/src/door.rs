@@ -42,14 +42,14 @@ struct Handle {
 #[derive(Debug, Error)]
 pub enum DoorError {
     /// An address cannot be listened on.
-    #[error("listener `{name}` cannot listen on {address}: {source}{}", hint(.source))]
+    #[error("listener `{name}` cannot listen on {address}: {error}{}", hint(.error))]
     Bind {
         /// Name of the listener.
         name: Arc<str>,
         /// Its address.
         address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
+        /// What the system says; part of the message, and so not its source too.
+        error: std::io::Error,
     },
     /// Names cannot be resolved at all.
     #[error("{0}")]
@@ -193,11 +193,11 @@ impl Door {
                 Some((_, actual)) => *actual,
                 None => {
                     let (sockets, actual) =
-                        listen::bind(listener.address, workers).map_err(|source| {
+                        listen::bind(listener.address, workers).map_err(|error| {
                             DoorError::Bind {
                                 name: listener.name.clone(),
                                 address: listener.address,
-                                source,
+                                error,
                             }
                         })?;
                     for (socket, bound) in sockets.into_iter().zip(&mut bound) {

@@ -55,7 +55,7 @@ pub(crate) async fn forward(
             Ok(()) => {
                 answer.headers.push(b"Via", VIA);
                 let body = if answer.status == 101 {
-                    Body::Tunnel(conversation.into_tunnel())
+                    Body::Tunnel(Box::new(conversation.into_tunnel()))
                 } else if conversation.is_done() {
                     // There is no content, so the connection is free before the answer goes out.
                     conversation.finish();

@@ -112,7 +112,8 @@ impl Listening {
         self.task.abort();
         let socket = socket2::SockRef::from(&*self.socket);
         // The system itself is asked: the runtime only knows of those it has been told of.
-        while let Ok((stream, peer)) = socket.accept() {
+        for _ in 0..BACKLOG {
+            let Ok((stream, peer)) = socket.accept() else { break };
             let Some(peer) = peer.as_socket() else { continue };
             let waits_not = stream.set_nonblocking(true);
             if let Ok(stream) = waits_not.and_then(|()| TcpStream::from_std(stream.into())) {
@@ -162,6 +163,7 @@ fn admit(worker: &Rc<Worker>, key: &Key, stream: TcpStream, peer: SocketAddr) {
             cells.accepted.add(1);
             tokio::task::spawn_local(serve::connection(
                 worker.clone(),
+                running.clone(),
                 stream,
                 peer,
                 at,

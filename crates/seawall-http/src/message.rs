@@ -87,5 +87,5 @@ pub(crate) enum Body {
     /// What a server sends.
     Answer(Box<Conversation>),
     /// No content, but another protocol from here on.
-    Tunnel(Tunnel),
+    Tunnel(Box<Tunnel>),
 }

@@ -34,6 +34,10 @@ use crate::worker::{Running, Worker};
 /// A connection quiet for this long gives its memory back.
 const LULL: Duration = Duration::from_secs(1);
 
+/// With more connections than this on a worker, each gives its memory back after every exchange:
+/// most of so many are idle, and what they held together would not come back from the allocator.
+const MANY: usize = 2048;
+
 /// The most of an unread request body that is read past to keep a connection.
 const MOST_TO_SKIP: u64 = 64 * 1024;
 
@@ -78,15 +82,18 @@ enum Next {
 }
 
 /// Serves one client until the connection ends. When dropped, it is closed at once.
-pub(crate) async fn connection(
+///
+/// `listener` is a position in `running`, the plan that the client was let in by: another one may
+/// be in place before the connection is looked at for the first time.
+pub(crate) fn connection(
     worker: Rc<Worker>,
+    running: Rc<Running>,
     stream: TcpStream,
     peer: SocketAddr,
     listener: usize,
     admission: Admission,
-) {
+) -> impl Future<Output = ()> {
     let now = Instant::now();
-    let running = worker.running();
     let mut connection = Connection {
         client: Rc::new(Client::new(stream, worker.clone())),
         entrance: running.compiled.listeners[listener].clone(),
@@ -102,9 +109,11 @@ pub(crate) async fn connection(
         _open: Open::enter(&worker),
         worker,
     };
-    while connection.wait(None).await == Arrived::Bytes
-        && Box::pin(connection.busy()).await == Next::Wait
-    {}
+    async move {
+        while connection.wait(None).await == Arrived::Bytes
+            && Box::pin(connection.busy()).await == Next::Wait
+        {}
+    }
 }
 
 /// What the wait for a request came to.
@@ -151,17 +160,14 @@ impl Connection {
                         Poll::Pending => client.release_buffer(),
                     }
                 }
-                if *leaving {
-                    return Poll::Ready(Some(Arrived::End));
-                }
-                if worker.draining.get() {
+                if *leaving || worker.draining.get() {
                     // Who has only just come has surely something to ask.
                     if *used || Instant::now() >= fresh_until {
                         return Poll::Ready(Some(Arrived::End));
                     }
                     timer.set(fresh_until);
                 }
-                if !worker.is_running(running) {
+                if !*leaving && !worker.is_running(running) {
                     return Poll::Ready(None);
                 }
                 worker.register_idle(idle_slot, cx);
@@ -211,6 +217,9 @@ impl Connection {
     /// Reads the head of the next request.
     async fn read_head(&mut self, head: &mut RequestHead) -> Incoming {
         if self.client.input.borrow().is_empty() {
+            if self.used && self.worker.open.get() > MANY {
+                return Incoming::Lull;
+            }
             match self.wait(Some(LULL)).await {
                 Arrived::Bytes => {}
                 Arrived::Lull => return Incoming::Lull,
@@ -274,9 +283,8 @@ impl Connection {
         };
         let (response, refusal) = match answer(&request, &mut self.timer).await {
             Ok(response) => (response, None),
-            Err(Refusal::ClientGone) => {
-                let outcome = Outcome { status: 0, sent: 0, refusal: Some(Refusal::ClientGone) };
-                record(&request, outcome);
+            Err(refusal) if refusal == Refusal::ClientGone || self.client.in_interim.get() => {
+                record(&request, Outcome { status: 0, sent: 0, refusal: Some(refusal) });
                 return (Next::Close, out);
             }
             Err(refusal) => (self.refusal(refusal, Some(head)), Some(refusal)),
@@ -343,7 +351,11 @@ impl Connection {
             _ => u64::MAX,
         };
         match &response.body {
-            Body::Answer(answer) => answer.takes_more() && response.head.status < 300,
+            // Who waits for `100 Continue` and gets an answer may leave the body away.
+            Body::Answer(answer) => {
+                let waits = head.expects_continue && self.client.received.get() == 0;
+                answer.takes_more() && response.head.status < 300 && !waits
+            }
             _ => unread <= MOST_TO_SKIP && !head.expects_continue,
         }
     }

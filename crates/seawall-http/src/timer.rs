@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::task::coop::has_budget_remaining;
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 #[derive(Debug)]
@@ -47,11 +47,11 @@ impl Timer {
             if self.registered && !self.sleep.is_elapsed() {
                 return Poll::Pending;
             }
-            // A task that has spent its budget is only put off, and registered next time.
-            let registers = has_budget_remaining();
+            // A task that has used up its turn is put off without being registered.
+            let has_turn = coop::has_budget_remaining();
             match self.sleep.as_mut().poll(cx) {
                 Poll::Pending => {
-                    self.registered = registers;
+                    self.registered = has_turn;
                     return Poll::Pending;
                 }
                 Poll::Ready(()) if self.set_to >= self.due => return Poll::Ready(()),
@@ -66,8 +66,6 @@ mod tests {
     use std::future::poll_fn;
     use std::time::Duration;
 
-    use tokio::task::coop;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -78,7 +76,8 @@ mod tests {
             while coop::has_budget_remaining() {
                 assert!(coop::poll_proceed(cx).map(|spent| spent.made_progress()).is_ready());
             }
-            Poll::Ready(assert!(timer.poll(cx).is_pending()))
+            assert!(timer.poll(cx).is_pending());
+            Poll::Ready(())
         })
         .await;
         tokio::task::yield_now().await;

@@ -38,7 +38,7 @@ pub struct AccessLog {
 
 #[derive(Debug)]
 enum Message {
-    Lines(Vec<u8>),
+    Lines { text: Vec<u8>, count: u64 },
     Reopen(Destination),
     Flush(SyncSender<()>),
 }
@@ -52,22 +52,27 @@ impl AccessLog {
     pub fn start(destination: &Destination) -> io::Result<AccessLog> {
         let sink = open(destination)?;
         let (to_writer, messages) = sync_channel(MAX_WAITING);
+        let dropped: Arc<AtomicU64> = Arc::default();
+        let lost = dropped.clone();
         std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write(sink, &messages))?;
-        Ok(AccessLog { to_writer, dropped: Arc::default() })
+            .spawn(move || write(sink, &messages, &lost))?;
+        Ok(AccessLog { to_writer, dropped })
     }
 
     /// Opens the destination again, so that a rotated file is let go; also changes it.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened; the log then goes on where it went before.
+    /// When the file cannot be opened; the log then goes on where it went before. `WouldBlock` when
+    /// the writer is stuck with more than it can hold: whoever asks must not get stuck with it, and
+    /// may start another log.
     pub fn reopen(&self, destination: &Destination) -> io::Result<()> {
         drop(open(destination)?);
-        self.to_writer
-            .send(Message::Reopen(destination.clone()))
-            .map_err(|_| io::Error::other("the access log's writer has ended"))
+        self.to_writer.try_send(Message::Reopen(destination.clone())).map_err(|error| match error {
+            TrySendError::Full(_) => io::ErrorKind::WouldBlock.into(),
+            TrySendError::Disconnected(_) => io::Error::other("the access log's writer has ended"),
+        })
     }
 
     /// Waits until everything handed over so far is written, or `patience` has passed.
@@ -78,7 +83,8 @@ impl AccessLog {
         }
     }
 
-    /// Lines dropped because the writer could not keep up.
+    /// Lines lost because the writer could not keep up or the destination took no more (a full
+    /// disk).
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
@@ -98,16 +104,19 @@ fn open(destination: &Destination) -> io::Result<Box<dyn Write + Send>> {
     })
 }
 
-fn write(mut sink: Box<dyn Write + Send>, messages: &Receiver<Message>) {
+fn write(mut sink: Box<dyn Write + Send>, messages: &Receiver<Message>, lost: &AtomicU64) {
     let mut failing = false;
     while let Ok(message) = messages.recv() {
         match message {
-            Message::Lines(text) => {
+            Message::Lines { text, count } => {
                 let result = sink.write_all(&text).and_then(|()| sink.flush());
                 if let (Err(error), false) = (&result, failing) {
                     tracing::error!(%error, "the access log cannot be written; its lines are lost until it can");
                 }
                 failing = result.is_err();
+                if failing {
+                    lost.fetch_add(count, Relaxed);
+                }
             }
             Message::Reopen(destination) => match open(&destination) {
                 Ok(fresh) => sink = fresh,
@@ -180,7 +189,7 @@ impl Lines {
         }
         let text = std::mem::take(&mut self.text);
         let count = std::mem::take(&mut self.count);
-        match self.log.to_writer.try_send(Message::Lines(text)) {
+        match self.log.to_writer.try_send(Message::Lines { text, count }) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.log.dropped.fetch_add(count, Relaxed);

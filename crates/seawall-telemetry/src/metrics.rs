@@ -249,7 +249,7 @@ impl Metrics {
             one(
                 "seawall_access_log_dropped_total",
                 "counter",
-                "Access-log lines lost because the log could not be written fast enough.",
+                "Access-log lines lost because the log could not be written, or not fast enough.",
                 log.dropped(),
             );
         }

@@ -60,10 +60,11 @@ impl Reloader {
             vec![bare("error", format!("the access log cannot be opened: {error}"))]
         })?;
         let before = listeners(&self.door);
-        self.door.apply(plan, access_log.as_ref()).await.map_err(|error| {
+        if let Err(error) = self.door.apply(plan, access_log.as_ref()).await {
             tracing::error!("{error}");
-            vec![bare("error", error.to_string())]
-        })?;
+            self.undo_reopen(&server.access_log);
+            return Err(vec![bare("error", error.to_string())]);
+        }
         for (name, address) in
             listeners(&self.door).iter().filter(|listener| !before.contains(listener))
         {
@@ -90,9 +91,32 @@ impl Reloader {
     /// The log that the new settings ask for; the same one, opened anew, where that is possible.
     fn access_log(&self, new: &AccessLogPlan) -> std::io::Result<Option<AccessLog>> {
         let Some(destination) = destination(new) else { return Ok(None) };
-        match &self.access_log {
-            Some(log) => log.reopen(&destination).map(|()| Some(log.clone())),
-            None => AccessLog::start(&destination).map(Some),
+        let Some(log) = &self.access_log else { return AccessLog::start(&destination).map(Some) };
+        // There is nothing to open anew then.
+        if destination == Destination::Stdout && self.server.access_log == *new {
+            return Ok(Some(log.clone()));
+        }
+        match log.reopen(&destination) {
+            Ok(()) => Ok(Some(log.clone())),
+            // The old one ends when what it is stuck with gives way.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                tracing::warn!("the access log is stuck; another one is begun");
+                AccessLog::start(&destination).map(Some)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Reloader {
+    /// Sends the log in place back where it went, after `refused` was not put in place.
+    fn undo_reopen(&self, refused: &AccessLogPlan) {
+        let before =
+            destination(&self.server.access_log).filter(|_| self.server.access_log != *refused);
+        if let (Some(log), Some(destination)) = (&self.access_log, before)
+            && let Err(error) = log.reopen(&destination)
+        {
+            tracing::error!(%error, "the access log cannot go back to where it was");
         }
     }
 }

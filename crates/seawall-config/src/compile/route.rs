@@ -89,6 +89,7 @@ impl Compiler<'_, '_> {
         check(!matches!(route.methods, Given::Unreadable));
         check(!matches!(route.match_headers, Given::Unreadable));
         check(!matches!(route.match_query, Given::Unreadable));
+        self.spelling(route);
         let when = When {
             host: route.host.value().map_or(HostPattern::Any, |at| at.value.clone()),
             path: route.path.value().map_or(PathPattern::Any, |at| at.value.clone()),
@@ -97,6 +98,19 @@ impl Compiler<'_, '_> {
             query: patterns(&route.match_query),
         };
         good.then_some(when)
+    }
+
+    /// A pattern with what servers read in several ways guards one spelling of several.
+    fn spelling(&mut self, route: &At<Route>) {
+        let Some(at) = route.path.value() else { return };
+        let (PathPattern::Exact(path) | PathPattern::Prefix(path)) = &at.value else { return };
+        let ambiguous = ["%2F", "%5C", "%3B", "%2B", ";"];
+        if let Some(part) = ambiguous.into_iter().find(|part| path.contains(part)) {
+            let message = format!("`{part}` in a path is read in several ways");
+            let help = "this pattern takes only the path written like this; to guard a path, name one \
+                        without it that leads there, such as the part before it followed by `/*`";
+            self.report.warning(at.span, message, Some(help.to_owned()));
+        }
     }
 
     fn methods(&mut self, route: &At<Route>) -> Vec<Box<str>> {

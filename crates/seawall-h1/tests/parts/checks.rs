@@ -140,10 +140,11 @@ pub(crate) fn path(input: &[u8]) {
 type ServerStep = fn(&[u8]) -> Vec<u8>;
 
 /// What servers do, each in an order of its own, some of it twice.
-const SERVER_STEPS: [ServerStep; 6] = [
+const SERVER_STEPS: [ServerStep; 7] = [
     |path| replace(path, b"%2F", b"/"),
     |path| replace(&replace(path, b"%5C", b"\\"), b"\\", b"/"),
     |path| replace(path, b"%3B", b";"),
+    |path| replace(path, b"%2B", b"+"),
     |path| {
         let name = |segment: &[u8]| {
             segment.split(|&b| b == b';').next().map(<[u8]>::to_vec).unwrap_or_default()
@@ -202,7 +203,7 @@ fn assert_led_nowhere_else(normal: &[u8], readings: [Option<&[u8]>; 2], reading:
 }
 
 fn can_be_read_otherwise(path: &[u8]) -> bool {
-    [&b"//"[..], b"\\", b";", b"%2F", b"%5C", b"%3B"]
+    [&b"//"[..], b"\\", b";", b"%2F", b"%5C", b"%3B", b"%2B"]
         .iter()
         .any(|what| path.windows(what.len()).any(|part| part == *what))
 }

@@ -70,6 +70,7 @@ pub(crate) fn request(
         }
     };
     assert_bounded(&head.headers, limits);
+    assert_written_plainly(&head.headers);
     let body = body(portions, taken, head.body, limits)?;
     Ok(Request {
         method: head.method_text().to_vec(),
@@ -105,6 +106,7 @@ pub(crate) fn response(
         }
     };
     assert_bounded(&head.headers, limits);
+    assert_written_plainly(&head.headers);
     let body = body(portions, taken, head.body, limits)?;
     Ok(Response {
         status: head.status,
@@ -153,6 +155,17 @@ pub(crate) fn requests(input: &[u8], limits: HeadLimits) -> (Vec<Request>, Optio
 fn assert_bounded(headers: &Headers, limits: HeadLimits) {
     let most = 2 * (limits.bytes + 3 * 3 * limits.bytes + 32 * limits.headers);
     assert!(headers.capacity() <= most, "{} bytes are kept", headers.capacity());
+}
+
+/// What is written of a parsed head are its fields, however they came: lines that came as they go
+/// are copied, which must make no difference.
+fn assert_written_plainly(headers: &Headers) {
+    let (mut written, mut plain) = (Vec::new(), Vec::new());
+    headers.write(|_| true, &mut written);
+    for field in headers.iter() {
+        plain.extend_from_slice(&[field.name, b": ", field.value, b"\r\n"].concat());
+    }
+    assert_eq!(written, plain, "{}", plain.escape_ascii());
 }
 
 /// The names and values of a list.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use seawall_config::plan::Upstream;
 use seawall_h1::headers::Field;
 use seawall_h1::{
-    BadMessage, BodyDecoder, HeadLimits, HeadProgress, Headers, Piece, ResponseHead, Version,
-    encode, parse,
+    BadMessage, BodyDecoder, BodyLength, HeadLimits, HeadProgress, Headers, Method, Piece,
+    RequestHead, ResponseHead, Version, encode, parse,
 };
 
 use super::pump::{Pump, PumpError};
@@ -104,7 +104,7 @@ impl Conversation {
             }
             if !head.is_interim() {
                 self.decoder = BodyDecoder::new(head.body, limits);
-                self.keep = head.keeps_alive();
+                self.keep = head.keeps_alive() && !may_be_left_unread(request.head);
                 return Ok(());
             }
             if request.head.version == Version::Http11 {
@@ -310,6 +310,13 @@ impl Conversation {
     }
 }
 
+/// Whether some servers do not read the body of such a request, and so would take it for the next
+/// request on the connection ("CL.0" smuggling).
+fn may_be_left_unread(head: &RequestHead) -> bool {
+    let empty = matches!(head.body, BodyLength::Empty | BodyLength::Length(0));
+    !empty && matches!(head.method, Method::Get | Method::Head | Method::Options)
+}
+
 /// Passes an interim answer (100, 103) on at once.
 async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Refusal> {
     let mut out = Vec::with_capacity(256);
@@ -320,5 +327,8 @@ async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Ref
     };
     head.headers.write(|field| !stays(field), &mut out);
     out.extend_from_slice(b"\r\n");
-    client.write_all(&out).await.map_err(|_| Refusal::ClientGone)
+    client.in_interim.set(true);
+    client.write_all(&out).await.map_err(|_| Refusal::ClientGone)?;
+    client.in_interim.set(false);
+    Ok(())
 }

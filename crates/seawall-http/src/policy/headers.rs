@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use seawall_config::plan::{Forward, HeaderEdits, Part, Route, Template, Variable};
-use seawall_h1::fields::{list, trim};
+use seawall_config::plan::{Forward, HeaderEdits, Part, Route, ServerAddress, Template, Variable};
+use seawall_h1::fields::{is_same_variable, list, trim};
 use seawall_h1::head::TargetForm;
 use seawall_h1::headers::Field;
 use seawall_h1::{BodyLength, Headers, Known, RequestHead, ResponseHead, Version, encode};
@@ -22,7 +22,10 @@ pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, 
     let plain = edits.is_empty();
     let kept = |name: &[u8]| plain || !replaces(edits, name);
     if kept(b"host") {
-        encode::field(b"Host", head.authority(), out);
+        match head.authority() {
+            b"" => write_default_host(request, to, out),
+            authority => encode::field(b"Host", authority, out),
+        }
     }
     head.headers.write(|field| is_forwarded(field, head, request.trusted) && kept(field.name), out);
     match head.body {
@@ -41,6 +44,19 @@ pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, 
         write_edits(edits, request, route, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// The host for a client of HTTP/1.0 that names none: an empty field would be right (RFC 9112
+/// §3.2), but servers refuse it.
+#[cold]
+fn write_default_host(request: &Request<'_>, to: &Forward, out: &mut Vec<u8>) {
+    let upstream = &request.running.compiled.plan.upstreams[to.upstream];
+    let host = match upstream.servers.first().map(|server| &server.address) {
+        Some(ServerAddress::Socket(address)) => address.to_string(),
+        Some(ServerAddress::Name { host, port }) => format!("{host}:{port}"),
+        None => String::new(),
+    };
+    encode::field(b"Host", host.as_bytes(), out);
 }
 
 fn write_request_line(head: &RequestHead, to: &Forward, out: &mut Vec<u8>) {
@@ -67,15 +83,27 @@ fn is_forwarded(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool {
     use Known::*;
     match field.known {
         Host | ContentLength | Via | Forwarded | XForwardedFor | XForwardedHost
-        | XForwardedProto => false,
-        Expect => head.expects_continue,
-        known if known.is_hop_by_hop() => false,
-        Other => {
-            !(head.connection.names_fields && is_named_by_connection(field.name, &head.headers))
-                && (trusted || !speaks_of_origin(field.name))
-        }
-        _ => !(head.connection.names_fields && is_named_by_connection(field.name, &head.headers)),
+        | XForwardedProto => return false,
+        Expect => return head.expects_continue,
+        known if known.is_hop_by_hop() => return false,
+        Other if is_twin(field.name) || (!trusted && is_for_proxies(field.name)) => return false,
+        _ => {}
     }
+    !(head.connection.names_fields && is_named_by_connection(field.name, &head.headers))
+}
+
+/// Whether a name is one of the well-known with `_` for `-`: `Content_Length` is `Content-Length`
+/// to servers that hand fields over as variables, and there is no honest use for it.
+fn is_twin(name: &[u8]) -> bool {
+    let mut dashed = [0u8; 20];
+    let Some(dashed) = dashed.get_mut(..name.len()) else { return false };
+    if !name.contains(&b'_') {
+        return false;
+    }
+    for (to, from) in dashed.iter_mut().zip(name) {
+        *to = if *from == b'_' { b'-' } else { *from };
+    }
+    Known::of(dashed) != Known::Other
 }
 
 /// Whether `Connection` names the field (RFC 9110 §7.6.1). Fields that are not the client's to
@@ -87,21 +115,28 @@ pub(crate) fn is_named_by_connection(name: &[u8], headers: &Headers) -> bool {
         .any(|option| option.eq_ignore_ascii_case(name))
 }
 
-/// Fields by which programs learn of the client's address, also as CGI programs spell them, which
-/// cannot tell `_` from `-`. Only trusted peers may send them.
-fn speaks_of_origin(name: &[u8]) -> bool {
-    let first = name.first().map(u8::to_ascii_lowercase);
-    if !matches!(first, Some(b'x' | b'f')) || name.len() < 9 {
-        return false;
+/// Fields by which programs learn from proxies who the client is and what it asked for. Only
+/// trusted peers may send them: taken from anyone, they are a way past every rule on addresses
+/// (`X-Real-IP`) and paths (`X-Original-URL`).
+fn is_for_proxies(name: &[u8]) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"x-real-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"true-client-ip",
+        b"x-original-url",
+        b"x-original-uri",
+        b"x-original-host",
+        b"x-rewrite-url",
+    ];
+    const FAMILY: &[u8] = b"x-forwarded-";
+    match name.first() {
+        Some(b'x' | b'X' | b't' | b'T') if name.len() >= 9 => {
+            name.get(..FAMILY.len()).is_some_and(|start| is_same_variable(start, FAMILY))
+                || NAMES.iter().any(|one| is_same_variable(name, one))
+        }
+        _ => false,
     }
-    let is = |other: &[u8]| {
-        name.len() >= other.len()
-            && name
-                .iter()
-                .zip(other)
-                .all(|(&a, &b)| a.to_ascii_lowercase() == b || (a == b'_' && b == b'-'))
-    };
-    is(b"x-forwarded-") || is(b"x-real-ip") || (name.len() == 9 && is(b"forwarded"))
 }
 
 fn wants_trailers(head: &RequestHead) -> bool {
@@ -207,13 +242,11 @@ pub(crate) fn edit_response(request: &Request<'_>, route: &Route, head: &mut Res
     }
 }
 
-/// Whether the edits take `name` away or write it themselves.
+/// Whether the edits take `name` away or write it themselves. So that a client cannot send
+/// `X_User` where `X-User` is set, names that differ in `_` and `-` only are one.
 fn replaces(edits: &HeaderEdits, name: &[u8]) -> bool {
-    edits
-        .remove
-        .iter()
-        .chain(edits.set.iter().map(|(name, _)| name))
-        .any(|edited| name.eq_ignore_ascii_case(edited.as_bytes()))
+    let set = edits.set.iter().map(|(name, _)| name);
+    edits.remove.iter().chain(set).any(|edited| is_same_variable(name, edited.as_bytes()))
 }
 
 fn write_edits(edits: &HeaderEdits, request: &Request<'_>, route: &Route, out: &mut Vec<u8>) {

@@ -328,7 +328,8 @@ impl PooledServer {
             .ok_or(ConnectFailure::Full)?;
         let cells = state.cells.of(worker.index);
         let connecting = TcpStream::connect(state.address);
-        let failure = match tokio::time::timeout(config.connect_timeout, connecting).await {
+        let (failure, error) = match tokio::time::timeout(config.connect_timeout, connecting).await
+        {
             Ok(Ok(stream)) => {
                 state.held_until.store(0, Relaxed);
                 cells.opened.add(1);
@@ -338,19 +339,15 @@ impl PooledServer {
                 let _ = stream.set_nodelay(true);
                 return Ok(Connection { stream, _counted });
             }
-            Ok(Err(error)) => {
-                tracing::debug!(server = state.label, %error, "cannot connect");
-                ConnectFailure::Failed
-            }
-            Err(_) => ConnectFailure::Timeout,
+            Ok(Err(error)) => (ConnectFailure::Failed, error.to_string()),
+            Err(_) => (ConnectFailure::Timeout, "timed out".to_owned()),
         };
         cells.connect_failures.add(1);
         let was_held = state.held_until.swap(worker.clock_millis() + HOLD_MILLIS, Relaxed);
         if was_held == 0 {
-            let reason = if failure == ConnectFailure::Timeout { "timed out" } else { "refused" };
             tracing::warn!(
                 server = state.label,
-                reason,
+                error,
                 "server cannot be reached; it is passed over while there are others"
             );
         }

@@ -247,3 +247,60 @@ fn a_loop_is_broken() -> io::Result<()> {
     assert_eq!(seawall.connect()?.get("test", "/")?.status, 508);
     Ok(())
 }
+
+#[test]
+fn twins_of_a_field_do_not_come_past_it() -> io::Result<()> {
+    let origin = mirror()?;
+    let seawall = Setup::before(&origin)
+        .route("headers = { request = { set = { x-user = \"nobody\" }, remove = [\"x-secret\"] } }")
+        .start()?;
+    check(&seawall, "X-User: root\r\nX_User: root\r\n", "x-user", Some("nobody"));
+    check(&seawall, "X_User: root\r\n", "x_user", None);
+    check(&seawall, "X_Secret: 1\r\n", "x_secret", None);
+    for twin in ["Content_Length: 5", "transfer_encoding: chunked", "X_Forwarded_For: 6.6.6.6"] {
+        let (name, _) = twin.split_once(':').expect("a field");
+        check(&seawall, &format!("{twin}\r\n"), name, None);
+    }
+    check(&seawall, "X_Own: 1\r\n", "x_own", Some("1"));
+    Ok(())
+}
+
+#[test]
+fn only_trusted_peers_say_what_was_asked_for() -> io::Result<()> {
+    const FIELDS: [&str; 4] = ["X-Original-URL", "X-Rewrite-URL", "X-Real-IP", "True-Client-IP"];
+    let origin = mirror()?;
+    let stranger = Setup::before(&origin).start()?;
+    let trusted = Setup::before(&origin).server("trust = [\"127.0.0.0/8\"]").start()?;
+    for name in FIELDS {
+        let field = format!("{name}: /admin\r\n");
+        check(&stranger, &field, name, None);
+        check(&trusted, &field, name, Some("/admin"));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_get_with_a_body_leaves_nothing_behind_for_the_next_request() -> io::Result<()> {
+    // A server that does not read the body of a GET takes it for the next request.
+    let origin = mirror()?;
+    let seawall = Setup::before(&origin).start()?;
+    let mut client = seawall.connect()?;
+    let body = "GET /smuggled HTTP/1.1\r\nhost: test\r\n\r\n";
+    let fields = format!("content-length: {}\r\n", body.len());
+    assert_eq!(client.exchange(get("/one", &fields).to_owned() + body)?.status, 200);
+    assert_eq!(client.exchange(get("/two", ""))?.status, 200);
+    assert_eq!(origin.connections(), 2, "the connection was used again");
+    Ok(())
+}
+
+/// Each of them is compared with each field, so that many would cost a worker milliseconds.
+#[test]
+fn a_connection_field_with_very_many_options_is_refused() -> io::Result<()> {
+    let origin = mirror()?;
+    let seawall = Setup::before(&origin).start()?;
+    for (options, status) in [(20, 200), (5000, 400)] {
+        let fields = format!("connection: {}\r\n", "a, ".repeat(options));
+        assert_eq!(seawall.connect()?.exchange(get("/", &fields))?.status, status, "{options}");
+    }
+    Ok(())
+}

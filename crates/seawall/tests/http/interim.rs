@@ -2,9 +2,9 @@
 
 use std::io;
 
-use seawall_testkit::{Gate, Origin, Response};
+use seawall_testkit::{Gate, Origin, RawClient, Response};
 
-use crate::setup::{MOMENT, Setup, code, get};
+use crate::setup::{MOMENT, Setup, code, get, refused};
 
 const WAITING: &str =
     "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n";
@@ -144,5 +144,43 @@ fn an_expectation_of_an_http_1_0_client_is_no_expectation() -> io::Result<()> {
     let mut client = seawall.connect()?;
     client.send("POST / HTTP/1.0\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\nbody")?;
     assert_eq!(client.read_response()?.text(), "None body");
+    Ok(())
+}
+
+/// Whether the body follows is the client's choice then, and nobody knows how it chose.
+#[test]
+fn a_final_answer_instead_of_continue_ends_the_connection() -> io::Result<()> {
+    let origin = Origin::scripted(|conversation| {
+        let head = conversation.read_request_head()?;
+        conversation.respond(&head, Response::new(200, "no need"))?;
+        conversation.hang()
+    })?;
+    let seawall = Setup::before(&origin).start()?;
+    let mut client = seawall.connect()?;
+    client.send(WAITING)?;
+    let response = client.read_response()?;
+    assert_eq!((response.status, response.text().as_str()), (200, "no need"));
+    assert!(response.headers.lists("connection", "close"), "{response:?}");
+    client.expect_close()
+}
+
+#[test]
+fn half_an_interim_answer_is_not_followed_by_a_refusal() -> io::Result<()> {
+    let origin = Origin::scripted(|conversation| {
+        conversation.read_request_head()?;
+        let hints = format!("HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n", "x".repeat(60_000));
+        for _ in 0..30 {
+            conversation.send(&hints)?;
+        }
+        conversation.hang()
+    })?;
+    let seawall = Setup::before(&origin).route("timeout = \"500ms\"").start()?;
+    let address = seawall.address("web");
+    let mut client = RawClient::connect_with_receive_buffer(address, 4096)?;
+    client.send(get("/", ""))?;
+    refused(&seawall, "upstream-timeout", 1.0)?;
+    let all = String::from_utf8_lossy(&client.read_to_end()?).into_owned();
+    let (_, last) = all.rsplit_once("HTTP/1.1 ").expect("it began to send");
+    assert!(last.starts_with("103") && !last.ends_with("\r\n\r\n"), "{}", &last[..100]);
     Ok(())
 }

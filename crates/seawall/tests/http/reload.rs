@@ -334,3 +334,104 @@ fn an_access_log_is_rotated_by_a_reload() -> io::Result<()> {
     assert_eq!(seawall.metric("seawall_access_log_dropped_total", &[])?, 0.0);
     Ok(())
 }
+
+/// Whoever is let in at that moment belongs to a listener that the next plan does not know.
+#[test]
+fn clients_that_come_while_their_listener_goes_hurt_nobody() -> io::Result<()> {
+    let setup = Setup::alone().workers(2).with(&page("here"));
+    let mut seawall = setup.start()?;
+    for round in 0..20 {
+        // `web` is the one after it, and the last.
+        let more = format!("[listen.more-{round}]\naddress = \"127.0.0.1:0\"");
+        reload(&seawall, &setup.clone().with(&more).text())?;
+        let announced = format!("listening name=more-{round} address=");
+        let address: std::net::SocketAddr = seawall.process().wait_for_line(|line| {
+            let (_, rest) = line.text.split_once(&announced)?;
+            rest.trim().parse().ok()
+        })?;
+        let (answered, answers) = std::sync::mpsc::channel();
+        let coming: Vec<_> = (0..4)
+            .map(|_| {
+                let answered = answered.clone();
+                std::thread::spawn(move || {
+                    while let Ok(mut client) = RawClient::connect(address) {
+                        let Ok(response) = client.get("test", "/page") else { continue };
+                        assert_eq!(response.text(), "here");
+                        let _ = answered.send(());
+                    }
+                })
+            })
+            .collect();
+        drop(answered);
+        assert!(answers.iter().take(50).count() == 50);
+        reload(&seawall, &setup.text())?;
+        for thread in coming {
+            thread.join().expect("no answer was wrong");
+        }
+    }
+    metric_becomes(&seawall, "seawall_connections_open", &[], 0.0)
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_hold_up_a_reload() -> io::Result<()> {
+    let home = tempfile::tempdir()?;
+    let pipe = home.path().join("access.pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )?;
+    // Both ways, so that neither opening waits for the other.
+    let unread = std::fs::File::options().read(true).write(true).open(&pipe)?;
+    let setup = Setup::alone().server(&format!("access-log = {:?}", pipe.display().to_string()));
+    let mut seawall = setup.clone().with(&page("old")).start()?;
+    let mut client = seawall.connect()?;
+    let long = format!("/page?{}", "x".repeat(30_000));
+    for _ in 0..600 {
+        assert_eq!(client.get("test", &long)?.text(), "old");
+    }
+    crate::setup::eventually("lines are dropped", || {
+        Ok(seawall.metric("seawall_access_log_dropped_total", &[])? > 0.0)
+    })?;
+    reload(&seawall, &setup.with(&page("new")).text())?;
+    assert_eq!(client.get("test", "/page")?.text(), "new");
+    seawall.terminate()?;
+    assert!(seawall.wait()?.success());
+    drop(unread);
+    Ok(())
+}
+
+#[test]
+fn lines_that_a_full_disk_takes_away_are_counted() -> io::Result<()> {
+    let setup = Setup::alone().with(&page("here")).server("access-log = \"/dev/full\"");
+    let seawall = setup.start()?;
+    for _ in 0..3 {
+        assert_eq!(seawall.connect()?.get("test", "/page")?.text(), "here");
+    }
+    metric_becomes(&seawall, "seawall_access_log_dropped_total", &[], 3.0)
+}
+
+#[test]
+fn a_refused_reload_leaves_the_access_log_where_it_was() -> io::Result<()> {
+    let home = tempfile::tempdir()?;
+    let (log, other) = (home.path().join("access.log"), home.path().join("other.log"));
+    let setup = |log: &std::path::Path| {
+        let key = format!("access-log = {:?}", log.display().to_string());
+        Setup::alone().with(&page("here")).server(&key)
+    };
+    let seawall = setup(&log).start()?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let taken = format!("[listen.taken]\naddress = \"{}\"", listener.local_addr()?);
+    seawall.rewrite(&setup(&other).with(&taken).text())?;
+    assert_eq!(seawall.reload()?.status, 422);
+    seawall.connect()?.get("test", "/page?after")?;
+    crate::setup::eventually("a line somewhere", || {
+        Ok([&log, &other]
+            .iter()
+            .any(|file| std::fs::read_to_string(file).is_ok_and(|text| text.contains("?after"))))
+    })?;
+    assert!(std::fs::read_to_string(&log)?.contains("?after"));
+    Ok(())
+}
