@@ -214,11 +214,7 @@ fn heavy_wrk_for_a_second() -> io::Result<()> {
     for bad in ["Socket errors", "Non-2xx"] {
         assert!(!text.contains(bad), "{text}");
     }
-    let count = |line: &str| line.trim().strip_suffix(" read").map(str::to_owned);
-    assert!(
-        text.lines().any(|line| line.contains("requests in") && count(line).is_some()),
-        "{text}"
-    );
+    assert!(text.contains(" requests in "), "{text}");
     metric_becomes(&seawall, "seawall_connections_open", &[], 0.0)?;
     assert_eq!(seawall.metric("seawall_requests_total", &["class=\"5xx\""])?, 0.0);
     Ok(())

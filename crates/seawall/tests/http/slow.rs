@@ -175,6 +175,25 @@ fn a_client_that_takes_nothing_is_left_and_its_server_with_it() -> io::Result<()
     Ok(())
 }
 
+/// However much has been taken before, and however fast.
+#[test]
+fn a_client_that_takes_no_more_is_left() -> io::Result<()> {
+    let origin = Origin::bulk()?;
+    let seawall = Setup::before(&origin).listen("timeouts.body = \"200ms\"").start()?;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = seawall.connect()?;
+        client.send(get("/bytes/10000000000", ""))?;
+        client.read_head()?;
+        for _ in 0..256 {
+            client.read_exact(256 << 10)?;
+        }
+        clients.push(client);
+    }
+    origin.wait_until_idle()?;
+    refused(&seawall, "client-gone", 8.0)
+}
+
 #[test]
 fn a_server_that_does_not_answer_is_given_up() -> io::Result<()> {
     let origin = mostly_answering()?;
