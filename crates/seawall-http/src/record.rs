@@ -72,7 +72,10 @@ fn count(exchange: &Exchange<'_>, worker: &Worker, received: u64, outcome: Outco
         _ => usize::from(outcome.status / 100).min(5),
     };
     cells.answers[class].add(1);
-    cells.duration.observe(ended - exchange.started);
+    // The life of a tunnel says nothing of how long an answer takes.
+    if outcome.status != 101 {
+        cells.duration.observe(ended - exchange.started);
+    }
     cells.received.add(received);
     cells.sent.add(outcome.sent);
     if let Some(refusal) = outcome.refusal {

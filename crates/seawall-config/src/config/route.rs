@@ -80,7 +80,7 @@ section! {
     Headers {
         /// With `to`: of the request, before it is forwarded.
         nested "request" request: Edits;
-        /// Of the answer, before it is sent, whoever made it.
+        /// Of the answer, before it is sent; refusals are not edited.
         nested "response" response: Edits;
     }
 }
