@@ -19,6 +19,8 @@ pub(crate) struct Pump {
     /// The head, and framing; written before the content.
     out: Vec<u8>,
     out_at: usize,
+    /// Bytes of content taken and still to be written.
+    content: usize,
     /// Bytes of the CRLF behind a chunk that are still to be written.
     tail: usize,
     chunked: bool,
@@ -55,6 +57,7 @@ impl Pump {
         Pump {
             out: head,
             out_at: 0,
+            content: 0,
             tail: 0,
             chunked: body == BodyLength::Chunked,
             taken: matches!(body, BodyLength::Empty | BodyLength::Length(0)),
@@ -73,7 +76,7 @@ impl Pump {
     /// Whether everything has been written.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
-        self.taken && self.tail == 0 && self.out_at == self.out.len()
+        self.taken && self.content == 0 && self.tail == 0 && self.out_at == self.out.len()
     }
 
     /// Whether the request can be sent once more without harm.
@@ -97,7 +100,7 @@ impl Pump {
                 client.with_trailers(|trailers| encode::last_chunk(trailers, &mut head));
             }
         }
-        Pump { out: head, out_at: 0, tail: 0, begun: false, ..self }
+        Pump { out: head, out_at: 0, content: 0, tail: 0, begun: false, ..self }
     }
 
     /// The memory of the head, for the next one.
@@ -141,6 +144,7 @@ impl Pump {
             }
             return;
         };
+        self.content = length;
         if self.chunked {
             encode::chunk_size(length, &mut self.out);
             self.tail = CRLF.len();
@@ -182,6 +186,7 @@ impl Pump {
         let of_content = (written - of_out).min(content);
         self.out_at += of_out;
         client.consume_content(of_content);
+        self.content -= of_content;
         self.tail -= written - of_out - of_content;
         Poll::Ready(Ok(()))
     }

@@ -239,3 +239,28 @@ fn a_piece_of_an_upload_is_passed_on_when_it_comes() -> io::Result<()> {
     assert_eq!(client.read_response()?.text(), "25");
     Ok(())
 }
+
+/// The end of the body is known long before the server has taken it.
+#[test]
+fn the_last_piece_of_an_upload_waits_for_a_server_that_reads_slowly() -> io::Result<()> {
+    const LENGTH: usize = 4 << 20;
+    let origin = Origin::scripted(|conversation| {
+        conversation.socket().set_recv_buffer_size(64 << 10)?;
+        loop {
+            let head = conversation.read_request_head()?;
+            for _ in 0..LENGTH / 4096 {
+                conversation.read_exact(4096)?;
+            }
+            conversation.respond(&head, Response::new(200, "all of it"))?;
+        }
+    })?;
+    let seawall = Setup::before(&origin).route("timeout = \"10s\"").start()?;
+    for _ in 0..60 {
+        let mut client = seawall.connect()?;
+        client
+            .send(format!("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {LENGTH}\r\n\r\n"))?;
+        client.send(vec![b'x'; LENGTH])?;
+        assert_eq!(client.read_response()?.text(), "all of it");
+    }
+    Ok(())
+}
