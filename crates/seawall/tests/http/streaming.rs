@@ -255,11 +255,7 @@ fn the_last_piece_of_an_upload_waits_for_a_server_that_reads_slowly() -> io::Res
         }
     })?;
     let seawall = Setup::before(&origin).route("timeout = \"10s\"").start()?;
-<<<<<<< HEAD
-    for _ in 0..3 {
-=======
     for _ in 0..60 {
->>>>>>> review
         let mut client = seawall.connect()?;
         client
             .send(format!("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {LENGTH}\r\n\r\n"))?;
