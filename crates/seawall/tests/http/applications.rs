@@ -205,6 +205,53 @@ fn nodes_fetch() -> io::Result<()> {
     Ok(())
 }
 
+/// A server that shakes hands and echoes short frames (RFC 6455).
+const SOCKETS: &str = "
+const http = require('http'), crypto = require('crypto');
+const server = http.createServer();
+server.on('upgrade', (request, socket) => {
+    const key = request.headers['sec-websocket-key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+    const accept = crypto.createHash('sha1').update(key).digest('base64');
+    socket.write('HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n'
+        + `Sec-WebSocket-Accept: ${accept}\\r\\n\\r\\n`);
+    let data = Buffer.alloc(0);
+    socket.on('data', more => {
+        data = Buffer.concat([data, more]);
+        while (data.length >= 6 && data.length >= 6 + (data[1] & 127)) {
+            const length = data[1] & 127, mask = data.subarray(2, 6);
+            const text = data.subarray(6, 6 + length).map((byte, n) => byte ^ mask[n % 4]);
+            socket.write(Buffer.concat([Buffer.from([data[0], length]), text]));
+            if ((data[0] & 15) === 8) socket.end();
+            data = data.subarray(6 + length);
+        }
+    });
+});
+server.listen(0, '127.0.0.1', () => console.log('listening ' + server.address().port));";
+
+#[test]
+fn nodes_websocket() -> io::Result<()> {
+    let app = NodeApp::start(SOCKETS)?;
+    let seawall = Setup::to(app.address()).start()?;
+    let script = format!(
+        "const socket = new WebSocket('ws://{}/chat');
+         let n = 0;
+         socket.onopen = () => socket.send('message 0');
+         socket.onerror = event => {{ console.error(event.message); process.exit(1); }};
+         socket.onmessage = event => {{
+             if (event.data !== 'message ' + n) process.exit(2);
+             if (++n === 100) socket.close(1000); else socket.send('message ' + n);
+         }};
+         socket.onclose = event => {{
+             if (event.code !== 1000 || !event.wasClean) process.exit(3);
+             console.log('all well');
+         }};",
+        seawall.address("web")
+    );
+    assert!(run("node", &["--experimental-websocket", "-e", &script])?.contains("all well"));
+    metric_becomes(&seawall, "seawall_tunnels_total", &[], 1.0)?;
+    metric_becomes(&seawall, "seawall_tunnels_open", &[], 0.0)
+}
+
 #[test]
 fn heavy_wrk_for_a_second() -> io::Result<()> {
     let nginx = Nginx::serving("location / { return 200 hi; }")?;
