@@ -21,6 +21,7 @@ pub enum Known {
     Proxy,
     ProxyConnection,
     Te,
+    Traceparent,
     Trailer,
     TransferEncoding,
     Upgrade,
@@ -86,6 +87,7 @@ impl Known {
             10 => {
                 among!(10: b"connection" => Connection, b"user-agent" => UserAgent, b"keep-alive" => KeepAlive)
             }
+            11 => among!(11: b"traceparent" => Traceparent),
             12 => among!(12: b"content-type" => ContentType),
             13 => among!(13: b"cache-control" => CacheControl),
             14 => among!(14: b"content-length" => ContentLength),

@@ -7,6 +7,7 @@ pub(crate) mod conversation;
 pub(crate) mod pump;
 
 use seawall_config::plan::{Forward, Route};
+use tokio::time::Instant;
 
 use self::conversation::Conversation;
 use self::pump::Pump;
@@ -46,6 +47,9 @@ pub(crate) async fn forward(
         let cells = server.state.cells.of(request.worker.index);
         cells.requests.add(1);
         let may_have_died = lease.reused;
+        if may_have_died {
+            cells.reused.add(1);
+        }
         if may_have_died && idempotent {
             pump.record();
         }
@@ -53,6 +57,7 @@ pub(crate) async fn forward(
         let mut answer = request.worker.take_head();
         let refusal = match conversation.answer(request, config, &mut answer).await {
             Ok(()) => {
+                request.facts.answered.set(Some(Instant::now()));
                 answer.headers.push(b"Via", VIA);
                 let body = if answer.status == 101 {
                     Body::Tunnel(Box::new(conversation.into_tunnel()))

@@ -39,6 +39,10 @@ pub(crate) struct Facts {
     pub(crate) route: Cell<Option<usize>>,
     /// When the head of the answer is due.
     pub(crate) deadline: Cell<Option<Instant>>,
+    /// When the head of a server's answer was there.
+    pub(crate) answered: Cell<Option<Instant>>,
+    /// The trace it belongs to; 0 while that is not known.
+    pub(crate) trace: Cell<u128>,
     /// The server it was last sent to.
     pub(crate) server: RefCell<Option<Rc<PooledServer>>>,
 }
@@ -47,6 +51,8 @@ impl Facts {
     pub(crate) fn clear(&self) {
         self.route.set(None);
         self.deadline.set(None);
+        self.answered.set(None);
+        self.trace.set(0);
         self.server.replace(None);
     }
 }

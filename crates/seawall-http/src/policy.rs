@@ -3,3 +3,4 @@
 pub(crate) mod headers;
 pub(crate) mod redirect;
 pub(crate) mod respond;
+pub(crate) mod trace;

@@ -44,6 +44,7 @@ pub(crate) fn record(request: &Request<'_>, outcome: Outcome) -> Instant {
         received,
         server: server.as_ref().map_or("", |server| &server.state.label),
         agent: head.headers.known(Known::UserAgent).unwrap_or_default(),
+        trace: facts.trace.get(),
         ..entry(&exchange, outcome, ended)
     });
     ended
@@ -75,6 +76,9 @@ fn count(exchange: &Exchange<'_>, worker: &Worker, received: u64, outcome: Outco
     // The life of a tunnel says nothing of how long an answer takes.
     if outcome.status != 101 {
         cells.duration.observe(ended - exchange.started);
+    }
+    if let Some(answered) = exchange.facts.answered.get() {
+        cells.until_head.observe(answered - exchange.started);
     }
     cells.received.add(received);
     cells.sent.add(outcome.sent);
@@ -108,5 +112,6 @@ fn entry<'a>(exchange: &Exchange<'a>, outcome: Outcome, ended: Instant) -> Entry
         server: "",
         refusal: description.map_or("", |description| description.code),
         agent: b"",
+        trace: 0,
     }
 }

@@ -33,18 +33,23 @@ impl Drop for Place {
 
 /// A request in flight to a server.
 #[derive(Debug)]
-pub(crate) struct InFlight(Rc<PooledServer>);
+pub(crate) struct InFlight {
+    server: Rc<PooledServer>,
+    worker: usize,
+}
 
 impl InFlight {
-    pub(crate) fn enter(server: &Rc<PooledServer>) -> InFlight {
+    pub(crate) fn enter(server: &Rc<PooledServer>, worker: usize) -> InFlight {
         server.state.in_flight.fetch_add(1, Relaxed);
-        InFlight(server.clone())
+        server.state.cells.of(worker).entered.add(1);
+        InFlight { server: server.clone(), worker }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.state.in_flight.fetch_sub(1, Relaxed);
+        self.server.state.in_flight.fetch_sub(1, Relaxed);
+        self.server.state.cells.of(self.worker).left.add(1);
     }
 }
 

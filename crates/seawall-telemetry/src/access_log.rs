@@ -170,6 +170,8 @@ pub struct Entry<'a> {
     pub refusal: &'a str,
     /// `User-Agent`.
     pub agent: &'a [u8],
+    /// The trace id of `traceparent`, or 0.
+    pub trace: u128,
 }
 
 impl Lines {
@@ -236,6 +238,9 @@ impl Entry<'_> {
         if !self.agent.is_empty() {
             text(out, "agent", self.agent);
         }
+        if self.trace != 0 {
+            let _ = write!(out, "\"trace\":\"{:032x}\",", self.trace);
+        }
         let _ = writeln!(out, "\"duration_ms\":{:.3}}}", self.duration.as_secs_f64() * 1e3);
     }
 }
@@ -282,6 +287,7 @@ mod tests {
         server: "127.0.0.1:3000",
         refusal: "",
         agent: b"curl",
+        trace: 0xab,
     };
 
     #[test]
@@ -291,7 +297,7 @@ mod tests {
         let expect = "{\"time\":\"2000-02-29T00:00:00.042Z\",\"listener\":\"web\",\"route\":\"api\",\
             \"client\":\"127.0.0.1\",\"method\":\"GET\",\"host\":\"example.com\",\"path\":\"/a\\\"b\",\
             \"query\":\"?x\",\"status\":200,\"received\":0,\"sent\":7,\"server\":\"127.0.0.1:3000\",\
-            \"agent\":\"curl\",\"duration_ms\":1.500}\n";
+            \"agent\":\"curl\",\"trace\":\"000000000000000000000000000000ab\",\"duration_ms\":1.500}\n";
         assert_eq!(String::from_utf8_lossy(&out), expect);
     }
 

@@ -35,6 +35,8 @@ pub struct Route {
     pub answers: [Cell; 6],
     /// From the first byte of a request to the last of its answer.
     pub duration: Histogram,
+    /// Of those that a server answered: from the first byte of a request to the head of the answer.
+    pub until_head: Histogram,
     /// Bytes of request content.
     pub received: Cell,
     /// Bytes of answer content.
@@ -75,6 +77,12 @@ pub struct Server {
     pub failures: Cell,
     /// Requests sent again because a kept-alive connection had died.
     pub resent: Cell,
+    /// Requests sent on a connection that had been used before.
+    pub reused: Cell,
+    /// Exchanges begun with it.
+    pub entered: Cell,
+    /// Of these, those that have ended.
+    pub left: Cell,
 }
 
 #[derive(Debug)]
@@ -320,16 +328,26 @@ impl Metrics {
                 }
             }
         }
-        let name = "seawall_request_duration_seconds";
-        page.metric(
-            name,
-            "histogram",
-            "From the first byte of a request to the last of its answer.",
-        );
-        for (route, cells) in &all {
-            let mut snapshot = HistogramSnapshot::default();
-            cells.iter().for_each(|c| c.duration.add_to(&mut snapshot));
-            page.histogram(name, &[("route", route)], &snapshot);
+        type Durations = fn(&Route) -> &Histogram;
+        let histograms: [(&str, &str, Durations); 2] = [
+            (
+                "seawall_request_duration_seconds",
+                "From the first byte of a request to the last of its answer.",
+                |c| &c.duration,
+            ),
+            (
+                "seawall_upstream_answer_seconds",
+                "From the first byte of a request to the head of a server's answer.",
+                |c| &c.until_head,
+            ),
+        ];
+        for (name, help, pick) in histograms {
+            page.metric(name, "histogram", help);
+            for (route, cells) in &all {
+                let mut snapshot = HistogramSnapshot::default();
+                cells.iter().for_each(|c| pick(c).add_to(&mut snapshot));
+                page.histogram(name, &[("route", route)], &snapshot);
+            }
         }
         type Pick = fn(&Route) -> &Cell;
         let counters: [(&str, &str, Pick); 2] = [
@@ -352,8 +370,20 @@ impl Metrics {
             let open = cells.sum(|c| &c.opened).saturating_sub(cells.sum(|c| &c.closed));
             page.sample(name, &[("upstream", upstream), ("server", server)], open);
         }
+        let name = "seawall_upstream_in_flight";
+        page.metric(name, "gauge", "Exchanges with a server that have not ended.");
+        for ((upstream, server), cells) in &all {
+            let entered = cells.sum(|c| &c.entered);
+            let in_flight = entered.saturating_sub(cells.sum(|c| &c.left));
+            page.sample(name, &[("upstream", upstream), ("server", server)], in_flight);
+        }
         type Pick = fn(&Server) -> &Cell;
-        let counters: [(&str, &str, Pick); 5] = [
+        let counters: [(&str, &str, Pick); 6] = [
+            (
+                "seawall_upstream_reused_total",
+                "Requests sent on a connection that had been used before.",
+                |c| &c.reused,
+            ),
             ("seawall_upstream_requests_total", "Requests sent to a server.", |c| &c.requests),
             ("seawall_upstream_connections_total", "Connections opened to a server.", |c| {
                 &c.opened

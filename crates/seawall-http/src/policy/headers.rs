@@ -9,6 +9,7 @@ use seawall_h1::head::TargetForm;
 use seawall_h1::headers::Field;
 use seawall_h1::{BodyLength, Headers, Known, RequestHead, ResponseHead, Version, encode};
 
+use super::trace;
 use crate::message::Request;
 
 /// How Seawall calls itself in `Via`.
@@ -40,6 +41,9 @@ pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, 
         out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
     write_origin(request, &kept, out);
+    if kept(b"traceparent") {
+        trace::write(request, out);
+    }
     if !plain {
         write_edits(edits, request, route, out);
     }
@@ -83,7 +87,7 @@ fn is_forwarded(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool {
     use Known::*;
     match field.known {
         Host | ContentLength | Via | Forwarded | XForwardedFor | XForwardedHost
-        | XForwardedProto => return false,
+        | XForwardedProto | Traceparent => return false,
         Expect => return head.expects_continue,
         known if known.is_hop_by_hop() => return false,
         Other if is_twin(field.name) || (!trusted && is_for_proxies(field.name)) => return false,

@@ -163,7 +163,7 @@ impl Pool {
                 return Err(attempts.refusal());
             };
             let server = members[chosen].server.clone();
-            let in_flight = InFlight::enter(&server);
+            let in_flight = InFlight::enter(&server, worker.index);
             let idle = if attempts.fresh { None } else { server.take_idle(attempts.once) };
             let reused = idle.is_some();
             let connection = match idle {

@@ -304,3 +304,24 @@ fn a_connection_field_with_very_many_options_is_refused() -> io::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_trace_is_passed_on_or_begun() -> io::Result<()> {
+    const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let origin = mirror()?;
+    let seawall = Setup::before(&origin).start()?;
+    check(&seawall, &format!("Traceparent: {GIVEN}\r\n"), "traceparent", Some(GIVEN));
+    let made = |fields: &str| -> io::Result<String> {
+        let value = seen(&seawall, fields, "traceparent")?.unwrap_or_default();
+        let parts: Vec<&str> = value.split('-').collect();
+        assert_eq!(
+            parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
+            [2, 32, 16, 2],
+            "{value}"
+        );
+        Ok(value)
+    };
+    assert_ne!(made("")?, made("")?);
+    assert_ne!(made("traceparent: nonsense\r\n")?, "nonsense");
+    Ok(())
+}
