@@ -102,7 +102,10 @@ fn a_full_upstream_refuses_at_once() -> io::Result<()> {
 #[test]
 fn a_cap_is_shared_by_workers_that_take_turns() -> io::Result<()> {
     let origin = Origin::always("here")?;
-    let seawall = Setup::before(&origin).workers(4).upstream("limits.connections = 2").start()?;
+    let seawall = Setup::before(&origin)
+        .workers(4)
+        .upstream("limits.connections = 2\nconnect-timeout = \"30s\"")
+        .start()?;
     for _ in 0..12 {
         // A new connection each, so that every worker has its turn, and never more than two at once:
         // one that has its answer may still be being cleared away.
