@@ -1,4 +1,4 @@
-//! The admin API: health, readiness, metrics, reload. Runs on the control thread; knows nothing of
+//! The admin API: health, readiness, metrics, the plan, its upstreams, reload. Runs on the control thread; knows nothing of
 //! the doors but what it is handed.
 //!
 //! | request | answer |
@@ -6,16 +6,24 @@
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 while it takes requests, 503 while it drains |
 //! | `GET /metrics` | Prometheus text format |
+//! | `GET /api/plan` | the plan in place, in short |
+//! | `GET /api/upstreams` | the upstreams and their servers as they are now |
 //! | `POST /api/reload` | 200 with the warnings, or 422 with every problem of the configuration |
+//!
+//! With a token, every request but the first two must carry it, or gets 401.
+
+pub mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use seawall_config::plan::Secret;
 use seawall_telemetry::exposition;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -28,8 +36,21 @@ pub struct Admin {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Whether the process takes requests.
     pub ready: Arc<AtomicBool>,
-    /// Asks for the configuration to be read again; the answer comes back through the sender.
-    pub reload: mpsc::Sender<oneshot::Sender<Reloaded>>,
+    /// What `Authorization: Bearer` must carry; nothing when the API is open to all who reach it.
+    pub token: Option<Secret>,
+    /// Where the rest is asked for; without somebody who answers the API says that it drains.
+    pub asks: mpsc::Sender<Ask>,
+}
+
+/// What only the keeper of the doors can do or knows. The answer goes back through the sender.
+#[derive(Debug)]
+pub enum Ask {
+    /// To read the configuration again.
+    Reload(oneshot::Sender<Reloaded>),
+    /// The plan in place.
+    Plan(oneshot::Sender<view::Plan>),
+    /// The upstreams as they are now.
+    Upstreams(oneshot::Sender<Vec<view::Upstream>>),
 }
 
 /// What became of a configuration that was read again.
@@ -75,16 +96,49 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
         .route("/healthz", get(|| async { json(StatusCode::OK, &Status { status: "ok" }) }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/plan", get(plan))
+        .route("/api/upstreams", get(upstreams))
         .route("/api/reload", post(reload))
+        .layer(from_fn_with_state(admin.clone(), only_with_token))
         .with_state(admin);
     axum::serve(listener, router).await
+}
+
+/// Lets a request on that has the token, or needs none.
+async fn only_with_token(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let open = matches!(request.uri().path(), "/healthz" | "/readyz");
+    let Some(token) = admin.token.as_ref().filter(|_| !open) else {
+        return next.run(request).await;
+    };
+    if bearer(request.headers()).is_some_and(|given| same(given, token.reveal().as_bytes())) {
+        return next.run(request).await;
+    }
+    let status = Status { status: "the token is missing or wrong" };
+    let mut response = json(StatusCode::UNAUTHORIZED, &status);
+    let challenge = header::HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// What the one `Authorization` field carries, if it is of the kind `Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (kind, token) = field.as_bytes().split_at_checked("Bearer ".len())?;
+    kind.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+/// Whether both are the same, in a time that tells nothing but their lengths.
+fn same(given: &[u8], token: &[u8]) -> bool {
+    let differences = given.iter().zip(token).fold(0, |found, (a, b)| found | (a ^ b));
+    given.len() == token.len() && std::hint::black_box(differences) == 0
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
     if admin.ready.load(Relaxed) {
         json(StatusCode::OK, &Status { status: "ready" })
     } else {
-        json(StatusCode::SERVICE_UNAVAILABLE, &Status { status: "draining" })
+        draining()
     }
 }
 
@@ -97,15 +151,35 @@ async fn reload(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     if headers.contains_key(header::ORIGIN) {
         return json(StatusCode::FORBIDDEN, &Status { status: "not for pages of other sites" });
     }
+    match ask(&admin, Ask::Reload).await {
+        Some(reloaded) if reloaded.applied => json(StatusCode::OK, &reloaded),
+        Some(reloaded) => json(StatusCode::UNPROCESSABLE_ENTITY, &reloaded),
+        None => draining(),
+    }
+}
+
+async fn plan(State(admin): State<Admin>) -> Response {
+    ask(&admin, Ask::Plan).await.map_or_else(draining, |plan| json(StatusCode::OK, &plan))
+}
+
+async fn upstreams(State(admin): State<Admin>) -> Response {
+    #[derive(Serialize)]
+    struct Upstreams {
+        upstreams: Vec<view::Upstream>,
+    }
+    let answer = ask(&admin, Ask::Upstreams).await;
+    answer.map_or_else(draining, |upstreams| json(StatusCode::OK, &Upstreams { upstreams }))
+}
+
+/// Asks the keeper of the doors; nothing when there is none any more.
+async fn ask<T>(admin: &Admin, what: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
     let (answer, answered) = oneshot::channel();
-    if admin.reload.send(answer).await.is_err() {
-        return json(StatusCode::SERVICE_UNAVAILABLE, &Status { status: "draining" });
-    }
-    match answered.await {
-        Ok(reloaded) if reloaded.applied => json(StatusCode::OK, &reloaded),
-        Ok(reloaded) => json(StatusCode::UNPROCESSABLE_ENTITY, &reloaded),
-        Err(_) => json(StatusCode::SERVICE_UNAVAILABLE, &Status { status: "draining" }),
-    }
+    admin.asks.send(what(answer)).await.ok()?;
+    answered.await.ok()
+}
+
+fn draining() -> Response {
+    json(StatusCode::SERVICE_UNAVAILABLE, &Status { status: "draining" })
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response {

@@ -31,6 +31,8 @@ pub struct Server {
     pub workers: Option<NonZeroUsize>,
     /// Where the admin API listens; `None` means nowhere.
     pub admin: Option<SocketAddr>,
+    /// The password of the admin API; there is one unless `admin` is a loopback address.
+    pub admin_token: Option<Secret>,
     /// How long a stopping process waits for requests in flight.
     pub drain: Duration,
     /// Where access-log lines go.
@@ -46,6 +48,28 @@ impl Server {
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trust.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// A password. It is not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Takes a password in.
+    pub fn new(password: impl Into<Box<str>>) -> Secret {
+        Secret(password.into())
+    }
+
+    /// The password itself, for what must compare it; never to be shown.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
     }
 }
 

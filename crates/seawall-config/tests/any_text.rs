@@ -217,7 +217,7 @@ proptest! {
     #[test]
     fn any_value_of_a_key(
         key in select(&[
-            "server.workers", "server.admin", "server.drain", "server.access-log", "server.trust",
+            "server.workers", "server.admin", "server.admin-token", "server.drain", "server.access-log", "server.trust",
             "server.resolver", "listen.a.address", "listen.a.limits", "upstream.a.servers",
             "upstream.a.balance", "route",
         ][..]),

@@ -20,6 +20,7 @@ fn the_smallest_file_has_all_defaults() {
         server: Server {
             workers: None,
             admin: None,
+            admin_token: None,
             drain: Duration::from_secs(30),
             access_log: AccessLog::Off,
             trust: Vec::new(),
@@ -70,6 +71,7 @@ fn every_key_of_server_listen_and_upstream() {
         [server]
         workers = "${WORKERS}"
         admin = "127.0.0.1:9900"
+        admin-token = "${TOKEN}"
         drain = "1m30s"
         access-log = "./access.log"
         trust = ["10.0.0.0/8", "::1", "::ffff:192.0.2.0/120", "10.0.0.0/8"]
@@ -110,6 +112,7 @@ fn every_key_of_server_listen_and_upstream() {
     let server_expect = Server {
         workers: NonZeroUsize::new(7),
         admin: Some(socket("127.0.0.1:9900")),
+        admin_token: Some(Secret::new("0123456789abcdef")),
         drain: Duration::from_secs(90),
         access_log: AccessLog::File(PathBuf::from("./access.log")),
         trust: ["10.0.0.0/8", "::1/128", "192.0.2.0/24"]
@@ -119,6 +122,7 @@ fn every_key_of_server_listen_and_upstream() {
         resolver: Some(socket("10.0.0.2:53")),
     };
     assert_eq!(plan.server, server_expect);
+    assert!(!format!("{plan:?}").contains("0123456789abcdef"), "secrets are not shown");
     for (peer, trusted) in [
         ("10.1.2.3", true),
         ("::ffff:10.1.2.3", true),
@@ -324,6 +328,7 @@ fn plan(file: &str) -> Plan {
 fn environment(name: &str) -> Option<String> {
     match name {
         "WORKERS" => Some("7".to_owned()),
+        "TOKEN" => Some("0123456789abcdef".to_owned()),
         "HOST" => Some("192.0.2.9".to_owned()),
         _ => None,
     }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seawall_config::plan::Plan;
+use seawall_config::plan::{Balance, Plan};
 use seawall_telemetry::{AccessLog, Metrics};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -17,8 +18,8 @@ use crate::listen::{self, Bound, Key};
 use crate::refuse::Refusal;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
-use crate::upstream::Upstream;
 use crate::upstream::resolve::{self, Names};
+use crate::upstream::{Endpoint, Upstream};
 use crate::worker::{self, Command, Start};
 
 /// An open door. Dropping it ends its threads at once; [`Door::close`] does so gently.
@@ -29,7 +30,37 @@ pub struct Door {
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     entrances: Vec<(Entrance, SocketAddr)>,
     names: Option<Names>,
+    plan: Arc<Plan>,
     generation: u64,
+    /// When the clock began that all workers go by.
+    epoch: Instant,
+}
+
+/// An upstream as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How a server is chosen.
+    pub balance: Balance,
+    /// Its servers; for a name, one for each address it has now.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// A server as it is now, as all workers together see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerStatus {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Its share of the requests relative to the others.
+    pub weight: u32,
+    /// Requests sent to it that have not ended.
+    pub in_flight: u32,
+    /// Open connections to it, idle ones too.
+    pub connections: usize,
+    /// For how long it is still passed over because it could not be reached; `None` when it is
+    /// not.
+    pub unreachable_for: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -89,22 +120,24 @@ impl Door {
         metrics: Arc<Metrics>,
         access_log: Option<&AccessLog>,
     ) -> Result<Door, DoorError> {
+        let nothing = Arc::new(Plan {
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+            routes: Vec::new(),
+            ..plan.clone()
+        });
+        let epoch = Instant::now();
         let mut door = Door {
             workers: Vec::new(),
             metrics,
             upstreams: HashMap::new(),
             entrances: Vec::new(),
             names: None,
+            plan: nothing.clone(),
             generation: 0,
+            epoch,
         };
-        let nothing = Plan {
-            listeners: Vec::new(),
-            upstreams: Vec::new(),
-            routes: Vec::new(),
-            ..plan.clone()
-        };
-        let nothing = Arc::new(door.compile(Arc::new(nothing), Vec::new()));
-        let epoch = Instant::now();
+        let nothing = Arc::new(door.compile(nothing, Vec::new()));
         for index in 0..door.metrics.workers() {
             let (commands, received) = mpsc::channel(16);
             let start = Start {
@@ -164,6 +197,7 @@ impl Door {
         for (index, is_applied) in done.into_iter().enumerate() {
             is_applied.await.map_err(|_| DoorError::Worker(index))?;
         }
+        self.plan = plan;
         self.generation = compiled.generation;
         self.entrances = entrances;
         self.names = names;
@@ -234,6 +268,37 @@ impl Door {
     /// The listeners by name, with the addresses they really have.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         self.entrances.iter().map(|(entrance, actual)| (&*entrance.key.name, *actual))
+    }
+
+    /// The plan in place.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The upstreams in the order of the plan, as they are now. Counts are of different moments
+    /// and need not add up.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        let now = self.epoch.elapsed().as_millis() as u64;
+        let server = |endpoint: &Endpoint| {
+            let state = &endpoint.server;
+            let left = state.held_until.load(Relaxed).saturating_sub(now);
+            ServerStatus {
+                address: state.address,
+                weight: endpoint.weight,
+                in_flight: state.in_flight.load(Relaxed),
+                connections: state.connections.load(Relaxed),
+                unreachable_for: (left > 0).then(|| Duration::from_millis(left)),
+            }
+        };
+        let upstream = |config: &seawall_config::plan::Upstream| {
+            let upstream = self.upstreams.get(&config.name)?;
+            Some(UpstreamStatus {
+                name: config.name.clone(),
+                balance: config.balance,
+                servers: upstream.endpoints().iter().map(server).collect(),
+            })
+        };
+        self.plan.upstreams.iter().filter_map(upstream).collect()
     }
 
     /// Stops listening, then waits for the exchanges in flight, at most for `patience`; what is

@@ -4,14 +4,15 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::run;
 use crate::source::{DEFAULT_FILE, Source};
 
 /// Lets a web application grow from one server to a surge of millions without a rewrite.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(name = "seawall", version, about, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,20 +21,72 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run on a configuration file, or in front of one server with --to
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Say everything that is wrong with a configuration file
+    #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// The file
         #[arg(default_value = DEFAULT_FILE)]
         file: PathBuf,
     },
     /// Print a reference page
+    #[command(after_help = REFERENCE_EXAMPLES)]
     Reference {
         /// Which one
         #[arg(value_enum, default_value_t = Page::Configuration)]
         page: Page,
     },
+    /// Print the version
+    Version,
+    /// Print what makes a shell complete the commands and options
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// For which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page, in roff
+    #[command(after_help = MAN_EXAMPLES)]
+    Man,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  seawall run --to 127.0.0.1:3000       In front of one server, without a file
+  seawall check                         Is ./seawall.toml right?
+  seawall run --watch                   On ./seawall.toml, and on each change of it
+  seawall reference | less              What a file can say";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  seawall run --to 127.0.0.1:3000 --listen 0.0.0.0:8080 --admin 127.0.0.1:9900
+  seawall run --config /etc/seawall/seawall.toml
+
+SIGHUP reads the file again; if it is wrong, the configuration in place stays.
+SIGTERM or Ctrl-C lets the requests in flight end first; a second one does not.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  seawall check /etc/seawall/seawall.toml
+  seawall check && kill -HUP \"$(pidof seawall)\"
+
+Opens no port and looks up no name. Ends with 0 when the file can be used, else with 1.
+${NAME} in the file takes its value from the environment of this command.";
+
+const REFERENCE_EXAMPLES: &str = "\
+Examples:
+  seawall reference | less
+  seawall reference schema > seawall.schema.json";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  seawall completions bash > ~/.local/share/bash-completion/completions/seawall
+  seawall completions fish > ~/.config/fish/completions/seawall.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  seawall man > ~/.local/share/man/man1/seawall.1";
 
 /// Where the configuration comes from.
 #[derive(Debug, Args)]
@@ -77,6 +130,25 @@ pub(crate) fn main() -> ExitCode {
                 Page::Refusals => seawall_http::refuse::reference(),
             };
             print(&text);
+            ExitCode::SUCCESS
+        }
+        Command::Version => {
+            print(concat!("seawall ", env!("CARGO_PKG_VERSION"), "\n"));
+            ExitCode::SUCCESS
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "seawall", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            ExitCode::SUCCESS
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            if let Err(error) = clap_mangen::Man::new(Cli::command()).render(&mut page) {
+                eprintln!("seawall: the manual page cannot be made: {error}");
+                return ExitCode::FAILURE;
+            }
+            print(&String::from_utf8_lossy(&page));
             ExitCode::SUCCESS
         }
     }

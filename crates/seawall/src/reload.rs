@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use seawall_admin::{Problem, Reloaded};
+use seawall_admin::{Ask, Problem, Reloaded, view};
 use seawall_config::plan::{AccessLog as AccessLogPlan, Server};
 use seawall_config::{Loaded, Problems};
 use seawall_http::Door;
+use seawall_http::door::{ServerStatus, UpstreamStatus};
 use seawall_telemetry::access_log::Destination;
 use seawall_telemetry::{AccessLog, Metrics};
 
@@ -35,6 +36,24 @@ impl Reloader {
                 self.metrics.reload_failed();
                 tracing::error!("configuration refused; the one before it stays in place");
                 Reloaded { applied: false, generation: self.metrics.generation(), problems }
+            }
+        }
+    }
+
+    /// Answers the admin API. Who asked may be gone by then.
+    pub(crate) async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Reload(answer) => {
+                let _ = answer.send(self.reload().await);
+            }
+            Ask::Plan(answer) => {
+                let generation = self.metrics.generation();
+                let plan = view::Plan::of(self.door.plan(), generation, self.door.addresses());
+                let _ = answer.send(plan);
+            }
+            Ask::Upstreams(answer) => {
+                let upstreams = self.door.upstreams().into_iter().map(upstream).collect();
+                let _ = answer.send(upstreams);
             }
         }
     }
@@ -85,6 +104,9 @@ impl Reloader {
         if new.admin != self.server.admin {
             messages.push("`server.admin` is taken over at the next start".to_owned());
         }
+        if new.admin_token != self.server.admin_token {
+            messages.push("`server.admin-token` is taken over at the next start".to_owned());
+        }
         messages
     }
 
@@ -118,6 +140,22 @@ impl Reloader {
         {
             tracing::error!(%error, "the access log cannot go back to where it was");
         }
+    }
+}
+
+fn upstream(status: UpstreamStatus) -> view::Upstream {
+    let server = |server: ServerStatus| view::Server {
+        address: server.address,
+        weight: server.weight,
+        in_flight: server.in_flight,
+        connections: server.connections,
+        state: if server.unreachable_for.is_some() { "unreachable" } else { "up" },
+        seconds_left: server.unreachable_for.map(|left| left.as_secs_f64()),
+    };
+    view::Upstream {
+        name: status.name.to_string(),
+        balance: view::balance(status.balance),
+        servers: status.servers.into_iter().map(server).collect(),
     }
 }
 

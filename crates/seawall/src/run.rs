@@ -49,13 +49,18 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut stop = Stop::new()?;
         let ready = Arc::new(AtomicBool::new(false));
-        let (to_reload, mut reloads) = mpsc::channel(16);
+        let (to_ask, mut asks) = mpsc::channel(16);
         metrics.log_to(access_log.clone());
         let page = {
             let metrics = metrics.clone();
             Arc::new(move || metrics.expose())
         };
-        let admin = Admin { metrics: page, ready: ready.clone(), reload: to_reload };
+        let admin = Admin {
+            metrics: page,
+            ready: ready.clone(),
+            token: server.admin_token.clone(),
+            asks: to_ask,
+        };
         let admin = open_admin(server.admin, admin).await?;
         let door = Door::open(plan, metrics.clone(), access_log.as_ref()).await?;
         for (name, address) in door.addresses() {
@@ -71,9 +76,7 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
                 _ = hang_up.recv() => {
                     reloader.reload().await;
                 }
-                Some(answer) = reloads.recv() => {
-                    let _ = answer.send(reloader.reload().await);
-                }
+                Some(ask) = asks.recv() => reloader.answer(ask).await,
                 _ = looks.tick(), if watched.is_some() => {
                     // An editor may replace the file in several steps; while it is away or empty
                     // there is nothing to put in place.
@@ -87,6 +90,8 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
             }
         }
         ready.store(false, Relaxed);
+        // Who asks from now on is told at once that nobody answers.
+        drop(asks);
         let patience = reloader.server.drain;
         tracing::info!(?patience, "draining; another signal ends it at once");
         tokio::select! {

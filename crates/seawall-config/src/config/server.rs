@@ -8,9 +8,11 @@ use ipnet::IpNet;
 
 use crate::address;
 use crate::nearest::nearest;
-use crate::plan::AccessLog;
+use crate::plan::{AccessLog, Secret};
+use crate::read::{Node, Reader, Rule};
 use crate::rules::{Fault, Integer, List, Parsed, Time};
 use crate::section::section;
+use crate::shape::Shape;
 use crate::text::Text;
 
 section! {
@@ -22,6 +24,10 @@ section! {
         /// Where the admin API listens (metrics, health, the plan, reload), or `"off"`. It must
         /// not share its port with a listener of the same address.
         default "admin" admin: AdminAt = AdminAt(None), ADMIN;
+        /// The password of the admin API, usually `"${SEAWALL_ADMIN_TOKEN}"`. Every request but
+        /// those for `/healthz` and `/readyz` must then have the field `Authorization: Bearer` with
+        /// it. Required unless `admin` is a loopback address such as `127.0.0.1`.
+        optional "admin-token" admin_token: Secret, Token(16);
         /// How long a stopping process waits for requests in flight before it closes their
         /// connections.
         default "drain" drain: Duration = Duration::from_secs(30), Time(Duration::ZERO, LONGEST_DRAIN);
@@ -65,6 +71,38 @@ impl crate::read::Show for Parsed<AdminAt> {
             None => "\"off\"".to_owned(),
             Some(address) => format!("\"{address}\""),
         }
+    }
+}
+
+/// A password of at least so many bytes. No message shows it or a part of it.
+struct Token(usize);
+
+impl Rule for Token {
+    type Value = Secret;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Secret> {
+        let text = reader.text(node, "text")?;
+        let length = text.value.len();
+        let (message, help) = if !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            (
+                "the token has characters other than visible ASCII".to_owned(),
+                "it is sent in a header field: use letters, digits and punctuation",
+            )
+        } else if length < self.0 {
+            (
+                format!("the token has {length} bytes; at least {} are needed", self.0),
+                "make one with `openssl rand -hex 32`",
+            )
+        } else {
+            return Some(Secret::new(text.value));
+        };
+        reader.report.error(text.span, message, Some(help.to_owned()));
+        None
+    }
+
+    fn shape(&self) -> Shape {
+        let limits = "at least 16 bytes of visible ASCII";
+        Shape::Text { kind: "a password", example: "${SEAWALL_ADMIN_TOKEN}", limits }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use seawall_testkit::{Origin, RawClient, Response, Seawall};
+use serde_json::{Value, json};
 
 use crate::setup::Setup;
 
@@ -45,6 +46,131 @@ fn every_request_has_its_answer() -> io::Result<()> {
     assert_eq!(seawall.metric("seawall_config_generation", &[])?, 2.0, "one reload was refused");
     assert_eq!(origin.connections(), 0, "nothing of it is a route's");
     Ok(())
+}
+
+#[test]
+fn with_a_token_only_the_probes_are_open() -> io::Result<()> {
+    let config = Setup::alone().with("[[route]]\nrespond = \"here\"").text().replace(
+        "admin = \"127.0.0.1:0\"",
+        "admin = \"127.0.0.1:0\"\nadmin-token = \"0123456789abcdef\"",
+    );
+    let seawall = Seawall::start(crate::setup::BINARY, &config)?;
+    let right = "authorization: Bearer 0123456789abcdef\r\n";
+    for (method, target, fields, status) in [
+        ("GET", "/healthz", "", 200),
+        ("GET", "/readyz", "", 200),
+        ("GET", "/metrics", right, 200),
+        ("GET", "/metrics", "authorization: bearer 0123456789abcdef\r\n", 200),
+        ("GET", "/nothing", right, 404),
+        ("GET", "/metrics", "", 401),
+        ("GET", "/nothing", "", 401),
+        ("GET", "/metrics", "authorization: Bearer 0123456789abcdeg\r\n", 401),
+        ("GET", "/metrics", "authorization: Bearer 0123456789abcde\r\n", 401),
+        ("GET", "/metrics", "authorization: Bearer 0123456789abcdefg\r\n", 401),
+        ("GET", "/metrics", "authorization: Bearer\r\n", 401),
+        ("GET", "/metrics", "authorization: Basic 0123456789abcdef\r\n", 401),
+        ("GET", "/metrics?token=0123456789abcdef", "", 401),
+        ("GET", "/healthz/../metrics", "", 401),
+        ("POST", "/api/reload", "content-length: 0\r\n", 401),
+    ] {
+        let response = ask(&seawall, method, target, fields)?;
+        assert_eq!(response.status, status, "{method} {target} {fields}: {}", response.text());
+        if status == 401 {
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+            assert_eq!(response.header("content-type"), Some("application/json"));
+        }
+    }
+    let twice = format!("{right}{right}");
+    assert_eq!(ask(&seawall, "GET", "/metrics", &twice)?.status, 401, "two tokens are none");
+    let generation = ask(&seawall, "GET", "/metrics", right)?.text();
+    assert!(generation.contains("\nseawall_config_generation 1\n"), "nothing was reloaded");
+    Ok(())
+}
+
+fn told(response: &Response) -> io::Result<Value> {
+    assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")));
+    serde_json::from_str(&response.text()).map_err(io::Error::other)
+}
+
+#[test]
+fn the_plan_in_place_is_told_without_secrets() -> io::Result<()> {
+    let origin = Origin::always("here")?;
+    let routes = r#"
+        [[route]]
+        name = "away"
+        host = "*.example.org"
+        path = "/old/*"
+        redirect = "https://{host}/new{query}"
+
+        [[route]]
+        path = "/hello"
+        methods = ["GET"]
+        match-headers = { "x-key" = "hush-1" }
+        match-query = { "key" = "hush-2" }
+        respond = "hello"
+    "#;
+    let setup = Setup::before(&origin)
+        .server("admin-token = \"hush-0123456789abcdef\"")
+        .listen("limits = { connections-per-client = 7 }")
+        .with(routes)
+        .route("headers = { request = { set = { \"x-secret\" = \"hush-3\" } } }");
+    let seawall = setup.start()?;
+    let right = "authorization: Bearer hush-0123456789abcdef\r\n";
+    assert_eq!(ask(&seawall, "GET", "/api/plan", "")?.status, 401);
+    let response = ask(&seawall, "GET", "/api/plan", right)?;
+    assert!(!response.text().contains("hush"), "{}", response.text());
+    let plan = told(&response)?;
+    assert_eq!(plan["generation"], 1);
+    let listener = &plan["listeners"][0];
+    assert_eq!(listener["name"], "web");
+    assert_eq!(listener["configured"], "127.0.0.1:0");
+    assert_eq!(listener["actual"], seawall.address("web").to_string());
+    assert_eq!(listener["limits"]["connections_per_client"], 7);
+    assert_eq!(plan["upstreams"][0]["servers"][0]["address"], origin.address().to_string());
+    let [away, hello, app] = plan["routes"].as_array().map_or(&[][..], |all| all) else {
+        panic!("not three routes: {plan}");
+    };
+    assert_eq!((&away["name"], &away["host"]), (&json!("away"), &json!("*.example.org")));
+    assert_eq!((&away["path"], &away["methods"]), (&json!("/old/*"), &json!([])));
+    assert_eq!(away["action"]["kind"], "redirect");
+    assert_eq!(away["action"]["to"], "https://{host}/new{query}");
+    assert_eq!((&hello["host"], &hello["path"]), (&Value::Null, &json!("/hello")));
+    assert_eq!((&hello["headers"], &hello["query"]), (&json!(["x-key"]), &json!(["key"])));
+    assert_eq!(hello["methods"][0], "GET");
+    assert_eq!(hello["action"]["body_bytes"], 5);
+    assert_eq!((&app["name"], &app["action"]["upstream"]), (&json!("app"), &json!("app")));
+    Ok(())
+}
+
+#[test]
+fn the_upstreams_are_told_as_they_are_now() -> io::Result<()> {
+    let origin = Origin::silent()?;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let setup = Setup::to_all([origin.address(), gone]).upstream("balance = \"round-robin\"");
+    let seawall = setup.start()?;
+    let mut waiting = Vec::new();
+    crate::setup::eventually("a server is passed over", || {
+        let mut client = seawall.connect()?;
+        client.send(crate::setup::get("/", ""))?;
+        waiting.push(client);
+        origin.wait_for_connections(waiting.len())?;
+        crate::setup::eventually("it is sent", || {
+            let now = told(&ask(&seawall, "GET", "/api/upstreams", "")?)?;
+            Ok(now["upstreams"][0]["servers"][0]["in_flight"] == waiting.len())
+        })?;
+        let now = told(&ask(&seawall, "GET", "/api/upstreams", "")?)?;
+        let app = &now["upstreams"][0];
+        assert_eq!((&app["name"], &app["balance"]), (&json!("app"), &json!("round-robin")));
+        let (up, down) = (&app["servers"][0], &app["servers"][1]);
+        assert_eq!(up["address"], origin.address().to_string());
+        assert_eq!((&up["state"], &up["weight"]), (&json!("up"), &json!(1)));
+        assert_eq!(up["connections"], waiting.len());
+        assert!(up.get("seconds_left").is_none());
+        assert_eq!((&down["address"], &down["in_flight"]), (&json!(gone.to_string()), &json!(0)));
+        let left = down["seconds_left"].as_f64().unwrap_or_default();
+        assert_eq!(left > 0.0, down["state"] == "unreachable", "{down}");
+        Ok(down["state"] == "unreachable")
+    })
 }
 
 #[test]

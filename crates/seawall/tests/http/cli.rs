@@ -116,6 +116,8 @@ fn what_cannot_be_done_is_said_in_a_line_or_two() -> io::Result<()> {
         (&["run", "--to", "http://127.0.0.1:3000/x"], 1, "http://127.0.0.1:3000/x"),
         (&["run", "--to", "127.0.0.1:3000", "--config", "x"], 2, "--config"),
         (&["run", "--watch", "--to", "127.0.0.1:3000"], 2, "--watch"),
+        (&["run", "--to", "127.0.0.1:1", "--admin", "0.0.0.0:0"], 1, "admin-token"),
+        (&["completions"], 2, "<SHELL>"),
         (&["walk"], 2, "walk"),
         (&[], 2, "Usage"),
     ] {
@@ -132,7 +134,16 @@ fn help_and_references_are_printed() -> io::Result<()> {
     let home = tempfile::tempdir()?;
     for (arguments, part) in [
         (&["--help"][..], "run"),
+        (&["--help"], "seawall run --to 127.0.0.1:3000"),
         (&["run", "--help"], "--to"),
+        (&["run", "--help"], "SIGHUP"),
+        (&["check", "--help"], "${NAME}"),
+        (&["version"], concat!("seawall ", env!("CARGO_PKG_VERSION"), "\n")),
+        (&["completions", "bash"], "complete -F _seawall"),
+        (&["completions", "zsh"], "#compdef seawall"),
+        (&["completions", "fish"], "complete -c seawall"),
+        (&["man"], ".TH seawall 1"),
+        (&["man"], "seawall\\-check(1)"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
         (&["reference"], "[[route]]"),
         (&["reference", "schema"], "\"$schema\""),
