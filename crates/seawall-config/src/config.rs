@@ -9,7 +9,7 @@ mod server;
 mod upstream;
 
 pub(crate) use listen::Listen;
-pub(crate) use route::{Edits, RedirectTo, RespondWith, Route};
+pub(crate) use route::{Edits, ErrorBody, RedirectTo, RespondWith, Route};
 pub(crate) use server::Server;
 pub(crate) use upstream::{ServerEntry, Upstream};
 

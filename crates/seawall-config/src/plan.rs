@@ -212,6 +212,32 @@ pub struct Route {
     pub request_headers: HeaderEdits,
     /// Edits of the answer's header fields before it is sent.
     pub response_headers: HeaderEdits,
+    /// Pages in place of Seawall's own, for requests of this route that it refuses; each `when`
+    /// is there once. The most exact that fits is meant, whatever their order.
+    pub errors: Vec<ErrorPage>,
+}
+
+/// What is shown in place of Seawall's own account of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Which refusals it is for.
+    pub when: ErrorMatch,
+    /// The body; never empty, and at most 1 MiB together with those of the other pages.
+    pub body: Arc<[u8]>,
+    /// Its media type.
+    pub content_type: Box<str>,
+}
+
+/// Which refusals an [`ErrorPage`] is for, from the most to the least exact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ErrorMatch {
+    /// Those with this code: 1 to 64 of `a-z` and `-`. Whether there is such a code is not known
+    /// here.
+    Code(Box<str>),
+    /// Those with this status, from 400 to 599.
+    Status(u16),
+    /// Those whose status begins with this digit, 4 or 5.
+    Class(u8),
 }
 
 /// Which requests a route takes: all conditions must hold.

@@ -72,6 +72,7 @@ fn inner(key: &str, shape: &Shape) -> String {
             format!("{title} Text alone is taken as its `{short}`.\n{}", table(section))
         }
         Shape::List { item, .. } => inner(key, item),
+        Shape::Map { value, .. } => inner(&format!("{key}.KEY"), value),
         _ => String::new(),
     }
 }

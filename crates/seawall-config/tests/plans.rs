@@ -59,6 +59,7 @@ fn the_smallest_file_has_all_defaults() {
             action: forward(0, 60, None, None),
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
+            errors: Vec::new(),
         }],
     };
     assert_eq!(plan, expect);
@@ -198,6 +199,7 @@ fn every_key_of_routes() {
         timeout = "2s"
         headers.request = { set = { Host = "{route}.internal" }, add = { X-Ip = "{client-ip}" }, remove = ["Cookie"] }
         headers.response = { set = { a = "" }, add = { b = "{{{method}}}" }, remove = ["Server", "via"] }
+        errors = { 5xx = "<p>", connect-failed = { body = "down" }, "404" = { body = "<svg/>", type = "image/svg+xml" } }
 
         [[route]]
         host = "EXAMPLE.com"
@@ -263,6 +265,11 @@ fn every_key_of_routes() {
                 template(vec![text("{"), Part::Variable(Variable::Method), text("}")]),
             )],
         },
+        errors: vec![
+            page(ErrorMatch::Class(5), "<p>", "text/html; charset=utf-8"),
+            page(ErrorMatch::Code("connect-failed".into()), "down", "text/plain; charset=utf-8"),
+            page(ErrorMatch::Status(404), "<svg/>", "image/svg+xml"),
+        ],
     };
     assert_eq!(plan.routes[0], api);
 
@@ -313,6 +320,10 @@ fn ten_thousand_routes_load() {
     let messages: Vec<&str> = loaded.warnings.iter().map(|problem| problem.message()).collect();
     let expect = "the route `never` can never match: `r707` on line 4247 comes first and takes all its requests";
     assert_eq!(messages, [expect]);
+}
+
+fn page(when: ErrorMatch, body: &str, content_type: &str) -> ErrorPage {
+    ErrorPage { when, body: body.as_bytes().into(), content_type: content_type.into() }
 }
 
 fn plan(file: &str) -> Plan {

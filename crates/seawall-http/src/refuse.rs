@@ -1,6 +1,7 @@
 //! Every way in which the door itself answers a request that it does not let through, or that no
 //! server answered. The only place that knows their status codes.
 
+use seawall_config::plan::{ErrorMatch, ErrorPage};
 use seawall_h1::{BadMessage, Method, RequestHead, ResponseHead};
 use seawall_telemetry::json;
 
@@ -387,15 +388,33 @@ impl Refusal {
         head: &mut ResponseHead,
     ) -> Vec<u8> {
         let description = self.description();
+        let (kind, content) = match request.map_or(Form::Problem, Form::for_request) {
+            Form::Page => ("text/html; charset=utf-8", self.page(&description)),
+            Form::Problem => ("application/problem+json", self.problem(&description)),
+            Form::Text => ("text/plain; charset=utf-8", self.plain(&description)),
+        };
+        self.begin_answer(kind, jitter, head);
+        content
+    }
+
+    /// The page among those of a route that is meant for this refusal: the most exact one.
+    pub(crate) fn page_among(self, pages: &[ErrorPage]) -> Option<&ErrorPage> {
+        let Description { code, status, .. } = self.description();
+        let rank = |page: &ErrorPage| match &page.when {
+            ErrorMatch::Code(of) => (**of == *code).then_some(0),
+            ErrorMatch::Status(of) => (*of == status).then_some(1),
+            ErrorMatch::Class(of) => (u16::from(*of) == status / 100).then_some(2),
+        };
+        let fitting = pages.iter().filter_map(|page| Some((rank(page)?, page)));
+        fitting.min_by_key(|(rank, _)| *rank).map(|(_, page)| page)
+    }
+
+    /// Fills the head of an answer whose content is of this media type. `jitter` is any number.
+    pub(crate) fn begin_answer(self, content_type: &str, jitter: u64, head: &mut ResponseHead) {
+        let description = self.description();
         head.begin(description.status);
         let fields = &mut head.headers;
-        let html = request.is_some_and(prefers_html);
-        let (kind, content) = if html {
-            ("text/html; charset=utf-8", self.page(&description))
-        } else {
-            ("application/problem+json", self.problem(&description))
-        };
-        fields.push(b"Content-Type", kind.as_bytes());
+        fields.push(b"Content-Type", content_type.as_bytes());
         fields.push(b"Cache-Control", b"no-store");
         let status = match self.detail() {
             None => format!(
@@ -419,7 +438,14 @@ impl Refusal {
         if self == Refusal::MethodRefused {
             fields.push(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         }
-        content
+    }
+
+    /// For people at terminals and for logs: status, sentence, detail if there is one, code.
+    fn plain(self, description: &Description) -> Vec<u8> {
+        let Description { code, status, text, .. } = description;
+        let title = seawall_h1::encode::reason(*status);
+        let detail = self.detail().map(|bad| format!("Detail: {bad}.\n")).unwrap_or_default();
+        format!("{status} {title}\n{text}\n{detail}{code}\n").into_bytes()
     }
 
     /// RFC 9457.
@@ -457,14 +483,49 @@ impl Refusal {
     }
 }
 
-/// Whether the client is a browser that asks for a page: `text/html` is named in `Accept`, which
-/// programs do not do.
-fn prefers_html(request: &RequestHead) -> bool {
-    let accepts = request.headers.known(seawall_h1::Known::Accept).unwrap_or_default();
-    matches!(request.method, Method::Get | Method::Head | Method::Post)
-        && accepts
-            .split(|&b| b == b',' || b == b';')
-            .any(|part| seawall_h1::fields::trim(part).eq_ignore_ascii_case(b"text/html"))
+/// What a refusal looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// HTML, for browsers: `text/html` is named in `Accept`, which programs do not do.
+    Page,
+    /// `application/problem+json`, for everyone else.
+    Problem,
+    /// Plain text, for those who name it and neither of the others.
+    Text,
+}
+
+impl Form {
+    /// What the client asks for. Wildcards ask for nothing in particular.
+    fn for_request(request: &RequestHead) -> Form {
+        let (mut html, mut json, mut text) = (false, false, false);
+        for value in request.headers.all_known(seawall_h1::Known::Accept) {
+            for element in value.split(|&b| b == b',') {
+                let mut parts = element.split(|&b| b == b';').map(seawall_h1::fields::trim);
+                let range = parts.next().unwrap_or_default();
+                if parts.any(is_weight_zero) {
+                    continue;
+                }
+                let is = |name: &str| range.eq_ignore_ascii_case(name.as_bytes());
+                html |= is("text/html");
+                json |= is("application/json") || is("application/problem+json");
+                text |= is("text/plain");
+            }
+        }
+        let shows_pages = matches!(request.method, Method::Get | Method::Head | Method::Post);
+        match () {
+            () if html && shows_pages => Form::Page,
+            () if text && !html && !json => Form::Text,
+            () => Form::Problem,
+        }
+    }
+}
+
+/// Whether a parameter says "not that one" (RFC 9110 §12.4.2).
+fn is_weight_zero(parameter: &[u8]) -> bool {
+    match parameter {
+        [b'q' | b'Q', b'=', weight @ ..] => weight.iter().all(|b| matches!(b, b'0' | b'.')),
+        _ => false,
+    }
 }
 
 /// The reference page of all refusals, in Markdown.
@@ -472,8 +533,8 @@ pub fn reference() -> String {
     let mut page = String::from(
         "# Refusals\n\n\
          Every answer that Seawall makes itself instead of forwarding one carries a `Proxy-Status` \
-         field (RFC 9209) and a stable code: in the body (`application/problem+json`, or a page \
-         for browsers), as label of `seawall_refusals_total{code=…}`, and in the access log.\n\n\
+         field (RFC 9209) and a stable code: in the body (`application/problem+json`, a page \
+         for browsers, or plain text for those who ask for that), as label of `seawall_refusals_total{code=…}`, and in the access log.\n\n\
          | code | status | whose doing | `Retry-After` |\n|---|---|---|---|\n",
     );
     let row = |refusal: &Refusal| refusal.description();
@@ -511,6 +572,57 @@ mod tests {
         codes.dedup();
         assert_eq!(codes.len(), Refusal::ALL.len());
         assert!(codes.len() <= seawall_telemetry::metrics::MAX_REFUSALS);
+    }
+
+    #[test]
+    fn the_form_follows_accept() {
+        let form = |method: &str, accept: &str| {
+            let message = format!("{method} / HTTP/1.1\r\nhost: a\r\n{accept}\r\n");
+            let mut head = RequestHead::default();
+            let limits = seawall_h1::HeadLimits { bytes: 1000, headers: 10 };
+            let mut progress = seawall_h1::HeadProgress::default();
+            let parsed =
+                seawall_h1::parse::request(message.as_bytes(), limits, &mut progress, &mut head);
+            assert_eq!(parsed, Ok(Some(message.len())));
+            Form::for_request(&head)
+        };
+        for (accept, expect) in [
+            ("", Form::Problem),
+            ("accept: */*\r\n", Form::Problem),
+            ("accept: text/*\r\n", Form::Problem),
+            ("accept: application/json, text/plain, */*\r\n", Form::Problem),
+            ("accept: text/plain, application/problem+json\r\n", Form::Problem),
+            ("accept: text/plain;q=0\r\n", Form::Problem),
+            ("accept: text/plain\r\n", Form::Text),
+            ("accept: Text/Plain ; q=0.5, */*;q=0.1\r\n", Form::Text),
+            ("accept: text/plain, text/html;q=0.000\r\n", Form::Text),
+            ("accept: text/plain\r\naccept: application/json\r\n", Form::Problem),
+            ("accept: application/xml, TEXT/HTML;level=1\r\n", Form::Page),
+            ("accept: text/plain, text/html\r\n", Form::Page),
+        ] {
+            assert_eq!(form("GET", accept), expect, "{accept}");
+        }
+        assert_eq!(form("PUT", "accept: text/html, text/plain\r\n"), Form::Problem);
+        assert_eq!(form("PUT", "accept: text/plain\r\n"), Form::Text);
+    }
+
+    #[test]
+    fn the_most_exact_page_is_taken() {
+        let page = |when| ErrorPage {
+            when,
+            body: b"x".as_slice().into(),
+            content_type: "text/plain".into(),
+        };
+        let pages = [
+            page(ErrorMatch::Class(5)),
+            page(ErrorMatch::Status(502)),
+            page(ErrorMatch::Code("connect-failed".into())),
+        ];
+        let found = |refusal: Refusal| refusal.page_among(&pages).map(|page| &page.when);
+        assert_eq!(found(Refusal::UpstreamTimeout), Some(&pages[0].when));
+        assert_eq!(found(Refusal::UpstreamClosed), Some(&pages[1].when));
+        assert_eq!(found(Refusal::ConnectFailed), Some(&pages[2].when));
+        assert_eq!(found(Refusal::BodyTooLarge), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use seawall_config::plan::Listener;
+use seawall_config::plan::{Listener, Route};
 use seawall_h1::{
     BadMessage, BodyDecoder, BodyLength, HeadLimits, HeadProgress, RequestHead, parse,
 };
@@ -287,7 +287,10 @@ impl Connection {
                 record(&request, Outcome { status: 0, sent: 0, refusal: Some(refusal) });
                 return (Next::Close, out);
             }
-            Err(refusal) => (self.refusal(refusal, Some(head)), Some(refusal)),
+            Err(refusal) => {
+                let route = facts.route.get().and_then(|at| running.compiled.plan.routes.get(at));
+                (self.refusal(refusal, Some(head), route), Some(refusal))
+            }
         };
         let keep_alive = head.keeps_alive()
             && !self.worker.draining.get()
@@ -383,7 +386,7 @@ impl Connection {
 
     /// Answers a request that could not be read; the connection ends with it.
     async fn refuse_unread(&mut self, refusal: Refusal, exchange: &Exchange<'_>, out: Vec<u8>) {
-        let Response { head, body } = self.refusal(refusal, None);
+        let Response { head, body } = self.refusal(refusal, None, None);
         let status = head.status;
         let mut sending = Sending::new(None, &head, body, false, &self.worker, out);
         self.worker.give_back_head(head);
@@ -393,10 +396,23 @@ impl Connection {
         self.linger().await;
     }
 
-    fn refusal(&self, refusal: Refusal, request: Option<&RequestHead>) -> Response {
+    /// The answer to a request, if it could be read, that this route took, if one did.
+    fn refusal(
+        &self,
+        refusal: Refusal,
+        request: Option<&RequestHead>,
+        route: Option<&Route>,
+    ) -> Response {
         let mut head = self.worker.take_head();
-        let content = refusal.answer(request, self.worker.any_number(), &mut head);
-        Response { head, body: Body::Owned(content) }
+        let jitter = self.worker.any_number();
+        let body = match route.and_then(|route| refusal.page_among(&route.errors)) {
+            Some(page) => {
+                refusal.begin_answer(&page.content_type, jitter, &mut head);
+                Body::Shared(page.body.clone())
+            }
+            None => Body::Owned(refusal.answer(request, jitter, &mut head)),
+        };
+        Response { head, body }
     }
 
     /// Closes gently: if the client may still be sending, a close would reset the connection and

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Seen;
-use crate::config::{Edits, RedirectTo, RespondWith, Route, Upstream};
+use crate::config::{Edits, ErrorBody, RedirectTo, RespondWith, Route, Upstream};
 use crate::nearest::{hint, nearest};
 use crate::path::is_within;
 use crate::plan::{
-    self, Action, Forward, HeaderEdits, HostPattern, PathPattern, Redirect, Respond, ValuePattern,
-    When,
+    self, Action, ErrorMatch, ErrorPage, Forward, HeaderEdits, HostPattern, PathPattern, Redirect,
+    Respond, ValuePattern, When,
 };
 use crate::read::{At, Given};
 use crate::report::Report;
@@ -55,12 +55,14 @@ impl Compiler<'_, '_> {
         let request = edits(&route.headers.request);
         let response = edits(&route.headers.response);
         self.check_host_edits(&route.headers.request);
+        let errors = self.errors(&route.errors);
         Some(plan::Route {
             name: Arc::from(name),
             when: when?,
             action: action?,
             request_headers: request?,
             response_headers: response?,
+            errors: errors?,
         })
     }
 
@@ -262,6 +264,22 @@ impl Compiler<'_, '_> {
         })
     }
 
+    fn errors(&mut self, given: &Given<Pairs<ErrorMatch, ErrorBody>>) -> Option<Vec<ErrorPage>> {
+        let at = match given {
+            Given::Absent => return Some(Vec::new()),
+            Given::Unreadable => return None,
+            Given::Value(at) => at,
+        };
+        let length: usize = at.value.iter().map(|(_, page)| page.body.value.value.len()).sum();
+        if length > MOST_ERROR_BYTES {
+            let message = format!("these pages have {length} bytes together");
+            let help = "at most 1MiB is allowed; put pictures and styles on a server".to_owned();
+            self.report.error(at.span, message, Some(help));
+            return None;
+        }
+        at.value.iter().map(|(when, page)| error_page(&when.value, &page.value)).collect()
+    }
+
     /// Reports keys that mean something only when the request is forwarded.
     fn check_forward_only(&mut self, route: &At<Route>) {
         let answers = route.redirect.is_there() || route.respond.is_there();
@@ -298,6 +316,20 @@ impl Compiler<'_, '_> {
             self.report.error(span, "a request has exactly one `host`", Some(help.to_owned()));
         }
     }
+}
+
+/// The most bytes that the error pages of a route have together.
+const MOST_ERROR_BYTES: usize = 1 << 20;
+
+fn error_page(when: &ErrorMatch, page: &ErrorBody) -> Option<ErrorPage> {
+    let body = page.body.value.value.as_str();
+    let content_type = match &page.content_type {
+        Given::Unreadable => return None,
+        Given::Value(at) => at.value.clone(),
+        Given::Absent if body.starts_with('<') => "text/html; charset=utf-8".into(),
+        Given::Absent => "text/plain; charset=utf-8".into(),
+    };
+    Some(ErrorPage { when: when.clone(), body: Arc::from(body.as_bytes()), content_type })
 }
 
 fn redirect_of(redirect: &RedirectTo) -> Redirect {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{LONGEST, MIB, SHORTEST};
-use crate::plan::{HostPattern, PathPattern, Template};
+use crate::plan::{ErrorMatch, HostPattern, PathPattern, Template};
 use crate::read::At;
 use crate::rules::{Choice, Fault, Integer, List, Map, Pairs, Parsed, Short, Time};
 use crate::section::section;
+use crate::source::quoted;
 use crate::text::Text;
 use crate::{header, host, name, path, template};
 
@@ -48,6 +49,11 @@ section! {
         default "timeout" timeout: Duration = Duration::from_secs(60), Time(SHORTEST, LONGEST);
         /// Edits of header fields.
         nested "headers" headers: Headers;
+        /// What is shown, in place of Seawall's own words, to requests of this route that Seawall
+        /// refuses: a page for a refusal code, such as `connect-failed`, for a status, such as
+        /// `504`, or for a class, `4xx` or `5xx`; the first of these three that is there. The
+        /// bodies have at most 1 MiB together. Answers of servers are never touched.
+        optional "errors" errors: Pairs<ErrorMatch, ErrorBody>, ERRORS;
     }
 }
 
@@ -71,6 +77,17 @@ section! {
         /// The body. Without one the answer is empty.
         optional "body" body: Text, BODY;
         /// The media type of the body; `"text/plain; charset=utf-8"` when the key is absent.
+        optional "type" content_type: Box<str>, MEDIA_TYPE;
+    }
+}
+
+section! {
+    /// What is shown in place of Seawall's own account of a refusal.
+    ErrorBody {
+        /// The body.
+        required "body" body: Text, PAGE;
+        /// The media type of the body; when the key is absent `"text/html; charset=utf-8"` if the
+        /// body begins with `<`, else `"text/plain; charset=utf-8"`.
         optional "type" content_type: Box<str>, MEDIA_TYPE;
     }
 }
@@ -164,6 +181,46 @@ const BODY: Parsed<Text> = Parsed {
         }
     },
 };
+
+const PAGE: Parsed<Text> = Parsed {
+    kind: "text",
+    example: "<h1>Back soon</h1>",
+    limits: "1 byte to 1 MiB",
+    parse: |text| match text.value.is_empty() {
+        true => {
+            let help = "write what is to be shown, or take the page away";
+            Err(Fault::whole(text, "this page is empty".to_owned(), help))
+        }
+        false => (BODY.parse)(text),
+    },
+};
+
+const ERRORS: Map<Short<ErrorBody>, ErrorMatch> = Map {
+    keys: "refusal codes, statuses from 400 to 599, `4xx` or `5xx`",
+    key: error_match,
+    value: Short::<ErrorBody>::new("body", "a page of `errors`"),
+    max: 64,
+};
+
+/// Reads a key of `errors`. Which codes there are is known to the doors alone.
+fn error_match(key: &str) -> Result<ErrorMatch, (String, String)> {
+    match key {
+        "4xx" => return Ok(ErrorMatch::Class(4)),
+        "5xx" => return Ok(ErrorMatch::Class(5)),
+        _ => {}
+    }
+    let is_number = key.len() == 3 && key.bytes().all(|b| b.is_ascii_digit());
+    if let (true, Ok(status @ 400..=599)) = (is_number, key.parse()) {
+        return Ok(ErrorMatch::Status(status));
+    }
+    let word = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    if word && (1..=64).contains(&key.len()) {
+        return Ok(ErrorMatch::Code(key.into()));
+    }
+    let help = "write a status from 400 to 599, `4xx`, `5xx`, or a refusal code such as \
+                `connect-failed`";
+    Err((format!("{} is no kind of refusal", quoted(key)), help.to_owned()))
+}
 
 const MEDIA_TYPE: Parsed<Box<str>> = Parsed {
     kind: "a media type",

@@ -334,3 +334,55 @@ fn whoever_is_turned_away_gets_the_answer_before_asking() -> io::Result<()> {
     gate.open();
     Ok(())
 }
+
+/// A route has pages of its own for what Seawall says, and they change nothing but the words.
+#[test]
+fn pages_of_a_route_take_the_place_of_refusals() -> io::Result<()> {
+    let origin = Origin::scripted(|conversation| {
+        conversation.read_request()?;
+        conversation.send("HTTP/1.1 502 Mine\r\ncontent-length: 4\r\n\r\nmine")
+    })?;
+    let down = ReservedPort::new()?;
+    let pages = "errors = { 5xx = \"any\", 502 = \"<h1>Back soon</h1>\" }";
+    let exact = "errors = { 502 = \"less\", \
+                 connect-failed = { body = \"{}\", type = \"application/json\" } }";
+    let dead = format!("[upstream.dead]\nservers = [\"{}\"]", down.address());
+    let route = |path: &str, to: &str, pages: &str| {
+        format!("[[route]]\npath = \"{path}\"\nto = \"{to}\"\n{pages}")
+    };
+    let seawall = Setup::before(&origin)
+        .with(&dead)
+        .with(&route("/dead", "dead", pages))
+        .with(&route("/exact", "dead", exact))
+        .with(&route("/plain", "dead", ""))
+        .with(&route("/alive", "app", pages))
+        .start()?;
+    let html = Some("text/html; charset=utf-8");
+    let failed = "seawall; error=connection_refused; details=\"connect-failed\"";
+
+    let page = seawall.connect()?.get("test", "/dead")?;
+    assert_eq!((page.status, page.text().as_ref()), (502, "<h1>Back soon</h1>"));
+    assert_eq!(page.header("content-type"), html);
+    assert_eq!(page.header("proxy-status"), Some(failed));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    assert!(page.header("retry-after").is_some());
+
+    let page = seawall.connect()?.get("test", "/exact")?;
+    assert_eq!((page.status, page.text().as_ref()), (502, "{}"));
+    assert_eq!(page.header("content-type"), Some("application/json"));
+
+    // Answers of servers are theirs, and so are the refusals of other routes Seawall's.
+    let answer = seawall.connect()?.get("test", "/alive")?;
+    assert_eq!((answer.status, answer.text().as_ref()), (502, "mine"));
+    let other = seawall.connect()?.get("test", "/plain")?;
+    check(Refusal::ConnectFailed, &other, false);
+
+    let request = "GET /plain HTTP/1.1\r\nhost: test\r\naccept: text/plain\r\n\r\n";
+    let text = seawall.connect()?.exchange(request)?;
+    let expect =
+        "502 Bad Gateway\nThe server behind this address cannot be reached.\nconnect-failed\n";
+    assert_eq!((text.status, text.text().as_ref()), (502, expect));
+    assert_eq!(text.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(text.header("proxy-status"), Some(failed));
+    refused(&seawall, "connect-failed", 4.0)
+}
