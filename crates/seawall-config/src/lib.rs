@@ -46,7 +46,6 @@ mod text;
 mod units;
 
 pub use load::{LARGEST_FILE, Loaded, load, load_bytes};
-pub use path::stands_for_itself;
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::json_schema;

@@ -68,7 +68,7 @@ pub(crate) fn prefix(text: &Text) -> Result<Box<str>, Fault> {
 
 /// Whether a byte may stand for itself in a segment of a path in normal form: unreserved
 /// characters, sub-delimiters, `:` and `@`.
-pub fn stands_for_itself(byte: u8) -> bool {
+pub(crate) fn stands_for_itself(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
 

@@ -336,7 +336,6 @@ impl Connection {
         let outcome = Outcome { status, sent: bytes, refusal };
         self.used = true;
         self.quiet_since = record(&request, outcome);
-        self.used = true;
         if next == Next::Wait && !self.client.body_is_done() {
             next = self.skip_body().await;
         }
