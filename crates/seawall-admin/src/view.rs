@@ -5,9 +5,7 @@
 
 use std::net::SocketAddr;
 
-use seawall_config::plan::{
-    self, HostPattern, Part, PathPattern, ServerAddress, Template, Variable,
-};
+use seawall_config::plan::{self, HostPattern, Part, PathPattern, Template, Variable};
 use serde::Serialize;
 
 /// An upstream as it is now.
@@ -177,14 +175,6 @@ impl Plan {
     }
 }
 
-/// A balance as it is written in the file.
-pub fn balance(balance: plan::Balance) -> &'static str {
-    match balance {
-        plan::Balance::RoundRobin => "round-robin",
-        plan::Balance::TwoChoices => "two-choices",
-    }
-}
-
 fn limits(limits: &plan::ListenerLimits) -> Limits {
     Limits {
         head: limits.head,
@@ -198,15 +188,12 @@ fn limits(limits: &plan::ListenerLimits) -> Limits {
 
 fn configured(upstream: &plan::Upstream) -> Configured {
     let server = |server: &plan::ServerSpec| ConfiguredServer {
-        address: match &server.address {
-            ServerAddress::Socket(address) => address.to_string(),
-            ServerAddress::Name { host, port } => format!("{host}:{port}"),
-        },
+        address: server.address.to_string(),
         weight: server.weight,
     };
     Configured {
         name: upstream.name.to_string(),
-        balance: balance(upstream.balance),
+        balance: upstream.balance.word(),
         servers: upstream.servers.iter().map(server).collect(),
     }
 }

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 pub struct Plan {
     /// Process-wide settings.
     pub server: Server,
-    /// HTTP listeners; names and addresses are unique.
+    /// Listeners; names and addresses are unique.
     pub listeners: Vec<Listener>,
     /// Upstreams; names are unique. A route refers to one by its position here.
     pub upstreams: Vec<Upstream>,
@@ -41,6 +41,8 @@ pub struct Server {
     pub trust: Vec<IpNet>,
     /// The DNS server to ask instead of those of the system.
     pub resolver: Option<SocketAddr>,
+    /// The zone this process runs in; servers of the same zone are preferred.
+    pub zone: Option<Arc<str>>,
 }
 
 impl Server {
@@ -84,17 +86,33 @@ pub enum AccessLog {
     File(PathBuf),
 }
 
-/// One HTTP listener (`[listen.NAME]`).
+/// One listener (`[listen.NAME]`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// The name in the file; also a metric label.
     pub name: Arc<str>,
     /// The address it is bound to. Port 0 takes a free port (for tests).
     pub address: SocketAddr,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Trusted peers (`server.trust`) begin each connection with a PROXY protocol header, version
+    /// 1 or 2. There are trusted peers when this is set.
+    pub proxy_protocol: bool,
     /// Patience with clients.
     pub timeouts: ListenerTimeouts,
     /// Limits on clients.
     pub limits: ListenerLimits,
+}
+
+/// What a listener does with what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1: requests go through the routes.
+    Http,
+    /// TCP: bytes go to a server of this upstream (position in [`Plan::upstreams`]), which is
+    /// chosen once for the connection. No route refers to an upstream whose
+    /// [`Upstream::proxy_protocol`] is set.
+    Tcp(usize),
 }
 
 /// Patience with clients (`[listen.NAME] timeouts`).
@@ -106,7 +124,8 @@ pub struct ListenerTimeouts {
     pub idle: Duration,
     /// The window in which [`ListenerLimits::progress`] bytes of a body must move.
     pub body: Duration,
-    /// How long an upgraded connection (WebSocket) may be silent in both directions.
+    /// How long an upgraded connection (WebSocket) or one that is proxied as TCP may be silent in
+    /// both directions.
     pub tunnel: Duration,
 }
 
@@ -133,10 +152,32 @@ pub struct ListenerLimits {
 pub struct Upstream {
     /// The name in the file; also a metric label.
     pub name: Arc<str>,
-    /// Its servers, at least one.
+    /// Its servers; at least one unless there is a [`Upstream::servers_file`].
     pub servers: Vec<ServerSpec>,
+    /// A file with more of its servers, watched by the program (the doors do not read files).
+    pub servers_file: Option<PathBuf>,
     /// How a server is chosen.
     pub balance: Balance,
+    /// What a client keeps its server by, before `balance` is asked.
+    pub sticky: Option<Sticky>,
+    /// When less than this share of the servers (by weight, in thousandths) is healthy, those that
+    /// fail their checks are used too; 0 for never.
+    pub panic: u32,
+    /// How long a new or returned server takes to get its whole share of the requests.
+    pub slow_start: Option<Duration>,
+    /// Active checks.
+    pub health: Option<HealthCheck>,
+    /// Passive ejection.
+    pub eject: Option<Eject>,
+    /// The circuit breaker.
+    pub breaker: Option<Breaker>,
+    /// Requests that may be in flight at once.
+    pub max_in_flight: MaxInFlight,
+    /// Where requests beyond that wait.
+    pub queue: Queue,
+    /// The PROXY protocol header that begins each connection to a server. Only for upstreams that
+    /// listeners use for TCP.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// What becomes of connections between requests.
     pub keepalive: Keepalive,
     /// Time to establish one connection.
@@ -152,11 +193,22 @@ pub struct Upstream {
 pub struct ServerSpec {
     /// Where it is.
     pub address: ServerAddress,
-    /// Its share of the requests relative to the others; at least 1.
+    /// Its share of the requests relative to the others; 1 to 1000.
     pub weight: u32,
+    /// The zone it is in.
+    pub zone: Option<Arc<str>>,
+    /// 0 is used first; those of a higher number only as far as those before them are unhealthy.
+    pub priority: u8,
 }
 
-/// Where a server is.
+impl ServerSpec {
+    /// A server without more to say than where it is.
+    pub fn new(address: ServerAddress) -> ServerSpec {
+        ServerSpec { address, weight: 1, zone: None, priority: 0 }
+    }
+}
+
+/// Where a server is; shown as it is written in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ServerAddress {
     /// An address that needs no look-up.
@@ -168,15 +220,213 @@ pub enum ServerAddress {
         /// The TCP port.
         port: u16,
     },
+    /// A name with SRV records (RFC 2782), which give names, ports, weights and priorities.
+    Service(
+        /// The DNS name, such as `_http._tcp.app.internal`, lower case, without a trailing dot.
+        Arc<str>,
+    ),
+}
+
+impl std::fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ServerAddress::Socket(address) => address.fmt(f),
+            ServerAddress::Name { host, port } => write!(f, "{host}:{port}"),
+            ServerAddress::Service(name) => write!(f, "srv:{name}"),
+        }
+    }
 }
 
 /// How a server is chosen (`[upstream.NAME] balance`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
     /// In turn, by weight.
     RoundRobin,
+    /// At random, by weight.
+    Random,
+    /// The one with the fewest requests in flight for its weight.
+    LeastConnections,
     /// Of two random servers the one with fewer requests in flight, by weight. The default.
     TwoChoices,
+    /// Of two random servers the one where latency times requests in flight is less, by weight.
+    LeastLatency,
+    /// By the client's address, on the ring of `Hash`.
+    IpHash,
+    /// Consistent hashing on a ring, with bounded load.
+    Hash(HashBy),
+    /// Consistent hashing by a Maglev table: quicker, but without bounded load.
+    Maglev(HashBy),
+}
+
+impl Balance {
+    /// As it is written in the file.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Balance::RoundRobin => "round-robin",
+            Balance::Random => "random",
+            Balance::LeastConnections => "least-connections",
+            Balance::TwoChoices => "two-choices",
+            Balance::LeastLatency => "least-latency",
+            Balance::IpHash => "ip-hash",
+            Balance::Hash(_) => "hash",
+            Balance::Maglev(_) => "maglev",
+        }
+    }
+}
+
+/// What requests are hashed by (`[upstream.NAME] hash`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashBy {
+    /// Where the key is found. A request without it goes where `two-choices` sends it.
+    pub key: HashKey,
+    /// The most load a server may have, relative to the mean, in thousandths: 1250 is the mean and
+    /// a quarter. At least 1010. Unused by [`Balance::Maglev`].
+    pub bound: u32,
+}
+
+/// Where the key of a request is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The normalised path.
+    Path,
+    /// A query parameter, compared after percent-decoding.
+    Query(Box<str>),
+    /// A header field, lower case.
+    Header(Box<str>),
+    /// A cookie.
+    Cookie(Box<str>),
+    /// The client's address, as far as trusted peers tell it.
+    ClientIp,
+    /// A claim of the JSON Web Token in `Authorization: Bearer`. The token is not verified here.
+    JwtClaim(Box<str>),
+}
+
+/// A cookie that keeps a client on its server (`[upstream.NAME] sticky`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sticky {
+    /// The name of the cookie, a token.
+    pub cookie: Box<str>,
+    /// What cookies are signed with; `None` means a key that is made when the process starts.
+    pub secret: Option<Secret>,
+    /// `Max-Age` of the cookie; `None` means until the browser closes.
+    pub max_age: Option<Duration>,
+}
+
+/// How servers are checked (`[upstream.NAME] health`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// Time between two checks of a server, ±10 %.
+    pub every: Duration,
+    /// Patience with one check; not longer than `every`.
+    pub timeout: Duration,
+    /// Good checks in a row after which a server is in use again; at least 1.
+    pub rise: u32,
+    /// Bad checks in a row after which a server is not used; at least 1.
+    pub fall: u32,
+    /// The port that is asked instead of the server's own.
+    pub port: Option<u16>,
+}
+
+/// What a check asks, and what it wants to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A connection can be opened.
+    Tcp,
+    /// An HTTP/1.1 request.
+    Http {
+        /// The target, in origin form.
+        path: Box<str>,
+        /// `GET`, `HEAD`, `OPTIONS` or `POST`.
+        method: Box<str>,
+        /// The `Host`; `None` means the server's address.
+        host: Option<Box<str>>,
+        /// Ranges of good statuses, both ends included; never empty.
+        status: Vec<(u16, u16)>,
+        /// Text that must be in the first 64 KiB of the body.
+        body: Option<Box<str>>,
+    },
+    /// `grpc.health.v1.Health/Check` over HTTP/2 without TLS, which must answer `SERVING`.
+    Grpc {
+        /// The service that is asked for; empty for the whole server.
+        service: Box<str>,
+    },
+}
+
+/// When a server is taken out because of what it answers (`[upstream.NAME] eject`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Eject {
+    /// Gateway errors in a row — no connection, no answer, 502, 503, 504 — after which it is out.
+    pub errors: u32,
+    /// Whether a server is out, too, whose share of errors, or whose latency, is far from that of
+    /// the others.
+    pub outliers: bool,
+    /// For how long at first; longer with each time.
+    pub base: Duration,
+    /// The longest.
+    pub longest: Duration,
+    /// The most servers that are out at a time, in thousandths of all; never the last in use.
+    pub at_most: u32,
+}
+
+/// When an upstream is given time to recover (`[upstream.NAME] breaker`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// The window that is looked at.
+    pub window: Duration,
+    /// Fewest requests in it that say anything.
+    pub minimum: u32,
+    /// The share of failures, in thousandths, from which the breaker opens.
+    pub failures: u32,
+    /// The share of slow answers, in thousandths, from which it opens.
+    pub slow: u32,
+    /// How long the head of an answer takes that is slow; `None` when none is.
+    pub slow_after: Option<Duration>,
+    /// How long it stays open at first; longer with each time.
+    pub open: Duration,
+    /// The longest.
+    pub longest: Duration,
+    /// Requests let through to see whether the upstream has recovered; at least 1.
+    pub probes: u32,
+    /// When a probe without an answer counts as failed.
+    pub probe_timeout: Duration,
+    /// How long each step of the recovery takes: 1 %, 5 %, 25 % of the requests.
+    pub step: Duration,
+}
+
+/// Requests that may be in flight at once (`[upstream.NAME] max-in-flight`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MaxInFlight {
+    /// To one server, all workers together; `None` means as many as it may have connections.
+    pub server: Option<u32>,
+    /// To all servers together.
+    pub total: Option<u32>,
+}
+
+/// Where requests wait for others to end (`[upstream.NAME] queue`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Most requests that wait; 0 when none does.
+    pub size: usize,
+    /// The longest that one waits.
+    pub wait: Duration,
+}
+
+impl Default for Queue {
+    /// What holds without the key: nobody waits.
+    fn default() -> Queue {
+        Queue { size: 0, wait: Duration::from_secs(5) }
+    }
+}
+
+/// Versions of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// What becomes of connections between requests (`[upstream.NAME] keepalive`).
@@ -306,11 +556,86 @@ pub struct Forward {
     pub upstream: usize,
     /// The whole exchange up to the head of the answer, all attempts together.
     pub timeout: Duration,
+    /// What is tried again.
+    pub retry: Retry,
+    /// When a second attempt is begun beside the first.
+    pub hedge: Option<Hedge>,
+    /// What takes the place of a failed answer; the first that fits and can be had.
+    pub fallback: Vec<Fallback>,
     /// Taken off the front of the path, in normal form without a trailing slash; `None` when
     /// nothing is. The route's path pattern guarantees that the path begins with it.
     pub strip_prefix: Option<Box<str>>,
     /// Put before the path, in normal form without a trailing slash.
     pub add_prefix: Option<Box<str>>,
+}
+
+/// What is tried again (`route.retry`). Without that key only requests that never left, three
+/// attempts altogether.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts altogether, the first included; 1 to 10.
+    pub attempts: u32,
+    /// Whether safe requests — idempotent, or with an `Idempotency-Key` — are sent again that left
+    /// and had no answer: the connection broke, or [`Retry::attempt_timeout`] passed.
+    pub unanswered: bool,
+    /// Answers after which safe requests are sent again.
+    pub statuses: Vec<u16>,
+    /// Retries, hedges and failovers for each 1000 requests.
+    pub budget: u32,
+    /// And besides these, per second, in thousandths.
+    pub floor: u32,
+    /// The pause before the first retry is random up to this, and up to twice as much with each
+    /// one after it. Requests that never left go to another server without a pause.
+    pub backoff: Duration,
+    /// Bytes of a request's body up to which it can be sent again.
+    pub body: usize,
+    /// Patience with one attempt up to the head of its answer.
+    pub attempt_timeout: Option<Duration>,
+}
+
+impl Default for Retry {
+    /// What holds without the key.
+    fn default() -> Retry {
+        Retry {
+            attempts: 3,
+            unanswered: false,
+            statuses: Vec::new(),
+            budget: 100,
+            floor: 1000,
+            backoff: Duration::from_millis(25),
+            body: 64 << 10,
+            attempt_timeout: None,
+        }
+    }
+}
+
+/// When a second attempt is begun beside the first (`route.hedge`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hedge {
+    /// After this time; `None` means the 95th percentile of the route's own latency of late.
+    pub after: Option<Duration>,
+    /// But not earlier than this.
+    pub least: Duration,
+}
+
+/// What takes the place of a failed answer (`route.fallback`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fallback {
+    /// Which refusals, and which answers of servers (by status and class): any of these. Never
+    /// empty.
+    pub on: Vec<ErrorMatch>,
+    /// What is given instead.
+    pub give: Give,
+}
+
+/// What a [`Fallback`] gives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Give {
+    /// The answer of another upstream (position in [`Plan::upstreams`]), for requests that can be
+    /// sent again.
+    Upstream(usize),
+    /// A page, from the file or from a file it names.
+    Page(Respond),
 }
 
 /// Answering with a redirect.

@@ -158,7 +158,7 @@ pub(crate) struct Word<T: 'static> {
     pub(crate) values: &'static [T],
 }
 
-impl<T: Copy + PartialEq> Rule for Word<T> {
+impl<T: Clone + PartialEq> Rule for Word<T> {
     type Value = T;
 
     fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<T> {
@@ -172,7 +172,7 @@ impl<T: Copy + PartialEq> Rule for Word<T> {
                 .filter(|_| !text.is_from_environment());
             reader.report.error(text.span, message, help);
         }
-        found.and_then(|at| self.values.get(at).copied())
+        found.and_then(|at| self.values.get(at).cloned())
     }
 
     fn shape(&self) -> Shape {
@@ -180,7 +180,7 @@ impl<T: Copy + PartialEq> Rule for Word<T> {
     }
 }
 
-impl<T: Copy + PartialEq> Show for Word<T> {
+impl<T: Clone + PartialEq> Show for Word<T> {
     fn show(&self, value: &T) -> String {
         let found = self.values.iter().position(|known| known == value);
         let word = found.and_then(|at| self.words.get(at));

@@ -25,10 +25,13 @@ fn the_smallest_file_has_all_defaults() {
             access_log: AccessLog::Off,
             trust: Vec::new(),
             resolver: None,
+            zone: None,
         },
         listeners: vec![Listener {
             name: "web".into(),
             address: socket("0.0.0.0:8080"),
+            protocol: Protocol::Http,
+            proxy_protocol: false,
             timeouts: ListenerTimeouts {
                 head: Duration::from_secs(10),
                 idle: Duration::from_secs(75),
@@ -48,6 +51,16 @@ fn the_smallest_file_has_all_defaults() {
             name: "app".into(),
             servers: vec![server("127.0.0.1:3000", 1)],
             balance: Balance::TwoChoices,
+            servers_file: None,
+            sticky: None,
+            panic: 500,
+            slow_start: None,
+            health: None,
+            eject: None,
+            breaker: None,
+            max_in_flight: MaxInFlight::default(),
+            queue: Queue::default(),
+            proxy_protocol: None,
             keepalive: Keepalive { idle: 64, timeout: Duration::from_secs(60) },
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(300),
@@ -121,6 +134,7 @@ fn every_key_of_server_listen_and_upstream() {
             .map(|net| net.parse().expect("written here"))
             .collect(),
         resolver: Some(socket("10.0.0.2:53")),
+        zone: None,
     };
     assert_eq!(plan.server, server_expect);
     assert!(!format!("{plan:?}").contains("0123456789abcdef"), "secrets are not shown");
@@ -159,14 +173,21 @@ fn every_key_of_server_listen_and_upstream() {
     let upstream = Upstream {
         name: "app".into(),
         servers: vec![
-            ServerSpec {
-                address: ServerAddress::Name { host: "app.internal".into(), port: 80 },
-                weight: 1,
-            },
+            ServerSpec::new(ServerAddress::Name { host: "app.internal".into(), port: 80 }),
             server("[::1]:3000", 1000),
             server("192.0.2.9:3001", 1),
         ],
         balance: Balance::RoundRobin,
+        servers_file: None,
+        sticky: None,
+        panic: 500,
+        slow_start: None,
+        health: None,
+        eject: None,
+        breaker: None,
+        max_in_flight: MaxInFlight::default(),
+        queue: Queue::default(),
+        proxy_protocol: None,
         keepalive: Keepalive { idle: 0, timeout: Duration::from_secs(1) },
         connect_timeout: Duration::from_secs(600),
         idle_timeout: Duration::from_secs(3600),
@@ -350,7 +371,7 @@ fn socket(text: &str) -> SocketAddr {
 }
 
 fn server(address: &str, weight: u32) -> ServerSpec {
-    ServerSpec { address: ServerAddress::Socket(socket(address)), weight }
+    ServerSpec { weight, ..ServerSpec::new(ServerAddress::Socket(socket(address))) }
 }
 
 fn any() -> When {
@@ -367,6 +388,9 @@ fn forward(upstream: usize, seconds: u64, strip: Option<&str>, add: Option<&str>
     Action::Forward(Forward {
         upstream,
         timeout: Duration::from_secs(seconds),
+        retry: Retry::default(),
+        hedge: None,
+        fallback: Vec::new(),
         strip_prefix: strip.map(Box::from),
         add_prefix: add.map(Box::from),
     })

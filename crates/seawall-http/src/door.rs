@@ -294,7 +294,7 @@ impl Door {
             let upstream = self.upstreams.get(&config.name)?;
             Some(UpstreamStatus {
                 name: config.name.clone(),
-                balance: config.balance,
+                balance: config.balance.clone(),
                 servers: upstream.endpoints().iter().map(server).collect(),
             })
         };

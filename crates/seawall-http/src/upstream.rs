@@ -130,6 +130,7 @@ impl Upstream {
                         add(SocketAddr::new(*address, *port), spec.weight);
                     }
                 }
+                ServerAddress::Service(_) => {}
             }
         }
         self.endpoints.store(Arc::new(new));
@@ -168,7 +169,7 @@ mod tests {
         let host: Arc<str> = "app.internal".into();
         let fixed: SocketAddr = "127.0.0.1:1".parse().expect("an address");
         let named = ServerAddress::Name { host: host.clone(), port: 80 };
-        let spec = |address| ServerSpec { address, weight: 1 };
+        let spec = |address| ServerSpec::new(address);
         upstream.set_servers(&[spec(ServerAddress::Socket(fixed)), spec(named.clone())], &metrics);
         assert_eq!(labels(&upstream), ["127.0.0.1:1"]);
         upstream.endpoints()[0].server.in_flight.store(7, Relaxed);

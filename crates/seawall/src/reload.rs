@@ -154,7 +154,7 @@ fn upstream(status: UpstreamStatus) -> view::Upstream {
     };
     view::Upstream {
         name: status.name.to_string(),
-        balance: view::balance(status.balance),
+        balance: status.balance.word(),
         servers: status.servers.into_iter().map(server).collect(),
     }
 }

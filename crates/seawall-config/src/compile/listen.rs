@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Seen, number};
 use crate::config::{Listen, Server};
-use crate::plan::{Listener, ListenerLimits, ListenerTimeouts};
+use crate::plan::{Listener, ListenerLimits, ListenerTimeouts, Protocol};
 use crate::report::Report;
 use crate::section::{Named, Tables};
 use crate::source::Span;
@@ -47,6 +47,8 @@ fn one(named: &Named<Listen>, report: &mut Report) -> Option<Listener> {
     Some(Listener {
         name: Arc::from(named.name.value.as_str()),
         address: section.address.value,
+        protocol: Protocol::Http,
+        proxy_protocol: false,
         timeouts: ListenerTimeouts {
             head: timeouts.head.value,
             idle: timeouts.idle.value,

@@ -199,6 +199,9 @@ impl Compiler<'_, '_> {
         Some(Forward {
             upstream: upstream?,
             timeout: route.timeout.value,
+            retry: plan::Retry::default(),
+            hedge: None,
+            fallback: Vec::new(),
             strip_prefix: route.strip_prefix.value().map(|at| at.value.clone()),
             add_prefix: route.add_prefix.value().map(|at| at.value.clone()),
         })

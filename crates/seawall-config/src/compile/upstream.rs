@@ -39,15 +39,25 @@ fn one(
         }
         check_for_loop(server, listeners, report);
         servers.push(ServerSpec {
-            address: address.clone(),
             weight: u32::try_from(server.value.weight.value).unwrap_or(u32::MAX),
+            ..ServerSpec::new(address.clone())
         });
     }
     let (keepalive, limits) = (&section.keepalive, &section.limits);
     Some(plan::Upstream {
         name: Arc::from(named.name.value.as_str()),
         servers,
-        balance: section.balance.value,
+        servers_file: None,
+        balance: section.balance.value.clone(),
+        sticky: None,
+        panic: 500,
+        slow_start: None,
+        health: None,
+        eject: None,
+        breaker: None,
+        max_in_flight: plan::MaxInFlight::default(),
+        queue: plan::Queue::default(),
+        proxy_protocol: None,
         keepalive: Keepalive {
             idle: number(keepalive.idle.value),
             timeout: keepalive.timeout.value,
@@ -72,7 +82,7 @@ fn check_for_loop(server: &At<ServerEntry>, listeners: &[Named<Listen>], report:
             SocketAddr::from((Ipv4Addr::LOCALHOST, *port)),
             SocketAddr::from((Ipv6Addr::LOCALHOST, *port)),
         ],
-        ServerAddress::Name { .. } => Vec::new(),
+        ServerAddress::Name { .. } | ServerAddress::Service(_) => Vec::new(),
     };
     for named in listeners {
         let Some(section) = &named.section else {

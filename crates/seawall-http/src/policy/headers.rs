@@ -56,8 +56,8 @@ pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, 
 fn write_default_host(request: &Request<'_>, to: &Forward, out: &mut Vec<u8>) {
     let upstream = &request.running.compiled.plan.upstreams[to.upstream];
     let host = match upstream.servers.first().map(|server| &server.address) {
-        Some(ServerAddress::Socket(address)) => address.to_string(),
-        Some(ServerAddress::Name { host, port }) => format!("{host}:{port}"),
+        Some(ServerAddress::Service(name)) => name.to_string(),
+        Some(address) => address.to_string(),
         None => String::new(),
     };
     encode::field(b"Host", host.as_bytes(), out);

@@ -205,9 +205,7 @@ impl Pool {
     ) -> Option<usize> {
         let balance = |choice: &Choice<'_>| match config.balance {
             plan::Balance::RoundRobin => self.rotation.borrow_mut().choose(choice),
-            plan::Balance::TwoChoices => {
-                two_choices::choose(choice, &mut worker.random.borrow_mut())
-            }
+            _ => two_choices::choose(choice, &mut worker.random.borrow_mut()),
         };
         let mut choice = Choice {
             members,
