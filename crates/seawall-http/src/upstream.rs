@@ -6,7 +6,9 @@ pub(crate) mod resolve;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -23,7 +25,11 @@ pub(crate) struct Upstream {
     endpoints: ArcSwap<Vec<Endpoint>>,
     /// Goes up with every change of `endpoints`, so that workers notice without a lock.
     generation: AtomicU64,
+    /// Goes up with every change of what may be used, see [`ServerState::standing`].
+    standings: AtomicU64,
     source: Mutex<Source>,
+    /// Wakes the watch of this upstream before its next tick.
+    pub(crate) look: Notify,
 }
 
 /// Where the servers come from.
@@ -38,6 +44,38 @@ struct Source {
 pub(crate) struct Endpoint {
     pub(crate) server: Arc<ServerState>,
     pub(crate) weight: u32,
+    pub(crate) zone: Option<Arc<str>>,
+    pub(crate) priority: u8,
+}
+
+/// What an operator has said about a server. Kept until it is said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub(crate) enum Order {
+    /// Use it.
+    #[default]
+    Use,
+    /// Nothing new goes there; what is there ends by itself, and who is stuck to it stays.
+    Drain,
+    /// Nothing goes there.
+    Disable,
+}
+
+/// Whether a server may be used, from the best to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// As far as is known it is well.
+    Ready,
+    /// It was taken out because of what it answered.
+    Ejected,
+    /// It fails its checks.
+    Failing,
+    /// No connection to it can be opened.
+    Unreachable,
+    /// An operator has said [`Order::Drain`].
+    Draining,
+    /// An operator has said [`Order::Disable`].
+    Disabled,
 }
 
 /// What all workers know of a server.
@@ -56,6 +94,15 @@ pub(crate) struct ServerState {
     /// Until when it is passed over because it could not be reached, in milliseconds of the
     /// door's clock; 0 for not at all.
     pub(crate) held_until: AtomicU64,
+    /// It fails its active checks. Set by [`health`] alone.
+    pub(crate) failing: AtomicBool,
+    /// It is taken out because of what it answers. Set by the watch of the upstream alone.
+    pub(crate) ejected: AtomicBool,
+    /// An [`Order`].
+    order: AtomicU8,
+    /// Since when it is used, as it was new or has returned, in milliseconds of the door's clock;
+    /// for slow start.
+    pub(crate) since: AtomicU64,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
@@ -65,12 +112,24 @@ impl Upstream {
             name,
             endpoints: ArcSwap::default(),
             generation: AtomicU64::new(0),
+            standings: AtomicU64::new(0),
+            look: Notify::new(),
             source: Mutex::default(),
         }
     }
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
+    }
+
+    /// Which [`ServerState::standing`]s there were, as a number that goes up when one changes.
+    pub(crate) fn standings(&self) -> u64 {
+        self.standings.load(Relaxed)
+    }
+
+    /// To be called after every change of a [`ServerState::standing`].
+    pub(crate) fn standing_changed(&self) {
+        self.standings.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn endpoints(&self) -> Arc<Vec<Endpoint>> {
@@ -111,7 +170,7 @@ impl Upstream {
     fn rebuild(&self, source: &Source, metrics: &Metrics) {
         let old = self.endpoints();
         let mut new: Vec<Endpoint> = Vec::new();
-        let mut add = |address: SocketAddr, weight: u32| {
+        let mut add = |address: SocketAddr, spec: &ServerSpec| {
             if new.iter().any(|endpoint| endpoint.server.address == address) {
                 return;
             }
@@ -120,14 +179,19 @@ impl Upstream {
                 Some(endpoint) => endpoint.server.clone(),
                 None => Arc::new(ServerState::new(address, &self.name, metrics)),
             };
-            new.push(Endpoint { server, weight });
+            new.push(Endpoint {
+                server,
+                weight: spec.weight,
+                zone: spec.zone.clone(),
+                priority: spec.priority,
+            });
         };
         for spec in &source.servers {
             match &spec.address {
-                ServerAddress::Socket(address) => add(*address, spec.weight),
+                ServerAddress::Socket(address) => add(*address, spec),
                 ServerAddress::Name { host, port } => {
                     for address in source.resolved.get(host).into_iter().flatten() {
-                        add(SocketAddr::new(*address, *port), spec.weight);
+                        add(SocketAddr::new(*address, *port), spec);
                     }
                 }
                 ServerAddress::Service(_) => {}
@@ -139,6 +203,32 @@ impl Upstream {
 }
 
 impl ServerState {
+    /// What an operator has said about it.
+    pub(crate) fn order(&self) -> Order {
+        match self.order.load(Relaxed) {
+            1 => Order::Drain,
+            2 => Order::Disable,
+            _ => Order::Use,
+        }
+    }
+
+    /// Takes an order; say [`Upstream::standing_changed`] afterwards.
+    pub(crate) fn set_order(&self, order: Order) {
+        self.order.store(order as u8, Relaxed);
+    }
+
+    /// Whether it may be used at `now`, in milliseconds of the door's clock.
+    pub(crate) fn standing(&self, now: u64) -> Standing {
+        match self.order() {
+            Order::Disable => Standing::Disabled,
+            Order::Drain => Standing::Draining,
+            Order::Use if self.held_until.load(Relaxed) > now => Standing::Unreachable,
+            Order::Use if self.failing.load(Relaxed) => Standing::Failing,
+            Order::Use if self.ejected.load(Relaxed) => Standing::Ejected,
+            Order::Use => Standing::Ready,
+        }
+    }
+
     fn new(address: SocketAddr, upstream: &Arc<str>, metrics: &Metrics) -> ServerState {
         let label = address.to_string();
         ServerState {
@@ -148,6 +238,10 @@ impl ServerState {
             wanted: AtomicBool::new(false),
             freed: Notify::new(),
             held_until: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            ejected: AtomicBool::new(false),
+            order: AtomicU8::new(Order::Use as u8),
+            since: AtomicU64::new(0),
             cells: metrics.server(upstream, &label),
             label,
         }
