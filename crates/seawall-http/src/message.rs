@@ -29,6 +29,8 @@ pub(crate) struct Request<'a> {
     pub(crate) trusted: bool,
     /// When its first byte came.
     pub(crate) started: Instant,
+    /// When its head was complete.
+    pub(crate) ready: Instant,
     pub(crate) facts: &'a Facts,
 }
 

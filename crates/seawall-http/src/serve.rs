@@ -22,6 +22,7 @@ use crate::client::Client;
 use crate::compiled::Entrance;
 use crate::exchange::exchange;
 use crate::forward::conversation::AnswerError;
+use crate::forward::fallback;
 use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::pace::Pace;
 use crate::record::{Outcome, record, record_unread};
@@ -195,8 +196,8 @@ impl Connection {
             let listener = &running.compiled.plan.listeners[self.listener];
             let exchange =
                 |started| Exchange { running: &running, listener, facts: &facts, started };
-            let started = match incoming {
-                Incoming::Head(started) => started,
+            let (started, ready) = match incoming {
+                Incoming::Head { started, ready } => (started, ready),
                 Incoming::Lull => return Next::Wait,
                 Incoming::End => return Next::Close,
                 Incoming::Refused(refusal, started) => {
@@ -205,7 +206,7 @@ impl Connection {
                 }
             };
             let next;
-            (next, out) = self.serve(&exchange(started), &head, out).await;
+            (next, out) = self.serve(&exchange(started), ready, &head, out).await;
             if next == Next::Close {
                 self.linger().await;
                 return Next::Close;
@@ -233,15 +234,17 @@ impl Connection {
         let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
         let until = started + listener.timeouts.head;
         let mut progress = HeadProgress::default();
+        let mut at_once = true;
         let Connection { client, timer, .. } = self;
         loop {
             let parsed = parse::request(client.input.borrow().bytes(), limits, &mut progress, head);
             match parsed {
                 Ok(Some(length)) => {
                     client.consume(length);
-                    return Incoming::Head(started);
+                    let ready = if at_once { started } else { Instant::now() };
+                    return Incoming::Head { started, ready };
                 }
-                Ok(None) => {}
+                Ok(None) => at_once = false,
                 Err(bad) => return Incoming::Refused(Refusal::of_request(bad), started),
             }
             timer.set(until);
@@ -264,6 +267,7 @@ impl Connection {
     async fn serve(
         &mut self,
         exchange: &Exchange<'_>,
+        ready: Instant,
         head: &RequestHead,
         out: Vec<u8>,
     ) -> (Next, Vec<u8>) {
@@ -279,6 +283,7 @@ impl Connection {
             peer: &self.peer,
             trusted: running.compiled.plan.server.trusts(self.peer.address),
             started,
+            ready,
             facts,
         };
         let (response, refusal) = match answer(&request, &mut self.timer).await {
@@ -289,7 +294,12 @@ impl Connection {
             }
             Err(refusal) => {
                 let route = facts.route.get().and_then(|at| running.compiled.plan.routes.get(at));
-                (self.refusal(refusal, Some(head), route), Some(refusal))
+                let page = route.and_then(|route| fallback::page_for(route, refusal));
+                let response = match page {
+                    Some(page) => fallback::page(&request, page, refusal),
+                    None => self.refusal(refusal, Some(head), route),
+                };
+                (response, Some(refusal))
             }
         };
         let keep_alive = head.keeps_alive()
@@ -319,7 +329,12 @@ impl Connection {
             }
             (Ok(()), Body::Answer(answer)) => answer.finish(),
             (Ok(()), _) => {}
-            (Err(error), _) => {
+            (Err(error), body) => {
+                if let Body::Answer(mut answer) = body
+                    && matches!(error, SendError::Answer(AnswerError::Silent))
+                {
+                    answer.broke_off();
+                }
                 refusal = Some(match error {
                     SendError::Answer(error) => cut_short(&error),
                     SendError::BodyTooSlow => Refusal::BodyTooSlow,
@@ -441,8 +456,11 @@ impl Connection {
 
 /// What the wait for a head came to.
 enum Incoming {
-    /// A head, whose first byte came then.
-    Head(Instant),
+    /// A head: when its first byte came, and its last.
+    Head {
+        started: Instant,
+        ready: Instant,
+    },
     /// Nothing for a moment.
     Lull,
     /// The connection is to be closed.

@@ -1,8 +1,12 @@
 //! Groups of servers, as all workers share them: which servers there are now, and how busy each
 //! is. What belongs to one worker — idle connections, the rotation — is in [`pool`].
 
+pub(crate) mod choose;
+pub(crate) mod line;
 pub(crate) mod pool;
 pub(crate) mod resolve;
+pub(crate) mod trial;
+pub(crate) mod watch;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,10 +17,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use seawall_config::plan::{ServerAddress, ServerSpec};
+use seawall_core::balance::least_latency::Latency;
 use seawall_telemetry::Metrics;
-use seawall_telemetry::cells::PerWorker;
+use seawall_telemetry::cells::{Cell, PerWorker};
 use seawall_telemetry::metrics::Server as ServerCells;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::line::Line;
 
 /// One group of servers. Outlives plans: a reload changes its servers, not what is known of them.
 #[derive(Debug)]
@@ -26,10 +34,26 @@ pub(crate) struct Upstream {
     /// Goes up with every change of `endpoints`, so that workers notice without a lock.
     generation: AtomicU64,
     /// Goes up with every change of what may be used, see [`ServerState::standing`].
-    standings: AtomicU64,
+    standings: Arc<AtomicU64>,
     source: Mutex<Source>,
-    /// Wakes the watch of this upstream before its next tick.
-    pub(crate) look: Notify,
+    /// Requests in flight to all servers, while they are limited.
+    pub(crate) in_flight: Arc<AtomicUsize>,
+    /// Where requests wait.
+    pub(crate) line: Arc<Line>,
+    /// What the circuit breaker counts.
+    pub(crate) outcomes: Arc<PerWorker<Outcomes>>,
+    /// What [`watch`] knows.
+    pub(crate) watched: Mutex<watch::Watched>,
+    /// Wakes the watch before its next tick.
+    look: Arc<Notify>,
+}
+
+/// What came of attempts, as far as the circuit breaker is concerned.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    pub(crate) total: Cell,
+    pub(crate) failed: Cell,
+    pub(crate) slow: Cell,
 }
 
 /// Where the servers come from.
@@ -103,17 +127,38 @@ pub(crate) struct ServerState {
     /// Since when it is used, as it was new or has returned, in milliseconds of the door's clock;
     /// for slow start.
     pub(crate) since: AtomicU64,
+    /// Gateway errors since the last good answer.
+    pub(crate) errors_in_a_row: AtomicU32,
+    /// So many of these are worth a look of the watch at once.
+    pub(crate) look_at: AtomicU32,
+    look: Arc<Notify>,
+    /// How long its answers take: a [`Latency`](seawall_core::balance::least_latency::Latency).
+    pub(crate) latency: AtomicU64,
+    /// The last connection that could not be opened was refused at once.
+    pub(crate) refuses: AtomicBool,
+    standings: Arc<AtomicU64>,
+    pub(crate) line: Arc<Line>,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
 impl Upstream {
-    pub(crate) fn new(name: Arc<str>) -> Upstream {
+    /// Without servers yet. `epoch` is when the door's clock began; `look` wakes the watch.
+    pub(crate) fn new(
+        name: Arc<str>,
+        epoch: Instant,
+        look: Arc<Notify>,
+        workers: usize,
+    ) -> Upstream {
         Upstream {
             name,
             endpoints: ArcSwap::default(),
             generation: AtomicU64::new(0),
-            standings: AtomicU64::new(0),
-            look: Notify::new(),
+            standings: Arc::default(),
+            in_flight: Arc::default(),
+            line: Arc::new(Line::new(epoch)),
+            outcomes: Arc::new(PerWorker::new(workers)),
+            watched: Mutex::default(),
+            look,
             source: Mutex::default(),
         }
     }
@@ -127,10 +172,6 @@ impl Upstream {
         self.standings.load(Relaxed)
     }
 
-    /// To be called after every change of a [`ServerState::standing`].
-    pub(crate) fn standing_changed(&self) {
-        self.standings.fetch_add(1, Relaxed);
-    }
 
     pub(crate) fn endpoints(&self) -> Arc<Vec<Endpoint>> {
         self.endpoints.load_full()
@@ -177,7 +218,7 @@ impl Upstream {
             let known = old.iter().find(|endpoint| endpoint.server.address == address);
             let server = match known {
                 Some(endpoint) => endpoint.server.clone(),
-                None => Arc::new(ServerState::new(address, &self.name, metrics)),
+                None => Arc::new(ServerState::new(address, self, metrics)),
             };
             new.push(Endpoint {
                 server,
@@ -212,9 +253,16 @@ impl ServerState {
         }
     }
 
-    /// Takes an order; say [`Upstream::standing_changed`] afterwards.
+    /// Takes an order.
     pub(crate) fn set_order(&self, order: Order) {
         self.order.store(order as u8, Relaxed);
+        self.standing_changed();
+    }
+
+    /// To be called after every change of what [`ServerState::standing`] looks at: workers look
+    /// again.
+    pub(crate) fn standing_changed(&self) {
+        self.standings.fetch_add(1, Relaxed);
     }
 
     /// Whether it may be used at `now`, in milliseconds of the door's clock.
@@ -229,7 +277,7 @@ impl ServerState {
         }
     }
 
-    fn new(address: SocketAddr, upstream: &Arc<str>, metrics: &Metrics) -> ServerState {
+    fn new(address: SocketAddr, upstream: &Upstream, metrics: &Metrics) -> ServerState {
         let label = address.to_string();
         ServerState {
             address,
@@ -242,7 +290,14 @@ impl ServerState {
             ejected: AtomicBool::new(false),
             order: AtomicU8::new(Order::Use as u8),
             since: AtomicU64::new(0),
-            cells: metrics.server(upstream, &label),
+            errors_in_a_row: AtomicU32::new(0),
+            look_at: AtomicU32::new(u32::MAX),
+            look: upstream.look.clone(),
+            latency: AtomicU64::new(Latency::default().to_bits()),
+            refuses: AtomicBool::new(false),
+            standings: upstream.standings.clone(),
+            line: upstream.line.clone(),
+            cells: metrics.server(&upstream.name, &label),
             label,
         }
     }
@@ -259,7 +314,7 @@ mod tests {
     #[test]
     fn servers_keep_their_state_while_names_and_plans_change() {
         let metrics = Metrics::new(1, vec![]);
-        let upstream = Upstream::new("app".into());
+        let upstream = Upstream::new("app".into(), Instant::now(), Arc::default(), 1);
         let host: Arc<str> = "app.internal".into();
         let fixed: SocketAddr = "127.0.0.1:1".parse().expect("an address");
         let named = ServerAddress::Name { host: host.clone(), port: 80 };

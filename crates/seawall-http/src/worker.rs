@@ -68,18 +68,22 @@ pub(crate) struct Running {
     pub(crate) compiled: Arc<Compiled>,
     /// By position in the plan.
     pub(crate) pools: Vec<Rc<Pool>>,
+    /// What pays for attempts beyond the first, by route.
+    pub(crate) shares: Vec<Share>,
 }
 
 impl Running {
     fn new(compiled: Arc<Compiled>, old: Option<&Running>) -> Running {
-        let pool = |upstream: &Arc<crate::upstream::Upstream>| {
-            let same =
-                |(other, _): &(&Arc<crate::upstream::Upstream>, _)| Arc::ptr_eq(other, upstream);
+        let zone = &compiled.plan.server.zone;
+        let pool = |(upstream, config): (&Arc<Upstream>, &plan::Upstream)| {
+            let same = |(other, _): &(&Arc<Upstream>, _)| Arc::ptr_eq(other, upstream);
             let old = old.and_then(|old| old.compiled.upstreams.iter().zip(&old.pools).find(same));
-            Rc::new(Pool::new(upstream.clone(), old.map(|(_, pool)| &**pool)))
+            let old = old.map(|(_, pool)| &**pool);
+            Rc::new(Pool::new(upstream.clone(), config, zone.clone(), old))
         };
-        let pools = compiled.upstreams.iter().map(pool).collect();
-        Running { compiled, pools }
+        let pools = compiled.upstreams.iter().zip(&compiled.plan.upstreams).map(pool).collect();
+        let shares = compiled.watches.iter().map(|watch| watch.budget.share()).collect();
+        Running { compiled, pools, shares }
     }
 }
 
@@ -101,9 +105,19 @@ impl Worker {
         Rc::ptr_eq(running, &self.running.borrow())
     }
 
-    /// Milliseconds since the door was opened.
+    /// Time since the door was opened.
+    pub(crate) fn clock(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// The same in milliseconds.
     pub(crate) fn clock_millis(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// The same, of a moment that has been.
+    pub(crate) fn millis_at(&self, moment: Instant) -> u64 {
+        moment.saturating_duration_since(self.epoch).as_millis() as u64
     }
 
     /// The time, up to half a second late and for free.
@@ -324,7 +338,10 @@ fn housekeeping(worker: &Worker) {
     let now = Instant::now();
     worker.recently.set(now);
     for (config, pool) in running.compiled.plan.upstreams.iter().zip(&running.pools) {
-        pool.sweep(&config.keepalive, now);
+        pool.sweep(worker, config, now);
+    }
+    for share in &running.shares {
+        share.flush();
     }
     if let Some(lines) = worker.lines.borrow_mut().as_mut() {
         lines.hand_over();

@@ -37,6 +37,16 @@ pub struct Route {
     pub duration: Histogram,
     /// Of those that a server answered: from the first byte of a request to the head of the answer.
     pub until_head: Histogram,
+    /// Attempts made again after one that failed.
+    pub retries: Cell,
+    /// Attempts made beside one that took long.
+    pub hedges: Cell,
+    /// Of these, those whose answer was taken.
+    pub hedges_won: Cell,
+    /// Attempts not made because the budget was spent.
+    pub unaffordable: Cell,
+    /// Answers that took the place of failed ones.
+    pub fallbacks: Cell,
     /// Bytes of request content.
     pub received: Cell,
     /// Bytes of answer content.
@@ -79,6 +89,14 @@ pub struct Server {
     pub resent: Cell,
     /// Requests sent on a connection that had been used before.
     pub reused: Cell,
+    /// Attempts that came to something: an answer, or none where one was due.
+    pub answered: Cell,
+    /// How long these took until the head of the answer, in microseconds.
+    pub answer_micros: Cell,
+    /// Of these, those that a gateway error came of: no connection, no answer, 502, 503, 504.
+    pub gateway_errors: Cell,
+    /// Those that failed in whatever way: gateway errors and other answers from 500 on.
+    pub server_errors: Cell,
     /// Exchanges begun with it.
     pub entered: Cell,
     /// Of these, those that have ended.
