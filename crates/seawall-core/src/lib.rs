@@ -5,4 +5,7 @@
 //! * [`random`]: the small generator that the doors and the simulations feed them with
 
 pub mod balance;
+pub mod jitter;
+pub mod proportion;
 pub mod random;
+pub mod window;
