@@ -5,8 +5,14 @@
 //! | `round-robin` | [`round_robin`] | O(n) | equal requests on equal servers; predictable |
 //! | `two-choices` | [`two_choices`] | O(1), O(n) with weights | the default: avoids the busy server |
 
+pub mod least_latency;
 pub mod round_robin;
 pub mod two_choices;
+
+/// stub
+pub fn hash_key(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
+}
 
 /// The servers to choose from, by position.
 pub trait Servers {

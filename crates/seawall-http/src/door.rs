@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seawall_config::plan::{Balance, Plan};
+use seawall_config::plan::{Action, Balance, Plan, Retry, Route};
 use seawall_telemetry::{AccessLog, Metrics};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::compiled::{Compiled, Entrance};
@@ -19,6 +19,7 @@ use crate::refuse::Refusal;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
 use crate::upstream::resolve::{self, Names};
+use crate::upstream::watch::{self, RouteWatch, Watch};
 use crate::upstream::{Endpoint, Upstream};
 use crate::worker::{self, Command, Start};
 
@@ -30,6 +31,10 @@ pub struct Door {
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     entrances: Vec<(Entrance, SocketAddr)>,
     names: Option<Names>,
+    watches: HashMap<Arc<str>, Arc<RouteWatch>>,
+    watch: Option<Watch>,
+    /// Wakes the watch.
+    look: Arc<Notify>,
     plan: Arc<Plan>,
     generation: u64,
     /// When the clock began that all workers go by.
@@ -133,6 +138,9 @@ impl Door {
             upstreams: HashMap::new(),
             entrances: Vec::new(),
             names: None,
+            watches: HashMap::new(),
+            watch: None,
+            look: Arc::default(),
             plan: nothing.clone(),
             generation: 0,
             epoch,
@@ -201,6 +209,9 @@ impl Door {
         self.generation = compiled.generation;
         self.entrances = entrances;
         self.names = names;
+        let named = |(route, watch): (&Route, &Arc<RouteWatch>)| (route.name.clone(), watch.clone());
+        self.watches = self.plan.routes.iter().zip(&compiled.watches).map(named).collect();
+        self.watch = Some(watch::start(compiled.clone(), self.epoch, self.look.clone()));
         self.metrics.forget_servers(|upstream, server| {
             let known = compiled.upstreams.iter().find(|u| &*u.name == upstream);
             known.is_some_and(|u| {
@@ -251,12 +262,30 @@ impl Door {
     fn compile(&self, plan: Arc<Plan>, listeners: Vec<Entrance>) -> Compiled {
         let upstream = |config: &seawall_config::plan::Upstream| {
             let known = self.upstreams.get(&config.name).cloned();
-            known.unwrap_or_else(|| Arc::new(Upstream::new(config.name.clone())))
+            let upstream = known.unwrap_or_else(|| {
+                let (name, look) = (config.name.clone(), self.look.clone());
+                Arc::new(Upstream::new(name, self.epoch, look, self.metrics.workers()))
+            });
+            upstream.line.configure(&config.queue);
+            upstream
+        };
+        let watch = |route: &Route| {
+            let retry = match &route.action {
+                Action::Forward(to) => to.retry.clone(),
+                Action::Redirect(_) | Action::Respond(_) => Retry::default(),
+            };
+            if let Some(known) = self.watches.get(&route.name) {
+                known.budget.configure(retry.budget, retry.floor);
+                return known.clone();
+            }
+            let cells = self.metrics.route(&route.name);
+            Arc::new(RouteWatch::new(self.epoch.elapsed(), &retry, cells))
         };
         Compiled {
             generation: self.generation + 1,
             table: RouteTable::new(&plan.routes),
             upstreams: plan.upstreams.iter().map(upstream).collect(),
+            watches: plan.routes.iter().map(watch).collect(),
             routes: plan.routes.iter().map(|route| self.metrics.route(&route.name)).collect(),
             no_route: self.metrics.route(&"".into()),
             listeners,

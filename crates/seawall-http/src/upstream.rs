@@ -13,10 +13,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use seawall_config::plan::{ServerAddress, ServerSpec};
+use seawall_core::balance::hash_key;
 use seawall_core::balance::least_latency::Latency;
 use seawall_telemetry::Metrics;
 use seawall_telemetry::cells::{Cell, PerWorker};
@@ -42,6 +43,10 @@ pub(crate) struct Upstream {
     pub(crate) line: Arc<Line>,
     /// What the circuit breaker counts.
     pub(crate) outcomes: Arc<PerWorker<Outcomes>>,
+    /// Servers that are ready, as of the watch's last look.
+    pub(crate) ready: AtomicUsize,
+    /// What cookies are signed with where no secret is configured.
+    pub(crate) process_key: [u8; 32],
     /// What [`watch`] knows.
     pub(crate) watched: Mutex<watch::Watched>,
     /// Wakes the watch before its next tick.
@@ -105,6 +110,8 @@ pub(crate) enum Standing {
 /// What all workers know of a server.
 #[derive(Debug)]
 pub(crate) struct ServerState {
+    /// A hash of its address.
+    pub(crate) id: u64,
     pub(crate) address: SocketAddr,
     /// The address as text, for logs and labels.
     pub(crate) label: String,
@@ -120,6 +127,9 @@ pub(crate) struct ServerState {
     pub(crate) held_until: AtomicU64,
     /// It fails its active checks. Set by [`health`] alone.
     pub(crate) failing: AtomicBool,
+    /// It passes its active checks after it did not, which lifts an ejection. Set by [`health`],
+    /// taken by the watch.
+    pub(crate) recovered: AtomicBool,
     /// It is taken out because of what it answers. Set by the watch of the upstream alone.
     pub(crate) ejected: AtomicBool,
     /// An [`Order`].
@@ -157,6 +167,8 @@ impl Upstream {
             in_flight: Arc::default(),
             line: Arc::new(Line::new(epoch)),
             outcomes: Arc::new(PerWorker::new(workers)),
+            ready: AtomicUsize::new(0),
+            process_key: process_key(),
             watched: Mutex::default(),
             look,
             source: Mutex::default(),
@@ -243,6 +255,20 @@ impl Upstream {
     }
 }
 
+/// A key that nobody else has, as long as the process lives.
+fn process_key() -> [u8; 32] {
+    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = [0; 32];
+        for (at, part) in key.chunks_exact_mut(8).enumerate() {
+            // Seeded by the system.
+            let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), at);
+            part.copy_from_slice(&number.to_be_bytes());
+        }
+        key
+    })
+}
+
 impl ServerState {
     /// What an operator has said about it.
     pub(crate) fn order(&self) -> Order {
@@ -280,6 +306,7 @@ impl ServerState {
     fn new(address: SocketAddr, upstream: &Upstream, metrics: &Metrics) -> ServerState {
         let label = address.to_string();
         ServerState {
+            id: hash_key(label.as_bytes()),
             address,
             in_flight: AtomicU32::new(0),
             connections: Arc::default(),
@@ -287,6 +314,7 @@ impl ServerState {
             freed: Notify::new(),
             held_until: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            recovered: AtomicBool::new(false),
             ejected: AtomicBool::new(false),
             order: AtomicU8::new(Order::Use as u8),
             since: AtomicU64::new(0),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use seawall_config::plan;
 use seawall_core::random::Random;
+use seawall_core::retry::Share;
 use seawall_h1::ResponseHead;
 use seawall_telemetry::access_log::Lines;
 use tokio::runtime::{Builder, LocalOptions};
@@ -17,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use crate::buffer::Buffers;
 use crate::compiled::Compiled;
 use crate::listen::{Bound, Listening};
+use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
 
 /// What the control thread tells a worker.

@@ -91,7 +91,7 @@ pub struct Server {
     pub reused: Cell,
     /// Attempts that came to something: an answer, or none where one was due.
     pub answered: Cell,
-    /// How long these took until the head of the answer, in microseconds.
+    /// How long those that did not fail took until the head of the answer, in microseconds.
     pub answer_micros: Cell,
     /// Of these, those that a gateway error came of: no connection, no answer, 502, 503, 504.
     pub gateway_errors: Cell,

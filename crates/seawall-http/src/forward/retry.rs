@@ -20,7 +20,7 @@ use super::hedge;
 use super::pump::Pump;
 use crate::message::Request;
 use crate::policy::{hash_key, headers, sticky};
-use crate::refuse::{Kind, Refusal};
+use crate::refuse::Kind;
 use crate::upstream::pool::{Pool, Search};
 use crate::upstream::watch::RouteWatch;
 
@@ -35,8 +35,6 @@ pub(crate) struct Errand<'a> {
     pub(crate) request: &'a Request<'a>,
     pub(crate) route: &'a Route,
     pub(crate) to: &'a Forward,
-    /// Position of the upstream in the plan.
-    pub(crate) upstream: usize,
     pub(crate) search: Search<'a>,
     /// What is known of the route's answers of late.
     pub(crate) watch: &'a RouteWatch,
@@ -69,7 +67,7 @@ impl<'a> Errand<'a> {
         let at = request.facts.route.get().unwrap_or_default();
         let (watch, share) = (&running.compiled.watches[at], &running.shares[at]);
         search.share = Some(share);
-        Errand { request, route, to, upstream, search, watch, share, safe }
+        Errand { request, route, to, search, watch, share, safe }
     }
 
     pub(crate) fn config(&self) -> &'a plan::Upstream {

@@ -122,9 +122,10 @@ impl Line {
     pub(crate) async fn wait(self: &Arc<Line>, deadline: Instant) -> Result<Turn, Refusal> {
         let (waiter, turn) = oneshot::channel();
         let until = deadline.saturating_duration_since(self.epoch);
-        let key = self
-            .with(|queue| queue.push(self.now(), until, waiter))
-            .map_err(|_| Refusal::QueueFull)?;
+        let mut dropped = Vec::new();
+        let key = self.with(|queue| queue.push(self.now(), until, waiter, &mut dropped));
+        turn_away(dropped);
+        let key = key.map_err(|_| Refusal::QueueFull)?;
         let _place = Waiting { line: self, key };
         match timeout_at(deadline, turn).await {
             Ok(Ok(Ok(turn))) => Ok(turn),

@@ -10,6 +10,7 @@ use std::task::Context;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use seawall_config::plan;
+use seawall_core::breaker::Rule;
 use seawall_core::retry::Share;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -218,6 +219,24 @@ impl Pool {
         *self.members.borrow_mut() = Rc::new(Members::new(&endpoints, of, config, zone, now, &old));
     }
 
+    /// Whether the circuit breaker keeps anything back.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.gate.rule() != Rule::All)
+    }
+
+    /// Requests in flight relative to what may be; `None` when that is not limited. Above 1 while
+    /// some wait.
+    pub(crate) fn utilisation(&self, config: &plan::Upstream) -> Option<f64> {
+        let members = self.members.borrow();
+        let in_flight: f64 =
+            members.iter().map(|server| f64::from(server.state.in_flight.load(Relaxed))).sum();
+        let of_servers = config.max_in_flight.server;
+        let of_servers = of_servers.map(|most| f64::from(most) * members.len() as f64);
+        let total = config.max_in_flight.total.map(f64::from);
+        let most = of_servers.into_iter().chain(total).fold(f64::INFINITY, f64::min);
+        most.is_finite().then(|| in_flight / most)
+    }
+
     /// The permission of the circuit breaker to make an attempt.
     #[inline]
     pub(crate) fn permission(&self, worker: &Worker) -> Result<Permission<'_>, Refusal> {
@@ -238,7 +257,7 @@ impl Pool {
     /// A connection to a server of this upstream: one that was idle, or a new one. When dropped
     /// meanwhile, a connection that is being opened is closed, and a place in the line given up.
     pub(crate) async fn lease(&self, search: &Search<'_>) -> Result<Lease, Refusal> {
-        let Search { worker, config, .. } = *search;
+        let worker = search.worker;
         let mut turn = None;
         loop {
             let (server, slot) = self.server(search, &mut turn).await?;

@@ -118,7 +118,6 @@ impl<'a> Trial<'a> {
         let state = &self.server.state;
         let cells = state.cells.of(self.worker.index);
         cells.answered.add(1);
-        cells.answer_micros.add(took.as_micros() as u64);
         let clock = self.worker.millis_at(now) as u32;
         let latency = Latency::from_bits(state.latency.load(Relaxed));
         let micros = took.as_secs_f32() * 1e6;
@@ -130,6 +129,8 @@ impl<'a> Trial<'a> {
         if failure {
             cells.server_errors.add(1);
             state.failed(gateway_error, self.worker.index);
+        } else {
+            cells.answer_micros.add(took.as_micros() as u64);
         }
     }
 }
