@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use seawall_config::plan::{ServerAddress, ServerSpec};
-use seawall_core::balance::hash_key;
-use seawall_core::balance::least_latency::Latency;
+use seawall_core::balance::key::hash_key;
+use seawall_core::balance::latency::Latency;
 use seawall_telemetry::Metrics;
 use seawall_telemetry::cells::{Cell, PerWorker};
 use seawall_telemetry::metrics::Server as ServerCells;
@@ -142,7 +142,7 @@ pub(crate) struct ServerState {
     /// So many of these are worth a look of the watch at once.
     pub(crate) look_at: AtomicU32,
     look: Arc<Notify>,
-    /// How long its answers take: a [`Latency`](seawall_core::balance::least_latency::Latency).
+    /// How long its answers take: a [`Latency`](seawall_core::balance::latency::Latency).
     pub(crate) latency: AtomicU64,
     /// The last connection that could not be opened was refused at once.
     pub(crate) refuses: AtomicBool,

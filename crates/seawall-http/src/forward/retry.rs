@@ -55,7 +55,7 @@ impl<'a> Errand<'a> {
         let config = &running.compiled.plan.upstreams[upstream];
         let deadline = request.facts.deadline.get().unwrap_or(request.started + to.timeout);
         let pool = &running.pools[upstream];
-        let mut search = Search::new(request.worker, pool, config, deadline);
+        let mut search = Search::new(request.worker, pool, config, request.ready, deadline);
         let idempotent = request.head.method.is_idempotent();
         search.once = !idempotent;
         search.key = hash_key::of(request, &config.balance);

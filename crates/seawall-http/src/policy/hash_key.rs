@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use seawall_config::plan::{Balance, HashKey};
-use seawall_core::balance::hash_key;
+use seawall_core::balance::key::hash_key;
 use seawall_h1::Known;
 use seawall_h1::fields::trim;
 

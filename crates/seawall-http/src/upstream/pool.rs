@@ -112,6 +112,8 @@ pub(crate) struct Search<'a> {
     pub(crate) key: Option<u64>,
     /// The server that a cookie names.
     pub(crate) stuck_to: Option<u64>,
+    /// When it began.
+    pub(crate) began: Instant,
     /// When the answer is due.
     pub(crate) deadline: Instant,
     /// What pays for attempts beyond the first.
@@ -133,6 +135,7 @@ impl<'a> Search<'a> {
         worker: &'a Rc<Worker>,
         pool: &'a Pool,
         config: &'a plan::Upstream,
+        began: Instant,
         deadline: Instant,
     ) -> Search<'a> {
         Search {
@@ -141,6 +144,7 @@ impl<'a> Search<'a> {
             config,
             key: None,
             stuck_to: None,
+            began,
             deadline,
             share: None,
             tried: RefCell::default(),
@@ -149,6 +153,11 @@ impl<'a> Search<'a> {
             fresh: Cell::new(false),
             once: false,
         }
+    }
+
+    /// The door's clock when the search began, in milliseconds.
+    pub(crate) fn now_millis(&self) -> u64 {
+        self.worker.millis_at(self.began)
     }
 
     /// What it is refused with when there is no server left to try.
@@ -215,8 +224,8 @@ impl Pool {
         };
         let endpoints = self.upstream.endpoints();
         let zone = self.zone.as_ref();
-        let now = worker.clock_millis();
-        *self.members.borrow_mut() = Rc::new(Members::new(&endpoints, of, config, zone, now, &old));
+        let members = Members::new(&endpoints, of, config, zone, worker, &old);
+        *self.members.borrow_mut() = Rc::new(members);
     }
 
     /// Whether the circuit breaker keeps anything back.
@@ -375,6 +384,9 @@ impl Pool {
     pub(crate) fn sweep(&self, worker: &Worker, config: &plan::Upstream, now: Instant) {
         if self.members.borrow().is_ramping() {
             self.rebuild(worker, config);
+        }
+        if config.balance == plan::Balance::LeastLatency {
+            self.members.borrow().look_at_latency();
         }
         let config = &config.keepalive;
         for server in self.members.borrow().iter() {

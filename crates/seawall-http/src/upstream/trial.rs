@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use seawall_core::balance::least_latency::Latency;
+use seawall_core::balance::latency::Latency;
 use seawall_core::breaker::{Gate, Pass};
 use tokio::time::Instant;
 
@@ -118,7 +118,7 @@ impl<'a> Trial<'a> {
         let state = &self.server.state;
         let cells = state.cells.of(self.worker.index);
         cells.answered.add(1);
-        let clock = self.worker.millis_at(now) as u32;
+        let clock = self.worker.millis_at(now);
         let latency = Latency::from_bits(state.latency.load(Relaxed));
         let micros = took.as_secs_f32() * 1e6;
         let latency = match failure {
