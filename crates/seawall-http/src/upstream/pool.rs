@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use seawall_config::plan;
 use seawall_core::balance::round_robin::RoundRobin;
-use seawall_core::balance::{Servers, two_choices};
+use seawall_core::balance::weights::Weights;
+use seawall_core::balance::{Servers, latency, slow_start, two_choices};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -33,12 +34,14 @@ pub(crate) struct Pool {
     upstream: Arc<Upstream>,
     seen: Cell<u64>,
     members: RefCell<Rc<[Member]>>,
+    weights: RefCell<Rc<Weights>>,
     rotation: RefCell<RoundRobin>,
 }
 
 #[derive(Debug)]
 struct Member {
     server: Rc<PooledServer>,
+    /// As balancers count it.
     weight: u32,
 }
 
@@ -113,6 +116,7 @@ impl Pool {
             members: RefCell::new(
                 old.map_or_else(|| Rc::from([]), |old| old.members.borrow().clone()),
             ),
+            weights: RefCell::default(),
             rotation: RefCell::default(),
             upstream,
         };
@@ -136,9 +140,12 @@ impl Pool {
                     idle: RefCell::default(),
                 }),
             };
-            Member { server, weight: endpoint.weight }
+            Member { server, weight: endpoint.weight.saturating_mul(slow_start::SCALE) }
         };
-        *self.members.borrow_mut() = self.upstream.endpoints().iter().map(member).collect();
+        let members: Rc<[Member]> = self.upstream.endpoints().iter().map(member).collect();
+        let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
+        *self.weights.borrow_mut() = Rc::new(Weights::new(&weights));
+        *self.members.borrow_mut() = members;
         *self.rotation.borrow_mut() = RoundRobin::default();
     }
 
@@ -206,7 +213,8 @@ impl Pool {
         let balance = |choice: &Choice<'_>| match config.balance {
             plan::Balance::RoundRobin => self.rotation.borrow_mut().choose(choice),
             plan::Balance::TwoChoices => {
-                two_choices::choose(choice, &mut worker.random.borrow_mut())
+                let weights = self.weights.borrow();
+                two_choices::choose(choice, &weights, &mut worker.random.borrow_mut())
             }
         };
         let mut choice = Choice {
@@ -283,6 +291,11 @@ impl Servers for Choice<'_> {
 
     fn load(&self, server: usize) -> u32 {
         self.members[server].server.state.in_flight.load(Relaxed)
+    }
+
+    fn latency(&self, _server: usize) -> f32 {
+        // No balancer that asks for it can be configured yet.
+        latency::COLD_START
     }
 
     fn is_usable(&self, server: usize) -> bool {
