@@ -1,0 +1,96 @@
+//! Values with a unit: durations and sizes within bounds.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::read::{Node, Reader, Rule, Show, span_of};
+use crate::shape::Shape;
+use crate::text::Text;
+use crate::units::{self, show_duration, show_size};
+
+/// A duration within bounds.
+pub(crate) struct Time(pub(crate) Duration, pub(crate) Duration);
+
+impl Rule for Time {
+    type Value = Duration;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Duration> {
+        let unitless = "a number needs a unit; write for example \"10s\"";
+        let (text, value) =
+            with_unit(node, reader, "a duration such as \"10s\"", unitless, units::duration)?;
+        let Time(min, max) = *self;
+        if !(min..=max).contains(&value) {
+            let (min, max) = (show_duration(min), show_duration(max));
+            let message = format!("{} is not from {min} to {max}", text.shown());
+            reader.report.error(text.span, message, None);
+            return None;
+        }
+        Some(value)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Duration(self.0, self.1)
+    }
+}
+
+impl Show for Time {
+    fn show(&self, value: &Duration) -> String {
+        format!("\"{}\"", show_duration(*value))
+    }
+}
+
+/// A number of bytes within bounds.
+pub(crate) struct Size(pub(crate) u64, pub(crate) u64);
+
+impl Rule for Size {
+    type Value = u64;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u64> {
+        let unitless = "a number needs a unit; write for example \"32KiB\" or \"512B\"";
+        let (text, value) =
+            with_unit(node, reader, "a size such as \"32KiB\"", unitless, units::size)?;
+        let Size(min, max) = *self;
+        if !(min..=max).contains(&value) {
+            let (min, max) = (show_size(min), show_size(max));
+            let message = format!("{} is not from {min} to {max}", text.shown());
+            reader.report.error(text.span, message, None);
+            return None;
+        }
+        Some(value)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Size(self.0, self.1)
+    }
+}
+
+impl Show for Size {
+    fn show(&self, value: &u64) -> String {
+        format!("\"{}\"", show_size(*value))
+    }
+}
+
+fn with_unit<T>(
+    node: &Node<'_>,
+    reader: &mut Reader<'_>,
+    expect: &str,
+    unitless: &str,
+    parse: fn(&str) -> Result<T, units::UnitError>,
+) -> Option<(Text, T)> {
+    if let DeValue::Integer(_) | DeValue::Float(_) = node.get_ref() {
+        let message = format!("expected {expect}, found a number");
+        reader.report.error(span_of(node), message, Some(unitless.to_owned()));
+        return None;
+    }
+    let text = reader.text(node, expect)?;
+    match parse(&text.value) {
+        Ok(value) => Some((text, value)),
+        Err(error) => {
+            let message = format!("{} {}", text.shown(), error.reason);
+            let help = (!text.is_from_environment()).then_some(error.help);
+            reader.report.error(text.span, message, help);
+            None
+        }
+    }
+}
