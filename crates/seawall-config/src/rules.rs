@@ -4,12 +4,14 @@
 //! A rule reads one value and describes it; it knows nothing of the key it is for.
 
 mod number;
+mod password;
 mod table;
 mod unit;
 
-pub(crate) use number::{Choice, Integer, digits};
-pub(crate) use table::Short;
-pub(crate) use unit::{Size, Time};
+pub(crate) use number::{Boolean, Choice, Integer, digits};
+pub(crate) use password::Password;
+pub(crate) use table::{Short, Switch, Table};
+pub(crate) use unit::{Percent, Rate, Size, Time};
 
 use std::ops::Range;
 
@@ -153,30 +155,62 @@ impl<R: Rule> Rule for List<R> {
             }
             return None;
         };
-        let count = array.len();
-        if count < *min || count > *max {
-            let message = match count {
-                0 => "this list is empty".to_owned(),
-                _ => format!("this list has {count} items; at most {max} are allowed"),
-            };
-            let help = (count == 0).then(|| "put at least one item into it".to_owned());
-            reader.report.error(span_of(node), message, help);
-            return None;
-        }
-        let mut all = Some(Vec::with_capacity(count));
-        for node in array.iter() {
-            // Go on after a bad item, for the problems of the others.
-            match (rule.read(node, reader), &mut all) {
-                (Some(value), Some(all)) => all.push(At::given(value, span_of(node))),
-                (Some(_), None) => {}
-                (None, _) => all = None,
-            }
-        }
-        all
+        read_items(rule, array, span_of(node), *min, *max, reader)
     }
 
     fn shape(&self) -> Shape {
         Shape::List { item: Box::new(self.0.shape()), min: self.1, max: self.2 }
+    }
+}
+
+/// The items of a list that stands at `span`.
+fn read_items<R: Rule>(
+    rule: &R,
+    items: &[Node<'_>],
+    span: Span,
+    min: usize,
+    max: usize,
+    reader: &mut Reader<'_>,
+) -> Option<Vec<At<R::Value>>> {
+    let count = items.len();
+    if count < min || count > max {
+        let message = match count {
+            0 => "this list is empty".to_owned(),
+            _ => format!("this list has {count} items; at most {max} are allowed"),
+        };
+        let help = (count == 0).then(|| "put at least one item into it".to_owned());
+        reader.report.error(span, message, help);
+        return None;
+    }
+    let mut all = Some(Vec::with_capacity(count));
+    for node in items {
+        // Go on after a bad item, for the problems of the others.
+        match (rule.read(node, reader), &mut all) {
+            (Some(value), Some(all)) => all.push(At::given(value, span_of(node))),
+            (Some(_), None) => {}
+            (None, _) => all = None,
+        }
+    }
+    all
+}
+
+/// A list with this rule for each item, at most so many of them; or its only item without a list.
+pub(crate) struct OneOrMany<R>(pub(crate) R, pub(crate) usize);
+
+impl<R: Rule> Rule for OneOrMany<R> {
+    type Value = Vec<At<R::Value>>;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        let OneOrMany(rule, max) = self;
+        let items = match node.get_ref() {
+            DeValue::Array(array) => &array[..],
+            _ => std::slice::from_ref(node),
+        };
+        read_items(rule, items, span_of(node), 0, *max, reader)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::OneOrMany { item: Box::new(self.0.shape()), max: self.1 }
     }
 }
 

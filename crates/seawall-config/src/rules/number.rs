@@ -97,3 +97,46 @@ pub(crate) fn digits(value: u64) -> String {
 fn value_of(integer: &DeInteger<'_>) -> Option<u64> {
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
+
+/// `true` or `false`. A string is taken too when it is made from the environment.
+pub(crate) struct Boolean;
+
+impl Rule for Boolean {
+    type Value = bool;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<bool> {
+        let expect = "true or false";
+        let (value, text) = match node.get_ref() {
+            DeValue::Boolean(value) => return Some(*value),
+            DeValue::String(raw) if raw.contains("${") => {
+                let text = reader.text(node, expect)?;
+                (text.value.trim().parse().ok(), text)
+            }
+            DeValue::String(raw) if matches!(&**raw, "true" | "false") => {
+                let message = format!("expected {expect}, found text");
+                let help = format!("write {raw} without quotes");
+                reader.report.error(span_of(node), message, Some(help));
+                return None;
+            }
+            other => {
+                reader.wrong_type(span_of(node), other, expect);
+                return None;
+            }
+        };
+        if value.is_none() {
+            let message = format!("{} is not {expect}", text.shown());
+            reader.report.error(text.span, message, None);
+        }
+        value
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Boolean
+    }
+}
+
+impl Show for Boolean {
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}

@@ -1,4 +1,4 @@
-//! Values with a unit: durations and sizes within bounds.
+//! Values with a unit: durations, sizes, shares and rates within bounds.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use crate::read::{Node, Reader, Rule, Show, span_of};
 use crate::shape::Shape;
 use crate::text::Text;
-use crate::units::{self, show_duration, show_size};
+use crate::units::{self, show_duration, show_percent, show_rate, show_size};
 
 /// A duration within bounds.
 pub(crate) struct Time(pub(crate) Duration, pub(crate) Duration);
@@ -68,6 +68,68 @@ impl Rule for Size {
 impl Show for Size {
     fn show(&self, value: &u64) -> String {
         format!("\"{}\"", show_size(*value))
+    }
+}
+
+/// A share of something, in thousandths, within bounds.
+pub(crate) struct Percent(pub(crate) u32, pub(crate) u32);
+
+impl Rule for Percent {
+    type Value = u32;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u32> {
+        let unitless = "a share needs its sign; write for example \"50%\"";
+        let (text, value) =
+            with_unit(node, reader, "a share such as \"50%\"", unitless, units::percent)?;
+        let Percent(min, max) = *self;
+        if !(min..=max).contains(&value) {
+            let (min, max) = (show_percent(min), show_percent(max));
+            let message = format!("{} is not from {min} to {max}", text.shown());
+            reader.report.error(text.span, message, None);
+            return None;
+        }
+        Some(value)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Percent(self.0, self.1)
+    }
+}
+
+impl Show for Percent {
+    fn show(&self, value: &u32) -> String {
+        format!("\"{}\"", show_percent(*value))
+    }
+}
+
+/// How often something may happen, in thousandths per second, within bounds.
+pub(crate) struct Rate(pub(crate) u32, pub(crate) u32);
+
+impl Rule for Rate {
+    type Value = u32;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u32> {
+        let unitless = "a number needs a unit; write for example \"10/s\"";
+        let (text, value) =
+            with_unit(node, reader, "a rate such as \"10/s\"", unitless, units::rate)?;
+        let Rate(min, max) = *self;
+        if !(min..=max).contains(&value) {
+            let (min, max) = (show_rate(min), show_rate(max));
+            let message = format!("{} is not from {min} to {max}", text.shown());
+            reader.report.error(text.span, message, None);
+            return None;
+        }
+        Some(value)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Rate(self.0, self.1)
+    }
+}
+
+impl Show for Rate {
+    fn show(&self, value: &u32) -> String {
+        format!("\"{}\"", show_rate(*value))
     }
 }
 
