@@ -209,7 +209,8 @@ impl Door {
         self.generation = compiled.generation;
         self.entrances = entrances;
         self.names = names;
-        let named = |(route, watch): (&Route, &Arc<RouteWatch>)| (route.name.clone(), watch.clone());
+        let named =
+            |(route, watch): (&Route, &Arc<RouteWatch>)| (route.name.clone(), watch.clone());
         self.watches = self.plan.routes.iter().zip(&compiled.watches).map(named).collect();
         self.watch = Some(watch::start(compiled.clone(), self.epoch, self.look.clone()));
         self.metrics.forget_servers(|upstream, server| {
@@ -264,7 +265,7 @@ impl Door {
             let known = self.upstreams.get(&config.name).cloned();
             let upstream = known.unwrap_or_else(|| {
                 let (name, look) = (config.name.clone(), self.look.clone());
-                Arc::new(Upstream::new(name, self.epoch, look, self.metrics.workers()))
+                Arc::new(Upstream::new(name, self.epoch, look, &self.metrics))
             });
             upstream.line.configure(&config.queue);
             upstream

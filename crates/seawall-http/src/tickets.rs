@@ -43,11 +43,7 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// Enters unless `limit` are in flight already.
-    pub(crate) fn enter(
-        server: &Rc<PooledServer>,
-        worker: usize,
-        limit: u32,
-    ) -> Option<InFlight> {
+    pub(crate) fn enter(server: &Rc<PooledServer>, worker: usize, limit: u32) -> Option<InFlight> {
         let state = &server.state;
         if state.in_flight.fetch_add(1, SeqCst) >= limit {
             state.in_flight.fetch_sub(1, SeqCst);

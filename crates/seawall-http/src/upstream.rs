@@ -21,7 +21,7 @@ use seawall_core::balance::key::hash_key;
 use seawall_core::balance::latency::Latency;
 use seawall_telemetry::Metrics;
 use seawall_telemetry::cells::{Cell, PerWorker};
-use seawall_telemetry::metrics::Server as ServerCells;
+use seawall_telemetry::metrics::{Server as ServerCells, Upstream as UpstreamMetrics};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -47,6 +47,7 @@ pub(crate) struct Upstream {
     pub(crate) ready: AtomicUsize,
     /// What cookies are signed with where no secret is configured.
     pub(crate) process_key: [u8; 32],
+    pub(crate) metrics: Arc<UpstreamMetrics>,
     /// What [`watch`] knows.
     pub(crate) watched: Mutex<watch::Watched>,
     /// Wakes the watch before its next tick.
@@ -157,16 +158,17 @@ impl Upstream {
         name: Arc<str>,
         epoch: Instant,
         look: Arc<Notify>,
-        workers: usize,
+        metrics: &Metrics,
     ) -> Upstream {
         Upstream {
+            metrics: metrics.upstream(&name),
             name,
             endpoints: ArcSwap::default(),
             generation: AtomicU64::new(0),
             standings: Arc::default(),
             in_flight: Arc::default(),
             line: Arc::new(Line::new(epoch)),
-            outcomes: Arc::new(PerWorker::new(workers)),
+            outcomes: Arc::new(PerWorker::new(metrics.workers())),
             ready: AtomicUsize::new(0),
             process_key: process_key(),
             watched: Mutex::default(),
@@ -183,7 +185,6 @@ impl Upstream {
     pub(crate) fn standings(&self) -> u64 {
         self.standings.load(Relaxed)
     }
-
 
     pub(crate) fn endpoints(&self) -> Arc<Vec<Endpoint>> {
         self.endpoints.load_full()
@@ -342,7 +343,7 @@ mod tests {
     #[test]
     fn servers_keep_their_state_while_names_and_plans_change() {
         let metrics = Metrics::new(1, vec![]);
-        let upstream = Upstream::new("app".into(), Instant::now(), Arc::default(), 1);
+        let upstream = Upstream::new("app".into(), Instant::now(), Arc::default(), &metrics);
         let host: Arc<str> = "app.internal".into();
         let fixed: SocketAddr = "127.0.0.1:1".parse().expect("an address");
         let named = ServerAddress::Name { host: host.clone(), port: 80 };

@@ -10,6 +10,10 @@ use crate::access_log::AccessLog;
 use crate::cells::{Cell, Histogram, HistogramSnapshot, PerWorker};
 use crate::exposition::Exposition;
 
+mod upstreams;
+
+pub use upstreams::{BREAKER_STATES, Upstream};
+
 /// How many codes of refusals there can be.
 pub const MAX_REFUSALS: usize = 64;
 
@@ -23,6 +27,7 @@ pub struct Metrics {
     routes: Registry<Arc<str>, Route>,
     listeners: Registry<Arc<str>, Listener>,
     servers: Registry<(Arc<str>, String), Server>,
+    upstreams: Mutex<BTreeMap<Arc<str>, Arc<Upstream>>>,
     reload: Reload,
     access_log: Mutex<Option<AccessLog>>,
 }
@@ -156,6 +161,7 @@ impl Metrics {
             routes: Registry::new(),
             listeners: Registry::new(),
             servers: Registry::new(),
+            upstreams: Mutex::default(),
             reload: Reload::default(),
             access_log: Mutex::default(),
         }
@@ -179,6 +185,12 @@ impl Metrics {
     /// The cells of a server.
     pub fn server(&self, upstream: &Arc<str>, address: &str) -> Arc<PerWorker<Server>> {
         self.servers.of(&(upstream.clone(), address.to_owned()), self.workers)
+    }
+
+    /// What is known of an upstream.
+    pub fn upstream(&self, name: &Arc<str>) -> Arc<Upstream> {
+        let mut all = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(name.clone()).or_default().clone()
     }
 
     /// Forgets servers that `keep` does not name any more, so that names that resolve to ever new
@@ -224,6 +236,9 @@ impl Metrics {
         self.expose_listeners(&mut page);
         self.expose_routes(&mut page);
         self.expose_servers(&mut page);
+        let all = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<_> = all.iter().map(|(name, known)| (name.clone(), known.clone())).collect();
+        upstreams::expose(&all, &mut page);
         page.finish()
     }
 
@@ -368,7 +383,18 @@ impl Metrics {
             }
         }
         type Pick = fn(&Route) -> &Cell;
-        let counters: [(&str, &str, Pick); 2] = [
+        let counters: [(&str, &str, Pick); 7] = [
+            ("seawall_retries_total", "Attempts made again after one that failed.", |c| &c.retries),
+            ("seawall_hedges_total", "Attempts made beside one that took long.", |c| &c.hedges),
+            ("seawall_hedges_won_total", "Hedges whose answer was taken.", |c| &c.hedges_won),
+            (
+                "seawall_retries_unaffordable_total",
+                "Attempts not made because the retry budget was spent.",
+                |c| &c.unaffordable,
+            ),
+            ("seawall_fallbacks_total", "Answers that took the place of failed ones.", |c| {
+                &c.fallbacks
+            }),
             ("seawall_received_bytes_total", "Bytes of request content.", |c| &c.received),
             ("seawall_sent_bytes_total", "Bytes of answer content.", |c| &c.sent),
         ];

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 
 use seawall_telemetry::access_log::Destination;
 use seawall_telemetry::{AccessLog, Metrics};
@@ -31,6 +32,7 @@ fn everything() -> Metrics {
     metrics.route(&"app".into()).of(0).answers[2].add(1);
     metrics.listener(&"web".into());
     metrics.server(&"app".into(), "127.0.0.1:1");
+    metrics.upstream(&"app".into()).breaker.store(1, Relaxed);
     metrics.log_to(AccessLog::start(&Destination::Stdout).ok());
     metrics
 }

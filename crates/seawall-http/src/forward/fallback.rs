@@ -97,7 +97,9 @@ pub(crate) fn page(request: &Request<'_>, page: &Respond, refusal: Refusal) -> R
 /// Says what the answer takes the place of.
 fn mark(response: &mut Response, status: u16, refusal: Option<Refusal>, place: &str) {
     let why = match refusal.map(Refusal::description) {
-        Some(about) => format!("error={}; details=\"{}; fallback={place}\"", about.proxy_error, about.code),
+        Some(about) => {
+            format!("error={}; details=\"{}; fallback={place}\"", about.proxy_error, about.code)
+        }
         None => format!("received-status={status}; details=\"fallback={place}\""),
     };
     response.head.headers.push(b"Proxy-Status", format!("seawall; {why}").as_bytes());

@@ -63,7 +63,11 @@ pub(crate) async fn attempts(
     };
     let mut results = [None, None];
     let winner = poll_fn(|cx| {
-        for (at, attempt) in [first.as_mut() as std::pin::Pin<&mut dyn Future<Output = _>>, second.as_mut()].into_iter().enumerate() {
+        for (at, attempt) in
+            [first.as_mut() as std::pin::Pin<&mut dyn Future<Output = _>>, second.as_mut()]
+                .into_iter()
+                .enumerate()
+        {
             if results[at].is_none()
                 && let Poll::Ready(result) = attempt.poll(cx)
             {

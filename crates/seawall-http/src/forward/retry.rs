@@ -9,8 +9,8 @@
 use std::time::{Duration, SystemTime};
 
 use seawall_config::plan::{self, Forward, Route};
-use seawall_core::retry::{Failed as Circumstances, Pause, pause};
 use seawall_core::retry::Share;
+use seawall_core::retry::{Failed as Circumstances, Pause, pause};
 use seawall_h1::ResponseHead;
 use seawall_telemetry::metrics::Route as RouteCells;
 use tokio::time::{Instant, sleep};
@@ -130,7 +130,9 @@ impl<'a> Errand<'a> {
                     sleep(pause).await;
                     (left, None)
                 }
-                Err(Failed { stale: true, pump: left, .. }) if left.may_be_sent_again(self.safe) => {
+                Err(Failed { stale: true, pump: left, .. })
+                    if left.may_be_sent_again(self.safe) =>
+                {
                     if let Some(server) = &*request.facts.server.borrow() {
                         server.state.cells.of(request.worker.index).resent.add(1);
                     }

@@ -53,7 +53,10 @@ pub(crate) fn is_told_by(name: &[u8], head: &RequestHead) -> bool {
 /// Whether the request is one of gRPC.
 fn is_grpc(head: &RequestHead) -> bool {
     head.method == Method::Post
-        && head.headers.first(b"content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"))
+        && head
+            .headers
+            .first(b"content-type")
+            .is_some_and(|kind| kind.starts_with(b"application/grpc"))
 }
 
 /// One to eight digits and a unit (gRPC over HTTP/2, "Requests").

@@ -149,9 +149,8 @@ impl Members {
     /// Works out the typical latencies. To be called a few times a second.
     pub(super) fn look_at_latency(&self) {
         for (group, state) in self.levels.groups().iter().zip(&self.groups) {
-            let of = |&at: &usize| {
-                Latency::from_bits(self.list[at].server.state.latency.load(Relaxed))
-            };
+            let of =
+                |&at: &usize| Latency::from_bits(self.list[at].server.state.latency.load(Relaxed));
             state.typical.set(latency::typical(group.members.iter().map(of)));
         }
     }
@@ -215,10 +214,9 @@ impl Members {
                 }?;
                 return Some(self.list[table.members[at]].server.clone());
             }
-            (
-                Balance::TwoChoices | Balance::IpHash | Balance::Hash(_) | Balance::Maglev(_),
-                _,
-            ) => two_choices::choose(&choice, weights, random),
+            (Balance::TwoChoices | Balance::IpHash | Balance::Hash(_) | Balance::Maglev(_), _) => {
+                two_choices::choose(&choice, weights, random)
+            }
         }?;
         Some(self.list[group.members[at]].server.clone())
     }

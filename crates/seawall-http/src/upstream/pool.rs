@@ -124,6 +124,8 @@ pub(crate) struct Search<'a> {
     unreachable: Cell<usize>,
     /// The last of these for want of time.
     timed_out: Cell<bool>,
+    /// One of these was not known to be unreachable.
+    discovered: Cell<bool>,
     /// Take no idle connection.
     pub(crate) fresh: Cell<bool>,
     /// The request must not be sent twice, so an idle connection is looked at closely.
@@ -150,6 +152,7 @@ impl<'a> Search<'a> {
             tried: RefCell::default(),
             unreachable: Cell::new(0),
             timed_out: Cell::new(false),
+            discovered: Cell::new(false),
             fresh: Cell::new(false),
             once: false,
         }
@@ -162,10 +165,10 @@ impl<'a> Search<'a> {
 
     /// What it is refused with when there is no server left to try.
     fn refusal(&self) -> Refusal {
-        match (self.unreachable.get(), self.timed_out.get()) {
-            (0, _) => Refusal::NoHealthyUpstream,
-            (_, true) => Refusal::ConnectTimeout,
-            (_, false) => Refusal::ConnectFailed,
+        match (self.discovered.get(), self.timed_out.get()) {
+            (false, _) => Refusal::NoHealthyUpstream,
+            (true, true) => Refusal::ConnectTimeout,
+            (true, false) => Refusal::ConnectFailed,
         }
     }
 
@@ -313,11 +316,15 @@ impl Pool {
         server: &Rc<PooledServer>,
         search: &Search<'_>,
     ) -> Result<Option<Connection>, Refusal> {
+        let known = server.state.held_until.load(Relaxed) != 0;
         match server.connect(search.worker, search.config).await {
             Ok(connection) => return Ok(Some(connection)),
             // A fresh one is due, so an idle one has to make room for it.
             Err(ConnectFailure::Full) => drop(server.idle.borrow_mut().pop()),
             Err(failure) => {
+                if !known {
+                    search.discovered.set(true);
+                }
                 search.unreachable(server.clone(), failure == ConnectFailure::Timeout);
                 if search.unreachable.get() >= MAX_CONNECTS {
                     return Err(search.refusal());

@@ -10,7 +10,7 @@ use seawall_core::breaker::{Gate, Pass};
 use tokio::time::Instant;
 
 use super::ServerState;
-use super::pool::{PooledServer, Pool};
+use super::pool::{Pool, PooledServer};
 use crate::worker::Worker;
 
 /// The permission to make an attempt, as far as the circuit breaker is concerned. Dropped without

@@ -20,7 +20,7 @@ use seawall_core::random::Random;
 use seawall_core::retry::Budget;
 use seawall_core::window::Counts;
 use seawall_telemetry::cells::{BOUNDS, HistogramSnapshot, PerWorker};
-use seawall_telemetry::metrics::Route as RouteCells;
+use seawall_telemetry::metrics::{BREAKER_STATES, Route as RouteCells};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -203,15 +203,21 @@ impl Upstream {
             State::Recovering { step } => admits = STEPS.get(step).copied(),
             State::Closed | State::HalfOpen => {}
         }
-        Some(BreakerStatus { state: word(state), why: watched.breaker_why.clone(), open_for, admits })
+        Some(BreakerStatus {
+            state: word(state),
+            why: watched.breaker_why.clone(),
+            open_for,
+            admits,
+        })
     }
 
     /// How often a server was taken out because of what it answered, and why the last time.
     pub(crate) fn ejections(&self, server: &ServerState) -> (u64, String) {
         let watched = self.watched();
-        watched.servers.get(&server.id).map_or((0, String::new()), |seen| {
-            (seen.ejections, seen.why.clone())
-        })
+        watched
+            .servers
+            .get(&server.id)
+            .map_or((0, String::new()), |seen| (seen.ejections, seen.why.clone()))
     }
 
     fn look(&self, config: &plan::Upstream, now: Duration, random: &mut Random) {
@@ -229,11 +235,13 @@ impl Upstream {
     /// Room that did not come of a request's end: a server is new or has returned.
     fn let_in<'a>(&self, config: &plan::Upstream, ready: impl Iterator<Item = &'a Endpoint>) {
         self.line.sweep();
+        self.metrics.waiting.store(self.line.waiting() as u64, Relaxed);
         if self.line.waiting() == 0 {
             return;
         }
         let most = config.max_in_flight.server.unwrap_or(u32::MAX);
-        let room = ready.map(|endpoint| most.saturating_sub(endpoint.server.in_flight.load(Relaxed)) as usize);
+        let room = ready
+            .map(|endpoint| most.saturating_sub(endpoint.server.in_flight.load(Relaxed)) as usize);
         let mut room = room.fold(0usize, usize::saturating_add);
         if let Some(total) = config.max_in_flight.total {
             room = room.min((total as usize).saturating_sub(self.in_flight.load(Relaxed)));
@@ -318,7 +326,10 @@ impl Upstream {
     }
 
     fn look_at_breaker(&self, watched: &mut Watched, now: Duration, random: &mut Random) {
-        let Some(breaker) = &mut watched.breaker else { return };
+        let Some(breaker) = &mut watched.breaker else {
+            self.metrics.breaker.store(0, Relaxed);
+            return;
+        };
         let all = Counts {
             total: self.outcomes.sum(|outcomes| &outcomes.total),
             failed: self.outcomes.sum(|outcomes| &outcomes.failed),
@@ -327,10 +338,14 @@ impl Upstream {
         let new = all.minus(std::mem::replace(&mut watched.counted, all));
         if let Some(change) = breaker.tick(now, new, random) {
             let (from, to) = (change.from, change.to);
+            if matches!(to, State::Open { .. }) {
+                self.metrics.opened.fetch_add(1, Relaxed);
+            }
             let (from, to) = (word(from), word(to));
             tracing::warn!(upstream = %self.name, from, to, reason = change.reason, "circuit breaker");
             watched.breaker_why = change.reason;
         }
+        self.metrics.breaker.store(number(breaker.state()) as u64 + 1, Relaxed);
     }
 }
 
@@ -375,11 +390,16 @@ impl Seen {
 }
 
 fn word(state: State) -> &'static str {
+    BREAKER_STATES[number(state)]
+}
+
+/// The position in [`BREAKER_STATES`].
+fn number(state: State) -> usize {
     match state {
-        State::Closed => "closed",
-        State::Open { .. } => "open",
-        State::HalfOpen => "half-open",
-        State::Recovering { .. } => "recovering",
+        State::Closed => 0,
+        State::Open { .. } => 1,
+        State::HalfOpen => 2,
+        State::Recovering { .. } => 3,
     }
 }
 
