@@ -9,6 +9,8 @@ mod server;
 mod shadow;
 mod upstream;
 
+pub(crate) use upstream::{LOOP_HELP, loops};
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 

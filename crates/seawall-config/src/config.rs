@@ -11,7 +11,7 @@ mod upstream;
 pub(crate) use listen::Listen;
 pub(crate) use route::{Edits, ErrorBody, RedirectTo, RespondWith, Route};
 pub(crate) use server::Server;
-pub(crate) use upstream::{ServerEntry, Upstream};
+pub(crate) use upstream::{SERVERS, ServerEntry, Upstream};
 
 use std::time::Duration;
 

@@ -61,7 +61,8 @@ section! {
     }
 }
 
-const SERVERS: List<Short<ServerEntry>> = List(Short::new("address", "a server"), 1, 1_000);
+pub(crate) const SERVERS: List<Short<ServerEntry>> =
+    List(Short::new("address", "a server"), 1, 1_000);
 
 const BALANCE: Word<Balance> = Word {
     words: &["two-choices", "round-robin"],
