@@ -31,6 +31,7 @@ fn everything() -> Metrics {
     metrics.route(&"app".into()).of(0).answers[2].add(1);
     metrics.listener(&"web".into());
     metrics.server(&"app".into(), "127.0.0.1:1");
+    metrics.count_servers(|| vec![("app".into(), vec![("ready", 1)])]);
     metrics.log_to(AccessLog::start(&Destination::Stdout).ok());
     metrics
 }
