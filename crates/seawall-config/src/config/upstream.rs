@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::balance::BALANCE;
 use super::{
-    BalanceWord, BreakerEntry, EjectEntry, FILE, HashEntry, HealthEntry, InFlightEntry, KIB,
-    LONGEST, MIB, QueueEntry, SHORTEST, StickyEntry, ZONE,
+    BalanceWord, BreakerEntry, EjectEntry, HashEntry, HealthEntry, InFlightEntry, KIB, LONGEST,
+    MIB, QueueEntry, SHORTEST, StickyEntry, ZONE, file,
 };
 use crate::address;
 use crate::plan::{ProxyProtocol, ServerAddress};
@@ -117,6 +117,9 @@ pub(crate) const SERVERS: List<Short<ServerEntry>> =
 
 /// The same where others may come from a file.
 const SERVERS_OR_NONE: List<Short<ServerEntry>> = List(Short::new("address", "a server"), 0, 1_000);
+
+const FILE: Parsed<Text> =
+    Parsed { kind: "the path of a file", example: "servers.toml", limits: "", parse: file };
 
 const PROXY_PROTOCOL: Word<ProxyProtocol> =
     Word { words: &["v1", "v2"], values: &[ProxyProtocol::V1, ProxyProtocol::V2] };
