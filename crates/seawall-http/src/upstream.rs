@@ -1,5 +1,6 @@
 //! Groups of servers, as all workers share them: which servers there are now, and how busy each
-//! is. What belongs to one worker — idle connections, the rotation — is in [`pool`].
+//! is. What belongs to one worker — idle connections, the rotation — is in [`pool`], where servers
+//! come from in [`sources`].
 
 pub(crate) mod choose;
 pub(crate) mod line;
@@ -7,16 +8,15 @@ pub(crate) mod pool;
 pub(crate) mod resolve;
 pub(crate) mod trial;
 pub(crate) mod watch;
+pub(crate) mod sources;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
-use seawall_config::plan::{ServerAddress, ServerSpec};
 use seawall_core::balance::key::hash_key;
 use seawall_core::balance::latency::Latency;
 use seawall_telemetry::Metrics;
@@ -36,7 +36,7 @@ pub(crate) struct Upstream {
     generation: AtomicU64,
     /// Goes up with every change of what may be used, see [`ServerState::standing`].
     standings: Arc<AtomicU64>,
-    source: Mutex<Source>,
+    sources: Mutex<sources::Sources>,
     /// Requests in flight to all servers, while they are limited.
     pub(crate) in_flight: Arc<AtomicUsize>,
     /// Where requests wait.
@@ -62,13 +62,6 @@ pub(crate) struct Outcomes {
     pub(crate) slow: Cell,
 }
 
-/// Where the servers come from.
-#[derive(Debug, Default)]
-struct Source {
-    servers: Vec<ServerSpec>,
-    resolved: HashMap<Arc<str>, Vec<IpAddr>>,
-}
-
 /// One server of an upstream with its weight there.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
@@ -81,7 +74,7 @@ pub(crate) struct Endpoint {
 /// What an operator has said about a server. Kept until it is said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub(crate) enum Order {
+pub enum Order {
     /// Use it.
     #[default]
     Use,
@@ -93,7 +86,7 @@ pub(crate) enum Order {
 
 /// Whether a server may be used, from the best to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// As far as is known it is well.
     Ready,
     /// It was taken out because of what it answered.
@@ -106,6 +99,41 @@ pub(crate) enum Standing {
     Draining,
     /// An operator has said [`Order::Disable`].
     Disabled,
+}
+
+impl Order {
+    /// As it is written in the admin API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Order::Use => "use",
+            Order::Drain => "drain",
+            Order::Disable => "disable",
+        }
+    }
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Standing; 6] = [
+        Standing::Ready,
+        Standing::Ejected,
+        Standing::Failing,
+        Standing::Unreachable,
+        Standing::Draining,
+        Standing::Disabled,
+    ];
+
+    /// As it is shown in the admin API and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Ready => "ready",
+            Standing::Ejected => "ejected",
+            Standing::Failing => "failing",
+            Standing::Unreachable => "unreachable",
+            Standing::Draining => "draining",
+            Standing::Disabled => "disabled",
+        }
+    }
 }
 
 /// What all workers know of a server.
@@ -149,6 +177,9 @@ pub(crate) struct ServerState {
     pub(crate) refuses: AtomicBool,
     standings: Arc<AtomicU64>,
     pub(crate) line: Arc<Line>,
+    /// The [`Standing`] that was seen last, and since when, see [`ServerState::note`].
+    noted: AtomicU8,
+    noted_since: AtomicU64,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
@@ -173,7 +204,7 @@ impl Upstream {
             process_key: process_key(),
             watched: Mutex::default(),
             look,
-            source: Mutex::default(),
+            sources: Mutex::default(),
         }
     }
 
@@ -186,73 +217,13 @@ impl Upstream {
         self.standings.load(Relaxed)
     }
 
+    /// See [`ServerState::standing_changed`].
+    fn standing_changed(&self) {
+        self.standings.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn endpoints(&self) -> Arc<Vec<Endpoint>> {
         self.endpoints.load_full()
-    }
-
-    /// Takes over the servers of a new plan.
-    pub(crate) fn set_servers(&self, servers: &[ServerSpec], metrics: &Metrics) {
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        source.servers = servers.to_vec();
-        let named = |name: &Arc<str>| {
-            servers
-                .iter()
-                .any(|s| matches!(&s.address, ServerAddress::Name { host, .. } if host == name))
-        };
-        source.resolved.retain(|name, _| named(name));
-        self.rebuild(&source, metrics);
-    }
-
-    /// Takes over the addresses that a name resolved to. Says whether anything changed.
-    pub(crate) fn set_addresses(
-        &self,
-        name: &Arc<str>,
-        mut addresses: Vec<IpAddr>,
-        metrics: &Metrics,
-    ) -> bool {
-        addresses.sort_unstable();
-        addresses.dedup();
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        if source.resolved.get(name) == Some(&addresses) {
-            return false;
-        }
-        source.resolved.insert(name.clone(), addresses);
-        self.rebuild(&source, metrics);
-        true
-    }
-
-    fn rebuild(&self, source: &Source, metrics: &Metrics) {
-        let old = self.endpoints();
-        let mut new: Vec<Endpoint> = Vec::new();
-        let mut add = |address: SocketAddr, spec: &ServerSpec| {
-            if new.iter().any(|endpoint| endpoint.server.address == address) {
-                return;
-            }
-            let known = old.iter().find(|endpoint| endpoint.server.address == address);
-            let server = match known {
-                Some(endpoint) => endpoint.server.clone(),
-                None => Arc::new(ServerState::new(address, self, metrics)),
-            };
-            new.push(Endpoint {
-                server,
-                weight: spec.weight,
-                zone: spec.zone.clone(),
-                priority: spec.priority,
-            });
-        };
-        for spec in &source.servers {
-            match &spec.address {
-                ServerAddress::Socket(address) => add(*address, spec),
-                ServerAddress::Name { host, port } => {
-                    for address in source.resolved.get(host).into_iter().flatten() {
-                        add(SocketAddr::new(*address, *port), spec);
-                    }
-                }
-                ServerAddress::Service(_) => {}
-            }
-        }
-        self.endpoints.store(Arc::new(new));
-        self.generation.fetch_add(1, Relaxed);
     }
 }
 
@@ -304,7 +275,22 @@ impl ServerState {
         }
     }
 
-    fn new(address: SocketAddr, upstream: &Upstream, metrics: &Metrics) -> ServerState {
+    /// Its standing at `now`, and since when it has it as far as was looked at: whoever looks
+    /// twice a second knows it to half a second. For the control thread alone.
+    pub(crate) fn note(&self, now: u64) -> (Standing, u64) {
+        let standing = self.standing(now);
+        if self.noted.swap(standing as u8, Relaxed) != standing as u8 {
+            self.noted_since.store(now, Relaxed);
+        }
+        (standing, self.noted_since.load(Relaxed))
+    }
+
+    fn new(
+        address: SocketAddr,
+        upstream: &Upstream,
+        now: u64,
+        metrics: &Metrics,
+    ) -> ServerState {
         let label = address.to_string();
         ServerState {
             id: hash_key(label.as_bytes()),
@@ -326,41 +312,10 @@ impl ServerState {
             refuses: AtomicBool::new(false),
             standings: upstream.standings.clone(),
             line: upstream.line.clone(),
+            noted: AtomicU8::new(Standing::Ready as u8),
+            noted_since: AtomicU64::new(now),
             cells: metrics.server(&upstream.name, &label),
             label,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn labels(upstream: &Upstream) -> Vec<String> {
-        upstream.endpoints().iter().map(|endpoint| endpoint.server.label.clone()).collect()
-    }
-
-    #[test]
-    fn servers_keep_their_state_while_names_and_plans_change() {
-        let metrics = Metrics::new(1, vec![]);
-        let upstream = Upstream::new("app".into(), Instant::now(), Arc::default(), &metrics);
-        let host: Arc<str> = "app.internal".into();
-        let fixed: SocketAddr = "127.0.0.1:1".parse().expect("an address");
-        let named = ServerAddress::Name { host: host.clone(), port: 80 };
-        let spec = |address| ServerSpec::new(address);
-        upstream.set_servers(&[spec(ServerAddress::Socket(fixed)), spec(named.clone())], &metrics);
-        assert_eq!(labels(&upstream), ["127.0.0.1:1"]);
-        upstream.endpoints()[0].server.in_flight.store(7, Relaxed);
-
-        let [a, b] = ["10.0.0.2", "10.0.0.1"].map(|text| text.parse().expect("an address"));
-        assert!(upstream.set_addresses(&host, vec![a, b, a], &metrics));
-        assert!(!upstream.set_addresses(&host, vec![b, a], &metrics), "nothing changed");
-        assert_eq!(labels(&upstream), ["127.0.0.1:1", "10.0.0.1:80", "10.0.0.2:80"]);
-        assert_eq!(upstream.endpoints()[0].server.in_flight.load(Relaxed), 7);
-
-        let generation = upstream.generation();
-        upstream.set_servers(&[spec(named)], &metrics);
-        assert!(upstream.generation() > generation);
-        assert_eq!(labels(&upstream), ["10.0.0.1:80", "10.0.0.2:80"]);
     }
 }

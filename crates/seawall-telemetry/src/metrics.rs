@@ -30,6 +30,20 @@ pub struct Metrics {
     upstreams: Mutex<BTreeMap<Arc<str>, Arc<Upstream>>>,
     reload: Reload,
     access_log: Mutex<Option<AccessLog>>,
+    standings: Mutex<Option<Standings>>,
+}
+
+/// The servers of each upstream by their state, from whoever knows them: name of the upstream,
+/// states and how many are in each.
+type ByState = Vec<(Arc<str>, Vec<(&'static str, u64)>)>;
+
+/// Counts servers by state when it is asked.
+struct Standings(Box<dyn Fn() -> ByState + Send + Sync>);
+
+impl std::fmt::Debug for Standings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Standings(..)")
+    }
 }
 
 /// What is counted for each route.
@@ -164,6 +178,7 @@ impl Metrics {
             upstreams: Mutex::default(),
             reload: Reload::default(),
             access_log: Mutex::default(),
+            standings: Mutex::default(),
         }
     }
 
@@ -222,6 +237,16 @@ impl Metrics {
     /// Names the access log whose losses are exposed.
     pub fn log_to(&self, access_log: Option<AccessLog>) {
         *self.access_log.lock().unwrap_or_else(PoisonError::into_inner) = access_log;
+    }
+
+    /// Names who counts the servers of each upstream by their state whenever the page is made.
+    /// The states must always be the same.
+    pub fn count_servers(
+        &self,
+        count: impl Fn() -> Vec<(Arc<str>, Vec<(&'static str, u64)>)> + Send + Sync + 'static,
+    ) {
+        let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        *standings = Some(Standings(Box::new(count)));
     }
 
     /// How many configurations have been put in place since the start.
@@ -407,6 +432,15 @@ impl Metrics {
     }
 
     fn expose_servers(&self, page: &mut Exposition) {
+        let name = "seawall_upstream_servers";
+        page.metric(name, "gauge", "Servers of an upstream, by state.");
+        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        for (upstream, states) in standings.iter().flat_map(|count| count.0()) {
+            for (state, count) in states {
+                page.sample(name, &[("upstream", &upstream), ("state", state)], count);
+            }
+        }
+        drop(standings);
         let all = self.servers.all();
         let name = "seawall_upstream_connections_open";
         page.metric(name, "gauge", "Connections to a server open now.");

@@ -33,6 +33,7 @@ fn everything() -> Metrics {
     metrics.listener(&"web".into());
     metrics.server(&"app".into(), "127.0.0.1:1");
     metrics.upstream(&"app".into()).breaker.store(1, Relaxed);
+    metrics.count_servers(|| vec![("app".into(), vec![("ready", 1)])]);
     metrics.log_to(AccessLog::start(&Destination::Stdout).ok());
     metrics
 }
