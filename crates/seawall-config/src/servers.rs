@@ -10,13 +10,14 @@ use std::net::SocketAddr;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::compile::{LOOP_HELP, loops};
-use crate::config::{SERVERS, ServerEntry};
+use crate::compile::{LOOP_HELP, loops, spec};
+use crate::config::ServerEntry;
 use crate::json;
 use crate::plan::ServerSpec;
 use crate::problem::Problems;
 use crate::read::{At, Entries, Node, Reader, Rule, span_of};
 use crate::report::Report;
+use crate::rules::{List, Short};
 use crate::section::{Section, section};
 use crate::source::Span;
 
@@ -102,6 +103,8 @@ section! {
     }
 }
 
+const SERVERS: List<Short<ServerEntry>> = List(Short::new("address", "a server"), 1, 1_000);
+
 /// The list as its author knows it.
 const TITLE: &str = "the list of servers";
 
@@ -182,13 +185,6 @@ fn specs(
         servers.push(spec);
     }
     servers
-}
-
-fn spec(entry: &ServerEntry) -> ServerSpec {
-    ServerSpec {
-        weight: u32::try_from(entry.weight.value).unwrap_or(u32::MAX),
-        ..ServerSpec::new(entry.address.value.clone())
-    }
 }
 
 /// Advice that names a key, as it is written in this format.
