@@ -102,6 +102,7 @@ section! {
     }
 }
 
+
 /// The list as its author knows it.
 const TITLE: &str = "the list of servers";
 

@@ -35,10 +35,10 @@ pub struct Metrics {
 
 /// The servers of each upstream by their state, from whoever knows them: name of the upstream,
 /// states and how many are in each.
-type ByState = Vec<(Arc<str>, Vec<(&'static str, u64)>)>;
+pub type ServersByState = Vec<(Arc<str>, Vec<(&'static str, u64)>)>;
 
 /// Counts servers by state when it is asked.
-struct Standings(Box<dyn Fn() -> ByState + Send + Sync>);
+struct Standings(Box<dyn Fn() -> ServersByState + Send + Sync>);
 
 impl std::fmt::Debug for Standings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -241,10 +241,7 @@ impl Metrics {
 
     /// Names who counts the servers of each upstream by their state whenever the page is made.
     /// The states must always be the same.
-    pub fn count_servers(
-        &self,
-        count: impl Fn() -> Vec<(Arc<str>, Vec<(&'static str, u64)>)> + Send + Sync + 'static,
-    ) {
+    pub fn count_servers(&self, count: impl Fn() -> ServersByState + Send + Sync + 'static) {
         let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
         *standings = Some(Standings(Box::new(count)));
     }

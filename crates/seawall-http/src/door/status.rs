@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_config::plan::Balance;
+use seawall_telemetry::metrics::ServersByState;
 use tokio::time::Instant;
 
 use super::Door;
@@ -229,7 +230,7 @@ fn why(state: &ServerState, standing: Standing, left: u64) -> Option<String> {
 pub(super) fn servers_by_standing(
     upstreams: Arc<ArcSwap<Vec<Arc<Upstream>>>>,
     epoch: Instant,
-) -> impl Fn() -> Vec<(Arc<str>, Vec<(&'static str, u64)>)> + Send + Sync + 'static {
+) -> impl Fn() -> ServersByState + Send + Sync + 'static {
     move || {
         let now = epoch.elapsed().as_millis() as u64;
         let counts = |upstream: &Arc<Upstream>| {

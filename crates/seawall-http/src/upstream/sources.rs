@@ -25,6 +25,9 @@ const REMEMBERED_MILLIS: u64 = 10 * 60 * 1000;
 /// …but of no more than so many, the last to go.
 const MOST_DEPARTED: usize = 1_000;
 
+/// The last of the priorities, as in the configuration.
+const LOWEST_PRIORITY: u8 = 15;
+
 /// Most servers that orders are kept for.
 const MOST_ORDERS: usize = 10_000;
 
@@ -515,7 +518,7 @@ impl Sources {
                 address,
                 weight: weight.saturating_mul(spec.weight).clamp(1, 1000),
                 zone: spec.zone.clone(),
-                priority: spec.priority.saturating_add(level),
+                priority: spec.priority.saturating_add(level).min(LOWEST_PRIORITY),
             });
         };
         for spec in self.effective() {
