@@ -18,9 +18,12 @@ use crate::listen::{self, Bound, Key};
 use crate::refuse::Refusal;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
+use crate::upstream::health::Checks;
 use crate::upstream::resolve::{self, Names};
 use crate::upstream::{Endpoint, Upstream};
 use crate::worker::{self, Command, Start};
+
+pub use crate::upstream::health::{CheckReport, DeepCheck, DeepHealth, LastCheck};
 
 /// An open door. Dropping it ends its threads at once; [`Door::close`] does so gently.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub struct Door {
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     entrances: Vec<(Entrance, SocketAddr)>,
     names: Option<Names>,
+    checks: Checks,
     plan: Arc<Plan>,
     generation: u64,
     /// When the clock began that all workers go by.
@@ -61,6 +65,8 @@ pub struct ServerStatus {
     /// For how long it is still passed over because it could not be reached; `None` when it is
     /// not.
     pub unreachable_for: Option<Duration>,
+    /// What its active checks have said; `None` when it is not checked, or was not yet.
+    pub check: Option<CheckReport>,
 }
 
 #[derive(Debug)]
@@ -133,6 +139,7 @@ impl Door {
             upstreams: HashMap::new(),
             entrances: Vec::new(),
             names: None,
+            checks: Checks::new(epoch),
             plan: nothing.clone(),
             generation: 0,
             epoch,
@@ -182,6 +189,7 @@ impl Door {
         for (config, upstream) in plan.upstreams.iter().zip(&compiled.upstreams) {
             upstream.set_servers(&config.servers, &self.metrics);
         }
+        self.checks.apply(&plan, &compiled.upstreams);
         self.upstreams = compiled.upstreams.iter().map(|u| (u.name.clone(), u.clone())).collect();
         let compiled = Arc::new(compiled);
         let mut done = Vec::new();
@@ -288,6 +296,7 @@ impl Door {
                 in_flight: state.in_flight.load(Relaxed),
                 connections: state.connections.load(Relaxed),
                 unreachable_for: (left > 0).then(|| Duration::from_millis(left)),
+                check: state.check_report(),
             }
         };
         let upstream = |config: &seawall_config::plan::Upstream| {

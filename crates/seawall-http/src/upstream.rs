@@ -1,6 +1,7 @@
 //! Groups of servers, as all workers share them: which servers there are now, and how busy each
 //! is. What belongs to one worker — idle connections, the rotation — is in [`pool`].
 
+pub(crate) mod health;
 pub(crate) mod pool;
 pub(crate) mod resolve;
 
@@ -16,7 +17,9 @@ use seawall_config::plan::{ServerAddress, ServerSpec};
 use seawall_telemetry::Metrics;
 use seawall_telemetry::cells::PerWorker;
 use seawall_telemetry::metrics::Server as ServerCells;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+
+use health::Watched;
 
 /// One group of servers. Outlives plans: a reload changes its servers, not what is known of them.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Upstream {
     /// Goes up with every change of what may be used, see [`ServerState::standing`].
     standings: AtomicU64,
     source: Mutex<Source>,
+    /// Told with every change of `endpoints`, for those who wait for one.
+    changes: watch::Sender<()>,
     /// Wakes the watch of this upstream before its next tick.
     pub(crate) look: Notify,
 }
@@ -81,6 +86,8 @@ pub(crate) enum Standing {
 /// What all workers know of a server.
 #[derive(Debug)]
 pub(crate) struct ServerState {
+    /// The name of its upstream.
+    pub(crate) upstream: Arc<str>,
     pub(crate) address: SocketAddr,
     /// The address as text, for logs and labels.
     pub(crate) label: String,
@@ -92,7 +99,8 @@ pub(crate) struct ServerState {
     /// Told when a connection that was wanted has been closed.
     pub(crate) freed: Notify,
     /// Until when it is passed over because it could not be reached, in milliseconds of the
-    /// door's clock; 0 for not at all.
+    /// door's clock; 0 for not at all. Set by [`ServerState::cannot_connect`] and put off by
+    /// [`health`] until a connection can be opened.
     pub(crate) held_until: AtomicU64,
     /// It fails its active checks. Set by [`health`] alone.
     pub(crate) failing: AtomicBool,
@@ -103,6 +111,8 @@ pub(crate) struct ServerState {
     /// Since when it is used, as it was new or has returned, in milliseconds of the door's clock;
     /// for slow start.
     pub(crate) since: AtomicU64,
+    /// What passes between those who use the server and those who check it.
+    pub(crate) watched: Watched,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
@@ -115,6 +125,7 @@ impl Upstream {
             standings: AtomicU64::new(0),
             look: Notify::new(),
             source: Mutex::default(),
+            changes: watch::Sender::new(()),
         }
     }
 
@@ -199,6 +210,12 @@ impl Upstream {
         }
         self.endpoints.store(Arc::new(new));
         self.generation.fetch_add(1, Relaxed);
+        self.changes.send_replace(());
+    }
+
+    /// Sees every change of [`Upstream::endpoints`] from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 }
 
@@ -232,6 +249,7 @@ impl ServerState {
     fn new(address: SocketAddr, upstream: &Arc<str>, metrics: &Metrics) -> ServerState {
         let label = address.to_string();
         ServerState {
+            upstream: upstream.clone(),
             address,
             in_flight: AtomicU32::new(0),
             connections: Arc::default(),
@@ -242,6 +260,7 @@ impl ServerState {
             ejected: AtomicBool::new(false),
             order: AtomicU8::new(Order::Use as u8),
             since: AtomicU64::new(0),
+            watched: Watched::new(metrics.checks(upstream, &label)),
             cells: metrics.server(upstream, &label),
             label,
         }
