@@ -252,8 +252,13 @@ impl Post {
             Err(error) => self.server.cannot_connect(now, error),
         };
         if changed {
-            self.upstream.standing_changed();
+            self.standing_changed();
         }
+    }
+
+    fn standing_changed(&self) {
+        self.upstream.standing_changed();
+        self.upstream.look.notify_one();
     }
 }
 

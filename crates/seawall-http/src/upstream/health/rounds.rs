@@ -49,10 +49,9 @@ pub(super) async fn run(post: &Post) {
 fn forget(post: &Post) {
     let Post { server, upstream, control, .. } = post;
     server.watched.set_report(None);
-    server.watched.cells.of(0).unchecked();
     if server.failing.swap(false, Relaxed) {
         server.since.store(control.millis(), Relaxed);
-        upstream.standing_changed();
+        post.standing_changed();
         tracing::info!(
             upstream = %upstream.name,
             server = server.label,
@@ -70,6 +69,13 @@ struct Rounds<'a> {
     streak: u32,
     last_was_good: bool,
     random: Random,
+}
+
+impl Drop for Rounds<'_> {
+    /// The server is gone, or is not checked any more.
+    fn drop(&mut self) {
+        self.post.server.watched.cells.of(0).unchecked();
+    }
 }
 
 impl<'a> Rounds<'a> {
@@ -183,8 +189,7 @@ impl<'a> Rounds<'a> {
                 );
             }
         }
-        upstream.standing_changed();
-        upstream.look.notify_one();
+        self.post.standing_changed();
     }
 }
 
