@@ -241,3 +241,117 @@ fn unpack_rule(word: u64) -> (u32, Rule) {
     };
     ((word >> 40 & EPOCH) as u32, rule)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: [Rule; 7] = [
+        Rule::All,
+        Rule::Nobody { until: Duration::ZERO },
+        Rule::Nobody { until: Duration::from_millis(86_400_001) },
+        Rule::Nobody { until: Duration::from_millis(NUMBER as u64) },
+        Rule::Probes,
+        Rule::Share { permille: 1 },
+        Rule::Share { permille: 1000 },
+    ];
+
+    #[test]
+    fn a_rule_and_its_epoch_fit_into_a_word() {
+        for rule in RULES {
+            for epoch in [0, 1, EPOCH as u32] {
+                assert_eq!(unpack_rule(pack_rule(epoch, rule)), (epoch, rule));
+            }
+        }
+        let nobody = |until| pack_rule(3, Rule::Nobody { until });
+        assert_eq!(
+            nobody(Duration::from_micros(1)),
+            nobody(Duration::from_millis(1)),
+            "rounded up"
+        );
+        assert_eq!(nobody(Duration::MAX), nobody(Duration::from_millis(NUMBER as u64)));
+        assert_eq!(next(EPOCH as u32), 0);
+    }
+
+    #[test]
+    fn a_tally_fits_into_a_word() {
+        for most in 0..5 {
+            let number = |at| if at == most { MOST_PERMITS } else { 0 };
+            let epoch = if most == 4 { EPOCH as u32 } else { 5 };
+            let (left, out, ok, failed) = (number(0), number(1), number(2), number(3));
+            let tally = Tally { epoch, left, out, ok, failed };
+            assert_eq!(Tally::unpack(tally.pack()), tally);
+        }
+    }
+
+    #[test]
+    fn permits_are_settled_given_back_or_void() {
+        let gate = Gate::new();
+        gate.issue(7, 2);
+        assert!(gate.take(6).is_none(), "another epoch");
+        let (first, second) =
+            (gate.take(7).expect("one of two"), gate.take(7).expect("two of two"));
+        assert!(gate.take(7).is_none());
+        drop(first);
+        assert_eq!(gate.tally(), Tally { epoch: 7, left: 1, out: 1, ok: 0, failed: 0 });
+        second.settle(true);
+        gate.take(7).expect("the one given back").settle(false);
+        assert_eq!(gate.tally(), Tally { epoch: 7, left: 0, out: 0, ok: 1, failed: 1 });
+
+        gate.issue(8, 3);
+        let (late, later) = (gate.take(8).expect("a permit"), gate.take(8).expect("a permit"));
+        gate.issue(9, 1);
+        late.settle(false);
+        drop(later);
+        assert_eq!(gate.tally(), Tally { epoch: 9, left: 1, ..Tally::default() });
+
+        gate.issue(10, 0);
+        assert_eq!(gate.tally().left, 1, "without a permit it would stay half open");
+        gate.issue(11, u32::MAX);
+        assert_eq!(gate.tally().left, MOST_PERMITS);
+    }
+
+    /// Threads take, settle and drop permits, in any order the machine comes up with, while new
+    /// ones are issued over their heads: none is ever lost or counted twice.
+    #[test]
+    fn permits_of_many_threads_add_up() {
+        const PERMITS: u32 = 8;
+        let gate = Gate::new();
+        gate.issue(1, PERMITS);
+        let last = 2000;
+        let workers = (0..4).map(|seed| {
+            let gate = gate.clone();
+            std::thread::spawn(move || {
+                let mut random = Random::seeded(seed);
+                let mut held = std::collections::VecDeque::new();
+                let mut settled = 0;
+                loop {
+                    let tally = gate.tally();
+                    let sum = tally.left + tally.out + tally.ok + tally.failed;
+                    assert_eq!(sum, PERMITS, "{tally:?}");
+                    held.extend(gate.take(tally.epoch));
+                    let is_over = tally.epoch == last && tally.left + tally.out == 0;
+                    if held.len() > random.below(4) as usize || is_over || tally.left == 0 {
+                        match (held.pop_front(), random.below(3)) {
+                            (Some(permit), 0) => drop(permit),
+                            (Some(permit), kind) => {
+                                settled += u32::from(permit.epoch() == last);
+                                permit.settle(kind == 1);
+                            }
+                            (None, _) if is_over => return settled,
+                            (None, _) => std::thread::yield_now(),
+                        }
+                    }
+                }
+            })
+        });
+        let workers: Vec<_> = workers.collect();
+        for epoch in 2..=last {
+            gate.issue(epoch, PERMITS);
+            std::thread::yield_now();
+        }
+        let settled: u32 = workers.into_iter().map(|worker| worker.join().expect("it ends")).sum();
+        let tally = gate.tally();
+        assert_eq!((tally.ok + tally.failed, settled), (PERMITS, PERMITS), "{tally:?}");
+    }
+}
