@@ -102,7 +102,6 @@ section! {
     }
 }
 
-
 /// The list as its author knows it.
 const TITLE: &str = "the list of servers";
 

@@ -10,12 +10,15 @@
 //! The control task calls [`Ejector::tick`] for each upstream with what the workers counted, and
 //! publishes the verdicts. The ejector neither counts nor chooses.
 
-mod outlier;
+mod failures;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use outlier::{Failures, Pace, Tried};
+use failures::{Failures, Tried};
+pub use pace::log_latency;
+use pace::{Pace, Period};
 
 use crate::jitter;
 use crate::random::Random;
@@ -61,10 +64,11 @@ pub struct Observation<S> {
     pub gateway_errors: u64,
     /// Of these: other errors of the server (500, 501 and the like), not counted above.
     pub server_errors: u64,
-    /// How many answers `latency` is the sum of.
+    /// How many answers `log_latency` is the sum of. Those that tell nothing of the server's
+    /// pace, such as errors, are best left out.
     pub answers: u64,
-    /// What they took, together.
-    pub latency: Duration,
+    /// What [`log_latency`] says of each of them, added up.
+    pub log_latency: u64,
     /// Gateway errors in a row up to now.
     pub consecutive: u32,
     /// Whether it could be used if it were not ejected: not down by its checks, not taken out by
@@ -253,23 +257,28 @@ impl<S: Copy + Ord> Ejector<S> {
                 server.forgiven = 0;
             }
             server.failures.add(self.now, seen.tried(), all.without(seen.tried()));
-            let period = server.pace.add(self.now, seen.answers, seen.latency);
+            let period = server.pace.add(self.now, seen.answers, seen.log_latency);
             ended.extend(period.map(|period| (seen.server, period)));
         }
+        if ended.is_empty() {
+            return;
+        }
         // Only now, when the periods that end with this tick are known of all.
+        let periods = self.periods(observed);
         for (name, period) in ended {
-            let others = self.paces(observed, name, period);
             if let Some(server) = self.servers.get_mut(&name) {
-                server.pace.compare(period, others);
+                server.pace.compare(period, others(&periods, name, period));
             }
         }
     }
 
-    /// What the answers of the others took in a period.
-    fn paces(&self, observed: &[Observation<S>], but: S, period: outlier::Period) -> Vec<Duration> {
-        let others = observed.iter().filter(|seen| seen.server != but && self.is_in_use(seen));
-        let paces = others.filter_map(|seen| self.servers.get(&seen.server)?.pace.during(period));
-        paces.collect()
+    /// The last period of each server in use.
+    fn periods(&self, observed: &[Observation<S>]) -> Vec<(S, Period)> {
+        let in_use = observed.iter().filter(|seen| self.is_in_use(seen));
+        let last = |seen: &Observation<S>| {
+            Some((seen.server, self.servers.get(&seen.server)?.pace.last()?))
+        };
+        in_use.filter_map(last).collect()
     }
 
     fn judge(
@@ -280,7 +289,7 @@ impl<S: Copy + Ord> Ejector<S> {
     ) {
         let mut suspects = Vec::new();
         for seen in observed {
-            let suspect = self.is_in_use(seen).then(|| self.suspect(observed, seen)).flatten();
+            let suspect = self.is_in_use(seen).then(|| self.suspect(seen)).flatten();
             if suspect.is_none()
                 && let Some(server) = self.servers.get_mut(&seen.server)
             {
@@ -309,7 +318,7 @@ impl<S: Copy + Ord> Ejector<S> {
         }
     }
 
-    fn suspect(&self, observed: &[Observation<S>], seen: &Observation<S>) -> Option<Suspect<S>> {
+    fn suspect(&self, seen: &Observation<S>) -> Option<Suspect<S>> {
         let server = self.servers.get(&seen.server)?;
         let suspect = |kind, (weight, reason)| Suspect {
             server: seen.server,
@@ -326,9 +335,8 @@ impl<S: Copy + Ord> Ejector<S> {
         if !self.settings.outliers {
             return None;
         }
-        let slow = || server.pace.verdict(|period| self.paces(observed, seen.server, period));
         let failing = server.failures.verdict().map(|why| suspect(1, why));
-        failing.or_else(|| slow().map(|why| suspect(2, why)))
+        failing.or_else(|| server.pace.verdict().map(|why| suspect(2, why)))
     }
 
     fn prevented(&self, observed: &[Observation<S>], suspect: &Suspect<S>) -> Option<Prevented> {
@@ -386,6 +394,12 @@ impl<S: Copy + Ord> Ejector<S> {
     }
 }
 
+/// The periods of the servers but one that overlap with its own.
+fn others<S: Copy + Ord>(periods: &[(S, Period)], but: S, own: Period) -> Vec<Period> {
+    let overlap = |&&(server, period): &&(S, Period)| server != but && period.overlaps(own);
+    periods.iter().filter(overlap).map(|&(_, period)| period).collect()
+}
+
 impl<S> Observation<S> {
     fn tried(&self) -> Tried {
         let failed = self.gateway_errors.saturating_add(self.server_errors);
@@ -410,7 +424,7 @@ impl Server {
     /// Forgets what it was judged by: it is (to be) in use from now on.
     fn begin(&mut self, now: Duration) {
         self.healthy = now;
-        self.failures.clear();
+        self.failures.acquit();
         self.pace = Pace::new(now);
         self.prevented = false;
     }

@@ -72,6 +72,12 @@ impl Health {
         self.settings = settings;
     }
 
+    /// Takes over another check. The state stays until that check has decided; its counts begin
+    /// anew.
+    pub fn restart(&mut self, settings: Settings) {
+        *self = Health { up: self.up, ..Health::new(settings) };
+    }
+
     /// Whether the server may be used.
     pub fn is_up(&self) -> bool {
         self.up

@@ -23,9 +23,10 @@ use crate::listen::{self, Bound, Key};
 use crate::refuse::Refusal;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
-use crate::upstream::watch::{self, RouteWatch, Watch};
 use crate::upstream::Upstream;
+use crate::upstream::health::Checks;
 use crate::upstream::resolve::Names;
+use crate::upstream::watch::{self, RouteWatch, Watch};
 use crate::worker::{self, Command, Start};
 
 /// An open door. Dropping it ends its threads at once; [`Door::close`] does so gently.
@@ -42,6 +43,7 @@ pub struct Door {
     /// Wakes the watch.
     look: Arc<Notify>,
     names: Names,
+    checks: Checks,
     plan: Arc<Plan>,
     generation: u64,
     /// When the clock began that all workers go by.
@@ -129,6 +131,7 @@ impl Door {
             watches: HashMap::new(),
             watch: None,
             look: Arc::default(),
+            checks: Checks::new(epoch),
             plan: nothing.clone(),
             generation: 0,
             epoch,
@@ -198,6 +201,7 @@ impl Door {
                 change.log(&upstream.name, "configuration");
             }
         }
+        self.checks.apply(&plan, &compiled.upstreams);
         self.upstreams = compiled.upstreams.iter().map(|u| (u.name.clone(), u.clone())).collect();
         self.shown.store(Arc::new(compiled.upstreams.clone()));
         let compiled = Arc::new(compiled);

@@ -3,12 +3,13 @@
 //! come from in [`sources`].
 
 pub(crate) mod choose;
+pub(crate) mod health;
 pub(crate) mod line;
 pub(crate) mod pool;
 pub(crate) mod resolve;
+pub(crate) mod sources;
 pub(crate) mod trial;
 pub(crate) mod watch;
-pub(crate) mod sources;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{
@@ -51,7 +52,9 @@ pub(crate) struct Upstream {
     /// What [`watch`] knows.
     pub(crate) watched: Mutex<watch::Watched>,
     /// Wakes the watch before its next tick.
-    look: Arc<Notify>,
+    pub(crate) look: Arc<Notify>,
+    /// Told with every change of `endpoints`, for those who wait for one.
+    changes: tokio::sync::watch::Sender<()>,
 }
 
 /// What came of attempts, as far as the circuit breaker is concerned.
@@ -141,6 +144,8 @@ impl Standing {
 pub(crate) struct ServerState {
     /// A hash of its address.
     pub(crate) id: u64,
+    /// The name of its upstream.
+    pub(crate) upstream: Arc<str>,
     pub(crate) address: SocketAddr,
     /// The address as text, for logs and labels.
     pub(crate) label: String,
@@ -152,13 +157,11 @@ pub(crate) struct ServerState {
     /// Told when a connection that was wanted has been closed.
     pub(crate) freed: Notify,
     /// Until when it is passed over because it could not be reached, in milliseconds of the
-    /// door's clock; 0 for not at all.
+    /// door's clock; 0 for not at all. Set by [`ServerState::cannot_connect`] and put off by
+    /// [`health`] until a connection can be opened.
     pub(crate) held_until: AtomicU64,
     /// It fails its active checks. Set by [`health`] alone.
     pub(crate) failing: AtomicBool,
-    /// It passes its active checks after it did not, which lifts an ejection. Set by [`health`],
-    /// taken by the watch.
-    pub(crate) recovered: AtomicBool,
     /// It is taken out because of what it answers. Set by the watch of the upstream alone.
     pub(crate) ejected: AtomicBool,
     /// An [`Order`].
@@ -180,6 +183,8 @@ pub(crate) struct ServerState {
     /// The [`Standing`] that was seen last, and since when, see [`ServerState::note`].
     noted: AtomicU8,
     noted_since: AtomicU64,
+    /// What passes between those who use the server and those who check it.
+    pub(crate) watched: health::Watched,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
@@ -205,6 +210,7 @@ impl Upstream {
             watched: Mutex::default(),
             look,
             sources: Mutex::default(),
+            changes: tokio::sync::watch::Sender::new(()),
         }
     }
 
@@ -224,6 +230,11 @@ impl Upstream {
 
     pub(crate) fn endpoints(&self) -> Arc<Vec<Endpoint>> {
         self.endpoints.load_full()
+    }
+
+    /// Sees every change of [`Upstream::endpoints`] from now on.
+    pub(crate) fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        self.changes.subscribe()
     }
 }
 
@@ -285,15 +296,11 @@ impl ServerState {
         (standing, self.noted_since.load(Relaxed))
     }
 
-    fn new(
-        address: SocketAddr,
-        upstream: &Upstream,
-        now: u64,
-        metrics: &Metrics,
-    ) -> ServerState {
+    fn new(address: SocketAddr, upstream: &Upstream, now: u64, metrics: &Metrics) -> ServerState {
         let label = address.to_string();
         ServerState {
             id: hash_key(label.as_bytes()),
+            upstream: upstream.name.clone(),
             address,
             in_flight: AtomicU32::new(0),
             connections: Arc::default(),
@@ -301,7 +308,6 @@ impl ServerState {
             freed: Notify::new(),
             held_until: AtomicU64::new(0),
             failing: AtomicBool::new(false),
-            recovered: AtomicBool::new(false),
             ejected: AtomicBool::new(false),
             order: AtomicU8::new(Order::Use as u8),
             since: AtomicU64::new(0),
@@ -314,6 +320,7 @@ impl ServerState {
             line: upstream.line.clone(),
             noted: AtomicU8::new(Standing::Ready as u8),
             noted_since: AtomicU64::new(now),
+            watched: health::Watched::new(metrics.checks(&upstream.name, &label)),
             cells: metrics.server(&upstream.name, &label),
             label,
         }

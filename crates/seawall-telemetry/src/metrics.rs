@@ -1,6 +1,9 @@
 //! Every metric there is, by name. Cells are found by name once, when a plan is put in place, and
 //! outlive it: a reload never sets a counter back.
 
+mod checks;
+mod upstreams;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +13,8 @@ use crate::access_log::AccessLog;
 use crate::cells::{Cell, Histogram, HistogramSnapshot, PerWorker};
 use crate::exposition::Exposition;
 
-mod upstreams;
-
-pub use upstreams::{BREAKER_STATES, Upstream};
+pub use self::checks::{CheckOutcome, Checks};
+pub use self::upstreams::{BREAKER_STATES, Upstream};
 
 /// How many codes of refusals there can be.
 pub const MAX_REFUSALS: usize = 64;
@@ -28,6 +30,7 @@ pub struct Metrics {
     listeners: Registry<Arc<str>, Listener>,
     servers: Registry<(Arc<str>, String), Server>,
     upstreams: Mutex<BTreeMap<Arc<str>, Arc<Upstream>>>,
+    checks: Registry<(Arc<str>, String), Checks>,
     reload: Reload,
     access_log: Mutex<Option<AccessLog>>,
     standings: Mutex<Option<Standings>>,
@@ -110,8 +113,9 @@ pub struct Server {
     pub reused: Cell,
     /// Attempts that came to something: an answer, or none where one was due.
     pub answered: Cell,
-    /// How long those that did not fail took until the head of the answer, in microseconds.
-    pub answer_micros: Cell,
+    /// How long those that did not fail took until the head of the answer: the sum of their
+    /// logarithms, by which servers are compared.
+    pub log_latency: Cell,
     /// Of these, those that a gateway error came of: no connection, no answer, 502, 503, 504.
     pub gateway_errors: Cell,
     /// Those that failed in whatever way: gateway errors and other answers from 500 on.
@@ -176,6 +180,7 @@ impl Metrics {
             listeners: Registry::new(),
             servers: Registry::new(),
             upstreams: Mutex::default(),
+            checks: Registry::new(),
             reload: Reload::default(),
             access_log: Mutex::default(),
             standings: Mutex::default(),
@@ -208,10 +213,16 @@ impl Metrics {
         all.entry(name.clone()).or_default().clone()
     }
 
+    /// The cells of the checks of a server, of which there is one, that of the control thread.
+    pub fn checks(&self, upstream: &Arc<str>, address: &str) -> Arc<PerWorker<Checks>> {
+        self.checks.of(&(upstream.clone(), address.to_owned()), 1)
+    }
+
     /// Forgets servers that `keep` does not name any more, so that names that resolve to ever new
     /// addresses do not fill the memory.
     pub fn forget_servers(&self, keep: impl Fn(&str, &str) -> bool) {
         self.servers.forget(|(upstream, address)| keep(upstream, address));
+        self.checks.forget(|(upstream, address)| keep(upstream, address));
     }
 
     /// Counts a refusal by its number; only `worker` itself may.
@@ -261,6 +272,7 @@ impl Metrics {
         let all = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
         let all: Vec<_> = all.iter().map(|(name, known)| (name.clone(), known.clone())).collect();
         upstreams::expose(&all, &mut page);
+        checks::expose(&self.checks.all(), &mut page);
         page.finish()
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use seawall_admin::view;
 use seawall_http::door::status::{
-    BreakerState, BreakerStatus, BudgetStatus, CheckStatus, DepartedStatus, NameStatus, Origin,
-    ServerStatus, Standing, UpstreamStatus,
+    BreakerState, BreakerStatus, BudgetStatus, CheckReport, DeepCheck, DeepHealth, DepartedStatus,
+    NameStatus, Origin, ServerStatus, Standing, UpstreamStatus,
 };
 
 use crate::lists::List;
@@ -89,20 +89,29 @@ fn breaker(status: BreakerStatus) -> view::Breaker {
 }
 
 fn budget(status: BudgetStatus) -> view::Budget {
-    view::Budget { route: status.route.to_string(), balance: status.balance, most: status.most }
+    view::Budget { route: status.route.to_string(), balance: status.balance }
 }
 
-fn check(status: CheckStatus) -> view::Check {
+fn check(report: CheckReport) -> view::Check {
+    let last = report.last;
+    let deep = |deep: DeepHealth| view::Deep {
+        status: deep.status.into(),
+        checks: deep.checks.into_iter().map(part).collect(),
+    };
     view::Check {
-        good: status.good,
-        found: status.found,
-        in_a_row: status.in_a_row,
-        seconds_ago: seconds(status.ago),
-        deep: status.deep.map(|deep| view::Deep {
-            status: deep.status,
-            checks: deep.checks.into_iter().collect(),
-        }),
+        good: report.good,
+        decided: report.decided,
+        found: last.reason.into(),
+        in_a_row: report.streak,
+        seconds_ago: seconds(last.at.elapsed().unwrap_or_default()),
+        took_seconds: seconds(last.took),
+        deep: last.parts.map(deep),
     }
+}
+
+fn part(part: DeepCheck) -> (String, view::DeepCheck) {
+    let observed = part.observed.map(String::from);
+    (part.name.into(), view::DeepCheck { status: part.status.into(), observed })
 }
 
 /// To a thousandth: what is behind it means nothing.

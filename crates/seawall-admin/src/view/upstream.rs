@@ -130,21 +130,23 @@ pub struct Budget {
     pub route: String,
     /// How many it would allow now.
     pub balance: f64,
-    /// How many it can hold at most.
-    pub most: f64,
 }
 
-/// What the last active check of a server found.
+/// What the active checks of a server have said.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// Whether it was good.
+    /// The verdict: whether the server is used as far as checks are concerned.
     pub good: bool,
-    /// What was found, in a few words.
+    /// Whether the checks have confirmed or changed that.
+    pub decided: bool,
+    /// What the last one found, in a few words.
     pub found: String,
-    /// Checks in a row with that outcome.
+    /// Checks in a row that ended as the last did.
     pub in_a_row: u32,
-    /// How many seconds ago.
+    /// How many seconds ago the last began.
     pub seconds_ago: f64,
+    /// How many seconds it took.
+    pub took_seconds: f64,
     /// What the server says of its parts, if it does.
     pub deep: Option<Deep>,
 }
@@ -154,8 +156,18 @@ pub struct Check {
 pub struct Deep {
     /// Its word for the whole.
     pub status: String,
-    /// Its word for each part.
-    pub checks: std::collections::BTreeMap<String, String>,
+    /// Its parts by name.
+    pub checks: std::collections::BTreeMap<String, DeepCheck>,
+}
+
+/// One part of a server, as the server sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeepCheck {
+    /// The server's word for it.
+    pub status: String,
+    /// What was measured or seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
 }
 
 /// What a change of the servers of an upstream has come to.

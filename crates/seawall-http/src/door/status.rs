@@ -9,11 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use seawall_config::plan::Balance;
+use seawall_config::plan::{Action, Balance, Route};
+use seawall_core::balance::latency::Latency;
 use seawall_telemetry::metrics::ServersByState;
 use tokio::time::Instant;
 
 use super::Door;
+pub use crate::upstream::health::{CheckReport, DeepCheck, DeepHealth, LastCheck};
 pub use crate::upstream::sources::{Change, DepartedStatus, NameStatus, Origin};
 use crate::upstream::{Endpoint, ServerState, Upstream};
 pub use crate::upstream::{Order, Standing};
@@ -75,32 +77,8 @@ pub struct ServerStatus {
     pub latency_ms: Option<f64>,
     /// How often it has been taken out because of what it answered.
     pub ejections: u64,
-    /// What its last check found; `None` when it is not checked, or not yet.
-    pub check: Option<CheckStatus>,
-}
-
-/// What the last active check of a server found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckStatus {
-    /// Whether it was good.
-    pub good: bool,
-    /// What was found, in a few words: `200 OK in 3 ms`, `connection refused`.
-    pub found: String,
-    /// Checks in a row with that outcome.
-    pub in_a_row: u32,
-    /// How long ago it was.
-    pub ago: Duration,
-    /// What the server says of its parts, if it does.
-    pub deep: Option<DeepStatus>,
-}
-
-/// What a server says of its own health.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeepStatus {
-    /// Its word for the whole.
-    pub status: String,
-    /// Its parts and its word for each.
-    pub checks: Vec<(String, String)>,
+    /// What its checks have said; `None` when it is not checked, or not yet.
+    pub check: Option<CheckReport>,
 }
 
 /// A circuit breaker.
@@ -134,8 +112,6 @@ pub struct BudgetStatus {
     pub route: Arc<str>,
     /// How many it would allow now.
     pub balance: f64,
-    /// How many it can hold at most.
-    pub most: f64,
 }
 
 impl Door {
@@ -152,8 +128,9 @@ impl Door {
         let upstream = self.upstreams.get(name)?;
         let now = self.clock();
         let departed = upstream.departed(now);
+        let endpoints = upstream.endpoints();
         let servers: Vec<ServerStatus> =
-            upstream.endpoints().iter().map(|endpoint| server(endpoint, now)).collect();
+            endpoints.iter().map(|endpoint| server(upstream, endpoint, now)).collect();
         let in_flight = servers.iter().map(|server| server.in_flight);
         let in_flight = in_flight.chain(departed.iter().map(|departed| departed.in_flight));
         Some(UpstreamStatus {
@@ -165,10 +142,22 @@ impl Door {
             servers,
             departed,
             names: upstream.names(),
-            waiting: 0,
-            breaker: None,
-            budgets: Vec::new(),
+            waiting: upstream.line.waiting() as u64,
+            breaker: upstream.breaker_status(self.epoch.elapsed()),
+            budgets: self.budgets_of(name),
         })
+    }
+
+    fn budgets_of(&self, upstream: &str) -> Vec<BudgetStatus> {
+        let forwards_there = |route: &&Route| match &route.action {
+            Action::Forward(to) => *self.plan.upstreams[to.upstream].name == *upstream,
+            Action::Redirect(_) | Action::Respond(_) => false,
+        };
+        let status = |route: &Route| {
+            let balance = self.watches.get(&route.name)?.budget.balance() as f64 / 1000.0;
+            Some(BudgetStatus { route: route.name.clone(), balance })
+        };
+        self.plan.routes.iter().filter(forwards_there).filter_map(status).collect()
     }
 
     /// Looks after what changes with time alone. To be called about twice a second.
@@ -183,8 +172,10 @@ impl Door {
     }
 }
 
-fn server(endpoint: &Endpoint, now: u64) -> ServerStatus {
+fn server(upstream: &Upstream, endpoint: &Endpoint, now: u64) -> ServerStatus {
     let state = &*endpoint.server;
+    let (ejections, reason) = upstream.ejections(state);
+    let latency = Latency::from_bits(state.latency.load(Relaxed));
     let (standing, since) = state.note(now);
     let left = state.held_until.load(Relaxed).saturating_sub(now);
     ServerStatus {
@@ -193,25 +184,28 @@ fn server(endpoint: &Endpoint, now: u64) -> ServerStatus {
         zone: endpoint.zone.clone(),
         priority: endpoint.priority,
         standing,
-        why: why(state, standing, left),
+        why: why(state, standing, left, reason),
         since: Duration::from_millis(now.saturating_sub(since)),
         order: state.order(),
         in_flight: state.in_flight.load(Relaxed),
         connections: state.connections.load(Relaxed),
         unreachable_for: (left > 0).then(|| Duration::from_millis(left)),
-        latency_ms: None,
-        ejections: 0,
-        check: None,
+        latency_ms: latency.microseconds().map(|micros| f64::from(micros) / 1000.0),
+        ejections,
+        check: state.check_report(),
     }
 }
 
 /// `left` is for how many milliseconds it is still passed over.
-fn why(state: &ServerState, standing: Standing, left: u64) -> Option<String> {
+fn why(state: &ServerState, standing: Standing, left: u64, ejected: String) -> Option<String> {
     let in_flight = state.in_flight.load(Relaxed);
     match standing {
         Standing::Ready => None,
-        Standing::Ejected => Some("taken out because of what it answered".to_owned()),
-        Standing::Failing => Some("fails its checks".to_owned()),
+        Standing::Ejected => Some(ejected),
+        Standing::Failing => {
+            let said = state.check_report().map(|report| report.last.reason);
+            Some(format!("fails its checks: {}", said.unwrap_or_default()))
+        }
         Standing::Unreachable => {
             let left = left as f64 / 1000.0;
             Some(format!("a connection could not be opened; tried again in {left:.1} s"))

@@ -25,9 +25,6 @@ use crate::refuse::Refusal;
 use crate::tickets::{InFlight, Place};
 use crate::worker::Worker;
 
-/// A server that could not be reached is passed over for this long while there are others.
-const HOLD_MILLIS: u64 = 1000;
-
 /// Servers that one request tries to connect to before it gives up.
 const MAX_CONNECTS: usize = 3;
 
@@ -440,8 +437,7 @@ impl PooledServer {
         let (failure, error) = match tokio::time::timeout(config.connect_timeout, connecting).await
         {
             Ok(Ok(stream)) => {
-                if state.held_until.load(Relaxed) != 0 {
-                    state.held_until.store(0, Relaxed);
+                if state.connected(worker.clock_millis()) {
                     state.standing_changed();
                 }
                 cells.opened.add(1);
@@ -457,14 +453,8 @@ impl PooledServer {
         cells.connect_failures.add(1);
         state.failed(true, worker.index);
         state.refuses.store(failure == ConnectFailure::Failed, Relaxed);
-        let was_held = state.held_until.swap(worker.clock_millis() + HOLD_MILLIS, Relaxed);
-        state.standing_changed();
-        if was_held == 0 {
-            tracing::warn!(
-                server = state.label,
-                error,
-                "server cannot be reached; it is passed over while there are others"
-            );
+        if state.cannot_connect(worker.clock_millis(), &error) {
+            state.standing_changed();
         }
         Err(failure)
     }

@@ -449,6 +449,7 @@ impl Upstream {
         if !change.is_empty() || !order {
             self.endpoints.store(Arc::new(new));
             self.generation.fetch_add(1, Relaxed);
+            self.changes.send_replace(());
         }
         change
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use seawall_core::balance::latency::Latency;
 use seawall_core::breaker::{Gate, Pass};
+use seawall_core::eject::log_latency;
 use tokio::time::Instant;
 
 use super::ServerState;
@@ -130,7 +131,7 @@ impl<'a> Trial<'a> {
             cells.server_errors.add(1);
             state.failed(gateway_error, self.worker.index);
         } else {
-            cells.answer_micros.add(took.as_micros() as u64);
+            cells.log_latency.add(log_latency(took));
         }
     }
 }
@@ -149,6 +150,7 @@ impl ServerState {
     /// Notes a failure of the server, and whether it was one that only a gateway sees.
     #[cold]
     pub(crate) fn failed(&self, gateway_error: bool, worker: usize) {
+        self.suspect();
         if !gateway_error {
             return;
         }

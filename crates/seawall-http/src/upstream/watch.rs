@@ -28,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::trial::Guard;
 use super::{Endpoint, ServerState, Standing, Upstream};
 use crate::compiled::Compiled;
+use crate::door::status::{BreakerState, BreakerStatus};
 
 /// Time between two looks.
 const TICK: Duration = Duration::from_millis(100);
@@ -114,23 +115,10 @@ struct Seen {
     requests: u64,
     gateway_errors: u64,
     failures: u64,
-    micros: u64,
+    log_latency: u64,
     /// Why it was taken out.
     why: String,
     ejections: u64,
-}
-
-/// Where a circuit breaker is, for the admin API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BreakerStatus {
-    /// `closed`, `open`, `half-open` or `recovering`.
-    pub state: &'static str,
-    /// Why, if it has moved.
-    pub why: String,
-    /// While it is open: how long still.
-    pub open_for: Option<Duration>,
-    /// While it recovers: the share of the requests let through, in thousandths.
-    pub admits: Option<u32>,
 }
 
 /// The task; ends when it is dropped.
@@ -196,19 +184,20 @@ impl Upstream {
     /// Where the circuit breaker is, if there is one.
     pub(crate) fn breaker_status(&self, now: Duration) -> Option<BreakerStatus> {
         let watched = self.watched();
-        let (mut open_for, mut admits) = (None, None);
-        let state = watched.breaker.as_ref()?.state();
-        match state {
-            State::Open { until } => open_for = Some(until.saturating_sub(now)),
-            State::Recovering { step } => admits = STEPS.get(step).copied(),
-            State::Closed | State::HalfOpen => {}
-        }
-        Some(BreakerStatus {
-            state: word(state),
-            why: watched.breaker_why.clone(),
-            open_for,
-            admits,
-        })
+        let mut until = None;
+        let state = match watched.breaker.as_ref()?.state() {
+            State::Closed => BreakerState::Closed,
+            State::Open { until: end } => {
+                until = Some(end.saturating_sub(now));
+                BreakerState::Open
+            }
+            State::HalfOpen => BreakerState::HalfOpen,
+            State::Recovering { step } => {
+                BreakerState::Recovering(STEPS.get(step).copied().unwrap_or(1000))
+            }
+        };
+        let moved = !watched.breaker_why.is_empty();
+        Some(BreakerStatus { state, why: moved.then(|| watched.breaker_why.clone()), until })
     }
 
     /// How often a server was taken out because of what it answered, and why the last time.
@@ -285,7 +274,7 @@ impl Upstream {
         let mut observations = Vec::with_capacity(by_id.len());
         for (&id, server) in &by_id {
             server.look_at.store(look_at, Relaxed);
-            if server.recovered.swap(false, Relaxed) {
+            if server.take_recovered() {
                 verdicts.extend(ejector.healthy_again(id));
             }
             let seen = watched.servers.entry(id).or_insert_with(|| Seen::now(server));
@@ -365,13 +354,13 @@ impl Seen {
             requests: cells.sum(|cells| &cells.answered) + unreachable,
             gateway_errors: cells.sum(|cells| &cells.gateway_errors),
             failures: cells.sum(|cells| &cells.server_errors) + unreachable,
-            micros: cells.sum(|cells| &cells.answer_micros),
+            log_latency: cells.sum(|cells| &cells.log_latency),
             ..Seen::default()
         };
         let gateway_errors = new.gateway_errors.saturating_sub(self.gateway_errors);
         let failures = new.failures.saturating_sub(self.failures);
         let requests = new.requests.saturating_sub(self.requests);
-        let latency = Duration::from_micros(new.micros.saturating_sub(self.micros));
+        let log_latency = new.log_latency.saturating_sub(self.log_latency);
         let standing = server.standing(millis);
         let observation = Observation {
             server: server.id,
@@ -379,12 +368,12 @@ impl Seen {
             gateway_errors,
             server_errors: failures.saturating_sub(gateway_errors),
             answers: requests.saturating_sub(failures),
-            latency,
+            log_latency,
             consecutive: server.errors_in_a_row.load(Relaxed),
             usable: matches!(standing, Standing::Ready | Standing::Ejected),
         };
         (self.requests, self.gateway_errors) = (new.requests, new.gateway_errors);
-        (self.failures, self.micros) = (new.failures, new.micros);
+        (self.failures, self.log_latency) = (new.failures, new.log_latency);
         observation
     }
 }
