@@ -93,6 +93,14 @@ pub(crate) struct Lease {
     _in_flight: InFlight,
 }
 
+/// A connection that carries nothing but one client's, so that no one takes it over.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) connection: Connection,
+    pub(crate) server: Rc<PooledServer>,
+    _in_flight: InFlight,
+}
+
 /// What a request has been through with an upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
@@ -194,6 +202,19 @@ impl Pool {
                 _in_flight: in_flight,
             });
         }
+    }
+
+    /// A new connection to a server of this upstream, of which no one has been sent a byte. When
+    /// dropped meanwhile, a connection that is being opened is closed.
+    pub(crate) async fn dial(
+        &self,
+        worker: &Rc<Worker>,
+        config: &plan::Upstream,
+    ) -> Result<Dialled, Refusal> {
+        let mut attempts = Attempts { fresh: true, ..Attempts::default() };
+        let lease = self.lease(worker, config, &mut attempts).await?;
+        let Lease { connection, server, _in_flight, .. } = lease;
+        Ok(Dialled { connection, server, _in_flight })
     }
 
     fn choose(
