@@ -47,7 +47,7 @@ struct Session {
     metrics: Arc<Metrics>,
     entrance: Entrance,
     worker: Rc<Worker>,
-    _admission: Admission,
+    admission: Option<Admission>,
     _open: Open,
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn connection(
         refusal: None,
         metrics: running.compiled.metrics.clone(),
         entrance,
-        _admission: admission,
+        admission: Some(admission),
         _open: Open::enter(&worker),
         worker,
     };
@@ -180,10 +180,13 @@ impl Drop for Session {
             }
         }
         self.relay.release(&self.worker.buffers);
+        self.log();
+        // Given back before it is counted: who sees that it is gone may take its place.
+        self.server = None;
+        self.admission = None;
         let cells = self.entrance.cells.of(self.worker.index);
         cells.closed.add(1);
         cells.tcp_ended[self.outcome as usize].add(1);
-        self.log();
     }
 }
 

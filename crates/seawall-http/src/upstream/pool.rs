@@ -73,8 +73,9 @@ struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.state.cells.of(self.worker).closed.add(1);
+        // Before it is counted: who sees that it is gone may take its place.
         drop(self.place.take());
+        self.state.cells.of(self.worker).closed.add(1);
         if self.state.wanted.load(Relaxed) && self.state.wanted.swap(false, Relaxed) {
             self.state.freed.notify_waiters();
         }

@@ -19,5 +19,6 @@ mod reload;
 mod routes;
 mod slow;
 mod streaming;
+mod tcp;
 mod upgrade;
 mod upstreams;
