@@ -47,7 +47,7 @@ pub(crate) fn listen(text: &Text) -> Result<SocketAddr, Fault> {
     fault("is not an address with a port", example.to_owned())
 }
 
-/// Where a server is: an address or a DNS name, with a port.
+/// Where a server is: an address or a DNS name, with a port; or a service.
 pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
     let value = text.value.as_str();
     let fault = |message: &str, help: String| {
@@ -57,6 +57,9 @@ pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
         true => otherwise.to_owned(),
         false => help,
     };
+    if let Some(name) = value.strip_prefix("srv:") {
+        return service(name, text);
+    }
     let form = "write HOST:PORT, for example \"127.0.0.1:3000\" or \"app.internal:3000\"";
 
     if let Some((scheme, rest)) = value.split_once("://") {
@@ -129,6 +132,32 @@ pub(crate) fn server(text: &Text) -> Result<ServerAddress, Fault> {
         Err(reason) => {
             let message = format!("{} is not a host: {reason}", text.shown_part(host));
             Err(Fault::part(0..host.len(), message, form))
+        }
+    }
+}
+
+/// The DNS name of a service, behind `srv:`.
+fn service(name: &str, text: &Text) -> Result<ServerAddress, Fault> {
+    let range = text.value.len() - name.len()..text.value.len();
+    let form = "write for example \"srv:_http._tcp.app.internal\"";
+    let host = match name.rsplit_once(':') {
+        Some((host, digits)) if port(digits).is_ok() && dns_name(host).is_ok() => host,
+        _ => name,
+    };
+    if host.len() < name.len() {
+        let message = format!("{} has a port", text.shown());
+        let help = match text.is_from_environment() {
+            true => "drop the port: the service tells it".to_owned(),
+            false => format!("write \"srv:{host}\": the service tells its ports"),
+        };
+        return Err(Fault::part(range.start + host.len()..range.end, message, help));
+    }
+    match dns_name(name) {
+        Ok(name) => Ok(ServerAddress::Service(Arc::from(name))),
+        Err(reason) => {
+            let message =
+                format!("{} is not the name of a service: {reason}", text.shown_part(name));
+            Err(Fault::part(range, message, form))
         }
     }
 }
@@ -281,6 +310,11 @@ mod tests {
             ("app:80", name("app", 80)),
             ("App.Internal.:8080", name("app.internal", 8080)),
             ("my_svc.ns:1", name("my_svc.ns", 1)),
+            (
+                "srv:_HTTP._tcp.App.internal.",
+                ServerAddress::Service("_http._tcp.app.internal".into()),
+            ),
+            ("srv:app.service.consul", ServerAddress::Service("app.service.consul".into())),
         ] {
             assert_eq!(check(server, text), Ok(address), "{text}");
         }
@@ -308,6 +342,16 @@ mod tests {
             ("a b:80", "`a b` is not a host: names have letters, digits, `-` and `_` between dots"),
             ("-a:80", "`-a` is not a host: a part between dots begins or ends with `-`"),
             ("", "`` is not a host with a port"),
+            ("srv:", "`` is not the name of a service: it is empty"),
+            ("srv:_http._tcp.app:80", "`srv:_http._tcp.app:80` has a port"),
+            (
+                "srv:a b",
+                "`a b` is not the name of a service: names have letters, digits, `-` and `_` between dots",
+            ),
+            (
+                "srv:192.0.2.1",
+                "`192.0.2.1` is not the name of a service: it ends in a number like an IPv4 address, but it is none",
+            ),
         ] {
             assert_eq!(check(server, text), Err(message.to_owned()), "{text}");
         }

@@ -3,29 +3,53 @@
 //! Reports everything that holds between sections and goes on, so that one load tells all. Yields
 //! a plan only when nothing was reported as an error.
 
+mod balance;
+mod breaker;
+mod eject;
+mod fallback;
+mod forward;
+mod health;
+mod hedge;
 mod listen;
+mod names;
+mod pages;
+mod queue;
+mod retry;
 mod route;
 mod server;
 mod shadow;
 mod upstream;
+mod usage;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::plan::Plan;
-use crate::read::Given;
+use crate::read::At;
 use crate::report::Report;
 use crate::source::Span;
+use crate::surroundings::Surroundings;
+use crate::units::show_duration;
+
+use names::Upstreams;
 
 /// The plan that `config` describes; `None` when an error was reported, now or before.
-pub(crate) fn compile(config: &Config, report: &mut Report) -> Option<Plan> {
+///
+/// Since any error ends in `None`, what has been reported may be compiled to anything on the way.
+pub(crate) fn compile(
+    config: &Config,
+    around: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<Plan> {
+    let names = Upstreams::new(&config.upstream);
     let server = server::compile(&config.server, report);
-    let listeners = listen::compile(&config.listen, &config.server, report);
-    let upstreams = upstream::compile(&config.upstream, &config.listen, report);
-    let routes = route::compile(&config.route, &config.upstream, report);
+    let listeners = listen::compile(&config.listen, &config.server, &names, report);
+    let upstreams = upstream::compile(config, around, report);
+    let routes = route::compile(config, &names, around, report);
     shadow::report(&config.route, &routes, report);
-    warn_of_unused(config, report);
+    usage::check(config, report);
     if report.has_errors() {
         return None;
     }
@@ -35,30 +59,6 @@ pub(crate) fn compile(config: &Config, report: &mut Report) -> Option<Plan> {
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
     })
-}
-
-fn warn_of_unused(config: &Config, report: &mut Report) {
-    let known: HashSet<&str> = config.upstream.iter().map(|u| u.name.value.as_str()).collect();
-    let mut used = HashSet::new();
-    for route in config.route.iter() {
-        let to = route.as_ref().map(|route| &route.to);
-        match to {
-            Some(Given::Value(to)) if known.contains(to.value.value.as_str()) => {
-                used.insert(to.value.value.as_str());
-            }
-            Some(Given::Absent) => {}
-            // What cannot be read or resolved may well be meant for any of them.
-            Some(Given::Value(_) | Given::Unreadable) | None => return,
-        }
-    }
-    for upstream in config.upstream.iter() {
-        let name = upstream.name.value.as_str();
-        if !used.contains(name) {
-            let message = format!("no route uses the upstream `{name}`");
-            let help = format!("add `to = \"{name}\"` to a route, or take the upstream away");
-            report.warning(upstream.name.span, message, Some(help));
-        }
-    }
 }
 
 /// Remembers by key where something was seen first.
@@ -84,4 +84,24 @@ impl<K: std::hash::Hash + Eq> Seen<K> {
 /// A number that its rule has bounded far below the limits of the type.
 fn number(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// A number that its rule has bounded below the limits of the type.
+fn small(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// The longest of a time that grows from `first`, the value of `key`.
+fn longest(
+    key: &str,
+    first: &At<Duration>,
+    longest: &At<Duration>,
+    report: &mut Report,
+) -> Duration {
+    if longest.given && longest.value < first.value {
+        let message = format!("the longest time is shorter than the first, which is `{key}`");
+        let help = format!("write at least \"{}\"", show_duration(first.value));
+        report.error(longest.span, message, Some(help));
+    }
+    longest.value.max(first.value)
 }

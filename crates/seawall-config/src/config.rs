@@ -3,20 +3,39 @@
 //! Each section is declared once, with its documentation, in the file of the same name. What holds
 //! between sections is for [`crate::compile`].
 
+mod balance;
+mod breaker;
+mod eject;
+mod fallback;
+mod health;
+mod hedge;
 mod listen;
+mod queue;
+mod retry;
 mod route;
 mod server;
 mod upstream;
 
+pub(crate) use balance::{BalanceWord, HashEntry, StickyEntry};
+pub(crate) use breaker::BreakerEntry;
+pub(crate) use eject::EjectEntry;
+pub(crate) use fallback::FallbackEntry;
+pub(crate) use health::HealthEntry;
+pub(crate) use hedge::{HedgeAfter, HedgeEntry};
 pub(crate) use listen::Listen;
+pub(crate) use queue::{InFlightEntry, QueueEntry};
+pub(crate) use retry::{RetryEntry, RetryOn};
 pub(crate) use route::{Edits, ErrorBody, RedirectTo, RespondWith, Route};
 pub(crate) use server::Server;
 pub(crate) use upstream::{ServerEntry, Upstream};
 
 use std::time::Duration;
 
+use crate::name;
+use crate::rules::{Fault, Parsed};
 use crate::section::{Section, section};
 use crate::shape::{Presence, SectionShape, Shape};
+use crate::text::Text;
 
 section! {
     /// A configuration is one TOML file of at most 16 MiB. A key that is not described here is an
@@ -24,7 +43,7 @@ section! {
     Config {
         /// Settings of the whole process.
         nested "server" server: Server;
-        /// A listener: an address on which Seawall takes HTTP requests.
+        /// A listener: an address on which Seawall takes HTTP requests, or TCP connections.
         named "listen" listen: Listen;
         /// An upstream: a group of servers that can all answer the same requests.
         named "upstream" upstream: Upstream;
@@ -54,11 +73,48 @@ fn collect_homes(key: &str, title: &str, section: &SectionShape, homes: &mut Vec
         if field.key == key {
             homes.push(title.to_owned());
         }
-        if let Shape::Section(inner) = &field.shape {
+        if let Shape::Section(inner) | Shape::Short(_, inner) | Shape::Switch(inner) = &field.shape
+        {
             collect_homes(key, &format!("`{}` of {title}", field.key), inner, homes);
         }
     }
 }
+
+/// The name of an upstream, which [`crate::compile`] looks up.
+const UPSTREAM: Parsed<Text> = Parsed {
+    kind: "the name of an upstream",
+    example: "app",
+    limits: "",
+    parse: |text| Ok(text.clone()),
+};
+
+/// The path of a file.
+const FILE: Parsed<Text> = Parsed {
+    kind: "the path of a file",
+    example: "sorry.html",
+    limits: "",
+    parse: |text| match text.value.is_empty()
+        || text.value.ends_with('/')
+        || text.value.contains('\0')
+    {
+        false => Ok(text.clone()),
+        true => {
+            let message = format!("{} is not the path of a file", text.shown());
+            Err(Fault::whole(text, message, "write for example \"./NAME\""))
+        }
+    },
+};
+
+/// The name of a zone.
+const ZONE: Parsed<String> = Parsed {
+    kind: "the name of a zone",
+    example: "a",
+    limits: "1 to 64 of `a-z`, `0-9`, `-`, `_`, `.`",
+    parse: |text| match name::fault(&text.value, "zone") {
+        Ok(()) => Ok(text.value.clone()),
+        Err((message, help)) => Err(Fault::whole(text, message, help)),
+    },
+};
 
 /// The shortest time a timeout can be set to.
 const SHORTEST: Duration = Duration::from_millis(1);

@@ -39,6 +39,30 @@ pub(crate) fn parameter_name(name: &str) -> Result<Box<str>, (String, String)> {
     }
 }
 
+/// Reads the name of a cookie, a token (RFC 6265 §4.1.1).
+pub(crate) fn cookie_name(name: &str) -> Result<Box<str>, (String, String)> {
+    match (is_token(name), name.len() > LONGEST_NAME) {
+        (_, true) => Err(("this name is too long".to_owned(), LONGEST_HELP.to_owned())),
+        (true, _) => Ok(name.into()),
+        _ => {
+            let message = format!("{} is not the name of a cookie", quoted(name));
+            Err((message, "names have letters, digits, `-` and `_`".to_owned()))
+        }
+    }
+}
+
+/// Reads the name of a claim of a JSON Web Token.
+pub(crate) fn claim(name: &str) -> Result<Box<str>, (String, String)> {
+    match (name.is_empty(), name.len() > LONGEST_NAME) {
+        (true, _) => {
+            let help = "name a claim of the token, such as `sub`";
+            Err(("this name is empty".to_owned(), help.to_owned()))
+        }
+        (_, true) => Err(("this name is too long".to_owned(), LONGEST_HELP.to_owned())),
+        _ => Ok(name.into()),
+    }
+}
+
 /// Reads an item of `remove`.
 pub(crate) fn edited_name_text(text: &Text) -> Result<Box<str>, Fault> {
     edited_name(&text.value).map_err(|(message, help)| Fault::whole(text, message, help))
@@ -132,7 +156,8 @@ pub(crate) const FRAMING: &[&str] = &[
     "proxy-connection",
 ];
 
-fn field_name(name: &str) -> Result<Box<str>, (String, String)> {
+/// Reads the name of a field, lower-cased.
+pub(crate) fn field_name(name: &str) -> Result<Box<str>, (String, String)> {
     if name.len() > LONGEST_NAME {
         return Err(("this name is too long".to_owned(), LONGEST_HELP.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! Host patterns of routes.
+//! Hosts: patterns of routes, and what is sent in `Host`.
 
 use std::net::IpAddr;
 
@@ -53,6 +53,31 @@ pub(crate) fn pattern(text: &Text) -> Result<HostPattern, Fault> {
     }
 }
 
+/// Reads a host as it is sent in `Host`: a name or an address, with a port or without.
+pub(crate) fn authority(text: &Text) -> Result<Box<str>, Fault> {
+    let value = text.value.as_str();
+    let (host, port) = match value.rsplit_once(':') {
+        Some((host, port)) if bare_ip(value).is_none() => (host, Some(port)),
+        _ => (value, None),
+    };
+    let port_is_good = port
+        .is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    let plain = match bare_ip(host) {
+        Some(IpAddr::V6(ip)) => Some(format!("[{ip}]")),
+        Some(IpAddr::V4(ip)) => Some(ip.to_string()),
+        None => dns_name(host).ok(),
+    };
+    match (plain, port) {
+        (Some(host), None) => Ok(host.into()),
+        (Some(host), Some(port)) if port_is_good => Ok(format!("{host}:{port}").into()),
+        _ => {
+            let message = format!("{} is not a host", text.shown());
+            let help = "write for example \"app.example.com\" or \"app.example.com:8080\"";
+            Err(Fault::whole(text, message, help))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +108,22 @@ mod tests {
         ] {
             let found = pattern(&Text::plain(text)).map_err(|fault| fault.message);
             assert_eq!(found, expect.map_err(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn authorities() {
+        for (text, expect) in [
+            ("App.example.com", "app.example.com"),
+            ("app:8080", "app:8080"),
+            ("192.0.2.7:80", "192.0.2.7:80"),
+            ("::1", "[::1]"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            assert_eq!(authority(&Text::plain(text)), Ok(expect.into()), "{text}");
+        }
+        for text in ["", "a b", "a/b", "http://a", "a:", "a:x", "a:65536", ":80", "a\r\nb", "*.a"] {
+            assert!(authority(&Text::plain(text)).is_err(), "{text}");
         }
     }
 }

@@ -40,13 +40,15 @@ mod section;
 mod shape;
 mod single;
 mod source;
+mod surroundings;
 mod syntax;
 mod template;
 mod text;
 mod units;
 
-pub use load::{LARGEST_FILE, Loaded, load, load_bytes};
+pub use load::{LARGEST_FILE, Loaded, load, load_bytes, load_bytes_with};
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::json_schema;
 pub use single::{single_upstream, single_upstream_text};
+pub use surroundings::{ReadFile, Surroundings};

@@ -10,7 +10,7 @@ use crate::read::{Entries, Reader};
 use crate::report::Report;
 use crate::section::{ROOT, Section};
 use crate::source::Span;
-use crate::text::Environment;
+use crate::surroundings::Surroundings;
 
 /// Largest configuration in bytes that is read at all: 16 MiB.
 pub const LARGEST_FILE: usize = 16 << 20;
@@ -27,7 +27,7 @@ pub struct Loaded {
     pub warnings: Problems,
 }
 
-/// Reads a configuration.
+/// Reads a configuration that takes nothing from outside but environment variables.
 ///
 /// `file` is what problems call it. `env` looks up the variables that `${NAME}` names; it is asked
 /// for nothing else.
@@ -40,6 +40,10 @@ pub fn load(
     file: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Problems> {
+    load_text(text, file, &Surroundings::variables(env))
+}
+
+fn load_text(text: &str, file: &str, around: &Surroundings<'_>) -> Result<Loaded, Problems> {
     if text.len() > LARGEST_FILE {
         let mut report = Report::new("");
         let message = format!("the file has {} bytes; at most {LARGEST_FILE} are read", text.len());
@@ -47,7 +51,7 @@ pub fn load(
         return Err(report.into_problems(file));
     }
     let (table, syntax) = parse(text);
-    let mut reader = Reader { env: env as Environment<'_>, report: Report::new(text) };
+    let mut reader = Reader { env: around.variable, report: Report::new(text) };
     let entries = Entries::of(ROOT.to_owned(), Span::FILE, &table);
     let config = Config::read(entries, &mut reader);
     let mut report = reader.report;
@@ -56,7 +60,7 @@ pub fn load(
         report.add_syntax(syntax.iter().map(|error| crate::syntax::explain(error, text)).collect());
         return Err(report.into_problems(file));
     }
-    let plan = config.and_then(|config| compile(&config, &mut report));
+    let plan = config.and_then(|config| compile(&config, around, &mut report));
     let problems = report.into_problems(file);
     match plan {
         Some(plan) => Ok(Loaded { plan, warnings: problems }),
@@ -87,8 +91,21 @@ pub fn load_bytes(
     file: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Problems> {
+    load_bytes_with(bytes, file, &Surroundings::variables(env))
+}
+
+/// Reads a configuration from bytes, as [`load_bytes`] does, with all that it may name.
+///
+/// # Errors
+///
+/// Those of [`load_bytes`]; and files that cannot be read, at the place where they are named.
+pub fn load_bytes_with(
+    bytes: &[u8],
+    file: &str,
+    around: &Surroundings<'_>,
+) -> Result<Loaded, Problems> {
     let error = match std::str::from_utf8(bytes) {
-        Ok(text) => return load(text, file, env),
+        Ok(text) => return load_text(text, file, around),
         Err(error) => error,
     };
     let at = error.valid_up_to();

@@ -9,7 +9,7 @@ use crate::rules::digits;
 use crate::section::Section;
 use crate::shape::{FieldShape, Presence, SectionShape, Shape};
 use crate::template::VARIABLES;
-use crate::units::{show_duration, show_size};
+use crate::units::{show_duration, show_percent, show_rate, show_size};
 
 /// The reference of all sections and keys as a page of Markdown.
 pub fn reference() -> String {
@@ -69,9 +69,19 @@ fn inner(key: &str, shape: &Shape) -> String {
         }
         Shape::Short(short, section) => {
             let title = format!("\n### `{key}` as a table\n\n{}", section.doc);
-            format!("{title} Text alone is taken as its `{short}`.\n{}", table(section))
+            let field = section.fields.iter().find(|field| field.key == *short);
+            let alone = match field.map(|field| &field.shape) {
+                Some(Shape::Integer(..)) => "A number",
+                _ => "Text",
+            };
+            format!("{title} {alone} alone is taken as its `{short}`.\n{}", table(section))
         }
-        Shape::List { item, .. } => inner(key, item),
+        Shape::Switch(section) => {
+            let title = format!("\n### `{key}` as a table\n\n{}", section.doc);
+            let alone = "`true` is the same as a table without keys, `false` as no key at all.";
+            format!("{title} {alone}\n{}", table(section))
+        }
+        Shape::List { item, .. } | Shape::OneOrMany { item, .. } => inner(key, item),
         Shape::Map { value, .. } => inner(&format!("{key}.KEY"), value),
         _ => String::new(),
     }
@@ -124,6 +134,16 @@ fn kind(shape: &Shape) -> String {
         Shape::Size(min, max) => {
             format!("[size](#sizes), {} to {}", show_size(*min), show_size(*max))
         }
+        Shape::Percent(min, max) => {
+            format!("[share](#shares), {} to {}", show_percent(*min), show_percent(*max))
+        }
+        Shape::Rate(min, max) => {
+            format!("[rate](#rates), {} to {}", show_rate(*min), show_rate(*max))
+        }
+        Shape::Boolean => "`true` or `false`".to_owned(),
+        Shape::OneOrMany { item, max } => {
+            format!("{}; or a list of at most {} of these", kind(item), digits(*max as u64))
+        }
         Shape::List { item, max, .. } => {
             format!("list of at most {} items: {}", digits(*max as u64), kind(item))
         }
@@ -136,6 +156,7 @@ fn kind(shape: &Shape) -> String {
             let text = field.map_or_else(String::new, |field| kind(&field.shape));
             format!("{text}; or a table, see below")
         }
+        Shape::Switch(_) => "`true`, or a table, see below".to_owned(),
     }
 }
 
@@ -239,21 +260,28 @@ mod tests {
                             .replace('_', "")
                             .parse()
                             .is_ok_and(|value| (min..=max).contains(&&value)),
+                        Shape::Percent(min, max) => crate::units::percent(value.trim_matches('"'))
+                            .is_ok_and(|value| (min..=max).contains(&&value)),
+                        Shape::Rate(min, max) => crate::units::rate(value.trim_matches('"'))
+                            .is_ok_and(|value| (min..=max).contains(&&value)),
+                        Shape::Boolean => matches!(value.as_str(), "true" | "false"),
                         Shape::Choice(all) => value.parse().is_ok_and(|value| all.contains(&value)),
                         Shape::Word(all) => all.contains(&value.trim_matches('"')),
-                        _ => value == "\"off\"",
+                        _ => matches!(value.as_str(), "\"off\"" | "\"p95\""),
                     };
                     assert!(good, "{} = {value}", field.key);
                 }
                 match &field.shape {
-                    Shape::Section(inner) | Shape::Short(_, inner) => check(inner, seen),
+                    Shape::Section(inner) | Shape::Short(_, inner) | Shape::Switch(inner) => {
+                        check(inner, seen);
+                    }
                     _ => {}
                 }
             }
         }
         let mut seen = 0;
         check(&Config::shape(), &mut seen);
-        assert!(seen >= 20, "only {seen} defaults");
+        assert!(seen >= 50, "only {seen} defaults");
     }
 
     #[test]

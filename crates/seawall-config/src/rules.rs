@@ -1,154 +1,27 @@
-//! The rules for values: numbers and times within bounds, words, lists, maps, and text that has a
-//! parser of its own.
+//! The rules for values: numbers and values with units within bounds, words, lists, maps, sections,
+//! and text that has a parser of its own.
 //!
 //! A rule reads one value and describes it; it knows nothing of the key it is for.
 
-use std::ops::Range;
-use std::time::Duration;
+mod number;
+mod password;
+mod table;
+mod unit;
 
-use toml::de::{DeInteger, DeValue};
+pub(crate) use number::{Boolean, Choice, Integer, digits};
+pub(crate) use password::Password;
+pub(crate) use table::{Short, Switch, Table};
+pub(crate) use unit::{Percent, Rate, Size, Time};
+
+use std::ops::Range;
+
+use toml::de::DeValue;
 
 use crate::nearest::hint;
 use crate::read::{At, Entries, Node, Reader, Rule, Show, span_of};
-use crate::section::Section;
 use crate::shape::Shape;
 use crate::source::{Span, quoted};
 use crate::text::Text;
-use crate::units::{self, show_duration, show_size};
-
-/// An integer within bounds. A string is taken too when it is made from the environment, which
-/// has nothing but strings.
-pub(crate) struct Integer(pub(crate) u64, pub(crate) u64);
-
-impl Rule for Integer {
-    type Value = u64;
-
-    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u64> {
-        let Integer(min, max) = *self;
-        let expect = format!("an integer from {} to {}", digits(min), digits(max));
-        let (value, shown) = match node.get_ref() {
-            DeValue::Integer(integer) => (value_of(integer), quoted(&integer.to_string())),
-            DeValue::String(raw) if raw.contains("${") => {
-                let text = reader.text(node, &expect)?;
-                (text.value.trim().parse().ok(), text.shown())
-            }
-            other => {
-                reader.wrong_type(span_of(node), other, &expect);
-                return None;
-            }
-        };
-        let good = value.filter(|value| (min..=max).contains(value));
-        if good.is_none() {
-            let message = format!("{shown} is not {expect}");
-            reader.report.error(span_of(node), message, None);
-        }
-        good
-    }
-
-    fn shape(&self) -> Shape {
-        Shape::Integer(self.0, self.1)
-    }
-}
-
-impl Show for Integer {
-    fn show(&self, value: &u64) -> String {
-        digits(*value)
-    }
-}
-
-/// One of a few integers.
-pub(crate) struct Choice(pub(crate) &'static [u64]);
-
-impl Rule for Choice {
-    type Value = u64;
-
-    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u64> {
-        let all: Vec<String> = self.0.iter().map(u64::to_string).collect();
-        let expect = format!("one of {}", all.join(", "));
-        let DeValue::Integer(integer) = node.get_ref() else {
-            reader.wrong_type(span_of(node), node.get_ref(), &expect);
-            return None;
-        };
-        let good = value_of(integer).filter(|value| self.0.contains(value));
-        if good.is_none() {
-            let message = format!("{} is not {expect}", quoted(&integer.to_string()));
-            reader.report.error(span_of(node), message, None);
-        }
-        good
-    }
-
-    fn shape(&self) -> Shape {
-        Shape::Choice(self.0)
-    }
-}
-
-impl Show for Choice {
-    fn show(&self, value: &u64) -> String {
-        value.to_string()
-    }
-}
-
-/// A duration within bounds.
-pub(crate) struct Time(pub(crate) Duration, pub(crate) Duration);
-
-impl Rule for Time {
-    type Value = Duration;
-
-    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Duration> {
-        let unitless = "a number needs a unit; write for example \"10s\"";
-        let (text, value) =
-            with_unit(node, reader, "a duration such as \"10s\"", unitless, units::duration)?;
-        let Time(min, max) = *self;
-        if !(min..=max).contains(&value) {
-            let (min, max) = (show_duration(min), show_duration(max));
-            let message = format!("{} is not from {min} to {max}", text.shown());
-            reader.report.error(text.span, message, None);
-            return None;
-        }
-        Some(value)
-    }
-
-    fn shape(&self) -> Shape {
-        Shape::Duration(self.0, self.1)
-    }
-}
-
-impl Show for Time {
-    fn show(&self, value: &Duration) -> String {
-        format!("\"{}\"", show_duration(*value))
-    }
-}
-
-/// A number of bytes within bounds.
-pub(crate) struct Size(pub(crate) u64, pub(crate) u64);
-
-impl Rule for Size {
-    type Value = u64;
-
-    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<u64> {
-        let unitless = "a number needs a unit; write for example \"32KiB\" or \"512B\"";
-        let (text, value) =
-            with_unit(node, reader, "a size such as \"32KiB\"", unitless, units::size)?;
-        let Size(min, max) = *self;
-        if !(min..=max).contains(&value) {
-            let (min, max) = (show_size(min), show_size(max));
-            let message = format!("{} is not from {min} to {max}", text.shown());
-            reader.report.error(text.span, message, None);
-            return None;
-        }
-        Some(value)
-    }
-
-    fn shape(&self) -> Shape {
-        Shape::Size(self.0, self.1)
-    }
-}
-
-impl Show for Size {
-    fn show(&self, value: &u64) -> String {
-        format!("\"{}\"", show_size(*value))
-    }
-}
 
 /// One of a few words, each with what it means.
 pub(crate) struct Word<T: 'static> {
@@ -282,30 +155,62 @@ impl<R: Rule> Rule for List<R> {
             }
             return None;
         };
-        let count = array.len();
-        if count < *min || count > *max {
-            let message = match count {
-                0 => "this list is empty".to_owned(),
-                _ => format!("this list has {count} items; at most {max} are allowed"),
-            };
-            let help = (count == 0).then(|| "put at least one item into it".to_owned());
-            reader.report.error(span_of(node), message, help);
-            return None;
-        }
-        let mut all = Some(Vec::with_capacity(count));
-        for node in array.iter() {
-            // Go on after a bad item, for the problems of the others.
-            match (rule.read(node, reader), &mut all) {
-                (Some(value), Some(all)) => all.push(At::given(value, span_of(node))),
-                (Some(_), None) => {}
-                (None, _) => all = None,
-            }
-        }
-        all
+        read_items(rule, array, span_of(node), *min, *max, reader)
     }
 
     fn shape(&self) -> Shape {
         Shape::List { item: Box::new(self.0.shape()), min: self.1, max: self.2 }
+    }
+}
+
+/// The items of a list that stands at `span`.
+fn read_items<R: Rule>(
+    rule: &R,
+    items: &[Node<'_>],
+    span: Span,
+    min: usize,
+    max: usize,
+    reader: &mut Reader<'_>,
+) -> Option<Vec<At<R::Value>>> {
+    let count = items.len();
+    if count < min || count > max {
+        let message = match count {
+            0 => "this list is empty".to_owned(),
+            _ => format!("this list has {count} items; at most {max} are allowed"),
+        };
+        let help = (count == 0).then(|| "put at least one item into it".to_owned());
+        reader.report.error(span, message, help);
+        return None;
+    }
+    let mut all = Some(Vec::with_capacity(count));
+    for node in items {
+        // Go on after a bad item, for the problems of the others.
+        match (rule.read(node, reader), &mut all) {
+            (Some(value), Some(all)) => all.push(At::given(value, span_of(node))),
+            (Some(_), None) => {}
+            (None, _) => all = None,
+        }
+    }
+    all
+}
+
+/// A list with this rule for each item, at most so many of them; or its only item without a list.
+pub(crate) struct OneOrMany<R>(pub(crate) R, pub(crate) usize);
+
+impl<R: Rule> Rule for OneOrMany<R> {
+    type Value = Vec<At<R::Value>>;
+
+    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        let OneOrMany(rule, max) = self;
+        let items = match node.get_ref() {
+            DeValue::Array(array) => &array[..],
+            _ => std::slice::from_ref(node),
+        };
+        read_items(rule, items, span_of(node), 0, *max, reader)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::OneOrMany { item: Box::new(self.0.shape()), max: self.1 }
     }
 }
 
@@ -374,87 +279,6 @@ impl<R: Rule, K> Map<R, K> {
                 reader.report.error(span, message, Some(help));
                 None
             }
-        }
-    }
-}
-
-/// A section that can be written short, as the value of one of its keys.
-pub(crate) struct Short<T> {
-    key: &'static str,
-    title: &'static str,
-    section: std::marker::PhantomData<T>,
-}
-
-impl<T: Section> Short<T> {
-    /// `key` is what text stands for, `title` the section as its author knows it.
-    pub(crate) const fn new(key: &'static str, title: &'static str) -> Self {
-        let section = std::marker::PhantomData;
-        Short { key, title, section }
-    }
-}
-
-impl<T: Section> Rule for Short<T> {
-    type Value = T;
-
-    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<T> {
-        let title = self.title.to_owned();
-        let entries = match node.get_ref() {
-            DeValue::Table(table) => Entries::of(title, span_of(node), table),
-            DeValue::String(_) => Entries::single(title, self.key, node),
-            other => {
-                let expect = format!("text or a table for {title}");
-                reader.wrong_type(span_of(node), other, &expect);
-                return None;
-            }
-        };
-        T::read(entries, reader)
-    }
-
-    fn shape(&self) -> Shape {
-        Shape::Short(self.key, T::shape())
-    }
-}
-
-/// An integer as people write long ones, such as `100_000`.
-pub(crate) fn digits(value: u64) -> String {
-    let plain = value.to_string();
-    if plain.len() <= 4 {
-        return plain;
-    }
-    let mut out = String::new();
-    for (index, digit) in plain.char_indices() {
-        if index > 0 && (plain.len() - index).is_multiple_of(3) {
-            out.push('_');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn value_of(integer: &DeInteger<'_>) -> Option<u64> {
-    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
-}
-
-fn with_unit<T>(
-    node: &Node<'_>,
-    reader: &mut Reader<'_>,
-    expect: &str,
-    unitless: &str,
-    parse: fn(&str) -> Result<T, units::UnitError>,
-) -> Option<(Text, T)> {
-    if let DeValue::Integer(_) | DeValue::Float(_) = node.get_ref() {
-        let message = format!("expected {expect}, found a number");
-        reader.report.error(span_of(node), message, Some(unitless.to_owned()));
-        return None;
-    }
-    let text = reader.text(node, expect)?;
-    match parse(&text.value) {
-        Ok(value) => Some((text, value)),
-        Err(error) => {
-            let message = format!("{} {}", text.shown(), error.reason);
-            let help = (!text.is_from_environment()).then_some(error.help);
-            reader.report.error(text.span, message, help);
-            None
         }
     }
 }

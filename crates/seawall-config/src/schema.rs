@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::rules::digits;
 use crate::section::Section;
 use crate::shape::{FieldShape, Presence, SectionShape, Shape};
-use crate::units::{show_duration, show_size};
+use crate::units::{show_duration, show_percent, show_rate, show_size};
 
 /// The JSON Schema (draft 7, which TOML editors speak) of a configuration.
 pub fn json_schema() -> String {
@@ -25,6 +25,7 @@ pub fn json_schema() -> String {
 enum Json {
     Text(String),
     Number(u64),
+    Yes,
     No,
     Array(Vec<Json>),
     Object(Vec<(&'static str, Json)>),
@@ -35,6 +36,7 @@ impl Json {
         match self {
             Json::Text(text) => write_text(text, out),
             Json::Number(number) => out.push_str(&number.to_string()),
+            Json::Yes => out.push_str("true"),
             Json::No => out.push_str("false"),
             Json::Array(items) => {
                 let items = items.iter().map(|item| (None, item));
@@ -123,9 +125,11 @@ fn property(field: &FieldShape) -> Json {
 }
 
 fn default(value: &str) -> Json {
-    match value.replace('_', "").parse() {
-        Ok(number) => Json::Number(number),
-        Err(_) => text(value.trim_matches('"')),
+    match (value, value.replace('_', "").parse()) {
+        ("true", _) => Json::Yes,
+        ("false", _) => Json::No,
+        (_, Ok(number)) => Json::Number(number),
+        (_, Err(_)) => text(value.trim_matches('"')),
     }
 }
 
@@ -165,6 +169,23 @@ fn schema(shape: &Shape) -> Vec<(&'static str, Json)> {
             let limits = format!("a size from {} to {}", show_size(*min), show_size(*max));
             unit_text(&limits, "^([0-9]+(B|[kK]B|[MGT]B|[KMGT]iB)|.*\\$\\{.*)$")
         }
+        Shape::Percent(min, max) => {
+            let limits = format!("a share from {} to {}", show_percent(*min), show_percent(*max));
+            unit_text(&limits, "^([0-9]+(\\.[0-9])?%|.*\\$\\{.*)$")
+        }
+        Shape::Rate(min, max) => {
+            let limits = format!("a rate from {} to {}", show_rate(*min), show_rate(*max));
+            unit_text(&limits, "^([0-9]+/[sm]|.*\\$\\{.*)$")
+        }
+        Shape::Boolean => {
+            let boolean = vec![("type", text("boolean"))];
+            vec![("anyOf", Json::Array(vec![Json::Object(boolean), variable()]))]
+        }
+        Shape::OneOrMany { item, max } => {
+            let list = Shape::List { item: item.clone(), min: 0, max: *max };
+            let either = vec![Json::Object(schema(item)), Json::Object(schema(&list))];
+            vec![("anyOf", Json::Array(either))]
+        }
         Shape::List { item, min, max } => vec![
             ("type", text("array")),
             ("items", Json::Object(schema(item))),
@@ -182,6 +203,10 @@ fn schema(shape: &Shape) -> Vec<(&'static str, Json)> {
             let field = section.fields.iter().find(|field| field.key == *key);
             let short = field.map_or_else(Vec::new, |field| schema(&field.shape));
             let either = vec![Json::Object(short), Json::Object(object(section))];
+            vec![("anyOf", Json::Array(either))]
+        }
+        Shape::Switch(section) => {
+            let either = vec![Json::Object(schema(&Shape::Boolean)), Json::Object(object(section))];
             vec![("anyOf", Json::Array(either))]
         }
     }

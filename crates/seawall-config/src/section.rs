@@ -26,6 +26,8 @@ pub(crate) trait Section: Sized {
 pub(crate) struct Named<T> {
     /// Its name and where that stands.
     pub(crate) name: At<String>,
+    /// Where it stands: its header, or all of it when it is inline.
+    pub(crate) span: Span,
     /// What is in it, when it could be read.
     pub(crate) section: Option<T>,
 }
@@ -87,6 +89,7 @@ pub(crate) fn named<T: Section>(
         let within = Entries::within(format!("[{key}.{name}]"), node, reader);
         list.push(Named {
             name: At::given(name.to_owned(), span),
+            span: span_of(node),
             section: within.and_then(|entries| T::read(entries, reader)),
         });
     }

@@ -27,12 +27,25 @@ pub(crate) enum Shape {
     Duration(Duration, Duration),
     /// A number of bytes within these bounds.
     Size(u64, u64),
+    /// A share of something, in thousandths, within these bounds.
+    Percent(u32, u32),
+    /// How often something may happen, in thousandths per second, within these bounds.
+    Rate(u32, u32),
+    /// `true` or `false`.
+    Boolean,
     /// A list.
     List {
         /// Each of its items.
         item: Box<Shape>,
         /// Fewest items.
         min: usize,
+        /// Most items.
+        max: usize,
+    },
+    /// A list, or its only item.
+    OneOrMany {
+        /// Each of its items.
+        item: Box<Shape>,
         /// Most items.
         max: usize,
     },
@@ -47,8 +60,10 @@ pub(crate) enum Shape {
     },
     /// A table with keys of ours.
     Section(SectionShape),
-    /// Text that stands for a table with this one key, or that table.
+    /// A value that stands for a table with this one key, or that table.
     Short(&'static str, SectionShape),
+    /// `true` for a table without keys, `false` for none, or that table.
+    Switch(SectionShape),
 }
 
 /// A table with keys of ours.

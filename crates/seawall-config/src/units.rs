@@ -1,11 +1,11 @@
-//! Durations and sizes: text with units, both ways.
+//! Durations, sizes, shares and rates: text with units, both ways.
 //!
 //! Strict when it reads (`"10s"`, never `10` or `"10 sec"`), generous when it explains: most of
 //! what people write instead is understood well enough to say how it is written here.
 
 use std::time::Duration;
 
-/// Why text is no duration or size.
+/// Why text is no value with a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnitError {
     /// What is wrong, to follow the value.
@@ -45,6 +45,103 @@ pub(crate) fn show_size(bytes: u64) -> String {
     match binary.into_iter().find(fits) {
         Some((unit, bits)) => format!("{}{unit}", bytes >> bits),
         None => format!("{bytes}B"),
+    }
+}
+
+/// Reads `50%` and `12.5%`, in thousandths.
+pub(crate) fn percent(text: &str) -> Result<u32, UnitError> {
+    let fail = |reason, help: String| Err(UnitError { reason, help });
+    let example = || "write for example \"50%\"".to_owned();
+    let Some(number) = text.strip_suffix('%') else {
+        let plain = text.trim().replace(',', ".");
+        // A share without its sign may be meant either way: 0.5 of all, or 50 of 100.
+        let help = match plain.parse::<f64>() {
+            Ok(share) if share > 0.0 && share <= 1.0 && plain.contains('.') => {
+                format!("write \"{}\"", show_percent((share * 1000.0).round() as u32))
+            }
+            Ok(share) if (0.0..=10_000.0).contains(&share) && share.fract() == 0.0 => {
+                format!("write \"{share}%\"")
+            }
+            _ => example(),
+        };
+        return fail("has no `%`", help);
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if number.starts_with('-') {
+        return fail("is negative", example());
+    }
+    if !digits(whole) || !digits(part) {
+        let near = number.trim().replace(',', ".");
+        let help = match near != number && percent(&format!("{near}%")).is_ok() {
+            true => format!("write \"{near}%\""),
+            false => example(),
+        };
+        return fail("is not a number before its `%`", help);
+    }
+    if part.len() > 1 {
+        return fail("is too exact", "one digit after the point is taken".to_owned());
+    }
+    let thousandths = match (whole.parse::<u32>(), part.parse::<u32>()) {
+        (Ok(whole), Ok(part)) => whole.checked_mul(10).and_then(|whole| whole.checked_add(part)),
+        _ => None,
+    };
+    thousandths.ok_or_else(|| UnitError { reason: "is too large", help: example() })
+}
+
+/// Reads `10/s` and `30/m`, in thousandths per second, rounded.
+pub(crate) fn rate(text: &str) -> Result<u32, UnitError> {
+    let fail = |reason| Err(UnitError { reason, help: rate_advice(text) });
+    let Some((number, unit)) = text.split_once('/') else {
+        return fail("has no unit");
+    };
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        _ => return fail("has an unknown unit"),
+    };
+    if number.starts_with('-') {
+        return fail("is negative");
+    }
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return fail("is not a whole number before its unit");
+    }
+    let thousandths = number.parse::<u64>().ok().and_then(|n| n.checked_mul(1_000));
+    let rounded = thousandths.and_then(|n| n.checked_add(seconds / 2)).map(|n| n / seconds);
+    let rounded = rounded.and_then(|n| u32::try_from(n).ok());
+    rounded.ok_or_else(|| UnitError { reason: "is too large", help: rate_advice("") })
+}
+
+/// How to write the rate that was probably meant.
+fn rate_advice(text: &str) -> String {
+    let plain = text.trim();
+    let (number, unit) = split(plain, |c| c.is_ascii_digit());
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.trim_start_matches(['/', ' ']).trim_start_matches("per ").trim();
+    let unit = match unit {
+        "" | "s" | "sec" | "second" | "rps" | "r/s" | "hz" => "s",
+        "m" | "min" | "minute" | "rpm" | "r/m" => "m",
+        _ => "",
+    };
+    match number.is_empty() || number.len() > 9 || unit.is_empty() {
+        true => "write for example \"10/s\"; units are s and m".to_owned(),
+        false => format!("write \"{number}/{unit}\""),
+    }
+}
+
+/// Writes a share as [`percent`] reads it.
+pub(crate) fn show_percent(thousandths: u32) -> String {
+    match thousandths % 10 {
+        0 => format!("{}%", thousandths / 10),
+        part => format!("{}.{part}%", thousandths / 10),
+    }
+}
+
+/// Writes a rate as [`rate`] reads it, by the minute when it is not whole by the second.
+pub(crate) fn show_rate(thousandths: u32) -> String {
+    match thousandths % 1_000 {
+        0 => format!("{}/s", thousandths / 1_000),
+        _ => format!("{}/m", (u64::from(thousandths) * 60 + 500) / 1_000),
     }
 }
 
@@ -331,6 +428,82 @@ mod tests {
         ] {
             assert_eq!(show_size(bytes), shown);
             assert_eq!(size(shown), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn shares() {
+        for (text, thousandths) in [
+            ("0%", 0),
+            ("1%", 10),
+            ("0.5%", 5),
+            ("12.5%", 125),
+            ("50%", 500),
+            ("125%", 1250),
+            ("007%", 70),
+        ] {
+            assert_eq!(percent(text), Ok(thousandths), "{text}");
+        }
+        for thousandths in [0, 5, 10, 125, 500, 999, 1_000, 1_250, 10_000] {
+            assert_eq!(percent(&show_percent(thousandths)), Ok(thousandths));
+        }
+        for (text, reason, help) in [
+            ("50", "has no `%`", "write \"50%\""),
+            ("0.5", "has no `%`", "write \"50%\""),
+            ("0,25", "has no `%`", "write \"25%\""),
+            ("half", "has no `%`", "write for example \"50%\""),
+            ("", "has no `%`", "write for example \"50%\""),
+            ("inf", "has no `%`", "write for example \"50%\""),
+            ("%", "is not a number before its `%`", "write for example \"50%\""),
+            ("50 %", "is not a number before its `%`", "write \"50%\""),
+            ("12,5%", "is not a number before its `%`", "write \"12.5%\""),
+            ("1e2%", "is not a number before its `%`", "write for example \"50%\""),
+            ("5.%", "is not a number before its `%`", "write for example \"50%\""),
+            ("-5%", "is negative", "write for example \"50%\""),
+            ("12.25%", "is too exact", "one digit after the point is taken"),
+            ("99999999999%", "is too large", "write for example \"50%\""),
+            ("429496729.6%", "is too large", "write for example \"50%\""),
+        ] {
+            assert_eq!(percent(text), Err(UnitError { reason, help: help.to_owned() }), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        for (text, thousandths) in
+            [("0/s", 0), ("1/s", 1_000), ("100/s", 100_000), ("30/m", 500), ("1/m", 17)]
+        {
+            assert_eq!(rate(text), Ok(thousandths), "{text}");
+            assert_eq!(show_rate(thousandths), text);
+        }
+        assert_eq!(rate("120/m"), Ok(2_000));
+        for (text, reason, help) in [
+            ("10", "has no unit", "write \"10/s\""),
+            ("", "has no unit", "write for example \"10/s\"; units are s and m"),
+            ("10 rps", "has no unit", "write \"10/s\""),
+            ("10 per minute", "has no unit", "write \"10/m\""),
+            ("10/sec", "has an unknown unit", "write \"10/s\""),
+            ("10/h", "has an unknown unit", "write for example \"10/s\"; units are s and m"),
+            ("10 /s", "is not a whole number before its unit", "write \"10/s\""),
+            (
+                "1.5/s",
+                "is not a whole number before its unit",
+                "write for example \"10/s\"; units are s and m",
+            ),
+            (
+                "/s",
+                "is not a whole number before its unit",
+                "write for example \"10/s\"; units are s and m",
+            ),
+            ("-1/s", "is negative", "write for example \"10/s\"; units are s and m"),
+            ("5000000/s", "is too large", "write for example \"10/s\"; units are s and m"),
+            (
+                "99999999999999999999/s",
+                "is too large",
+                "write for example \"10/s\"; units are s and m",
+            ),
+        ] {
+            assert_eq!(rate(text), Err(UnitError { reason, help: help.to_owned() }), "{text}");
         }
     }
 }

@@ -49,7 +49,17 @@ fn mistakes_are_seen() {
             "listen.web = { address = \":1\", limits.head = \"1Kib\" }",
             "/listen/web/limits/head: pattern",
         ),
-        ("upstream.app = { servers = [] }", "/upstream/app/servers: fewer than 1"),
+        ("upstream.app = { servers = \"a:1\" }", "/upstream/app/servers: type array"),
+        ("upstream.app = { eject = 1 }", "/upstream/app/eject: none of 2"),
+        ("upstream.app = { panic = \"50\" }", "/upstream/app/panic: pattern"),
+        ("upstream.app = { health = { tcp = 1 } }", "/upstream/app/health: none of 2"),
+        (
+            "listen.web = { address = \":1\", proxy-protocol = 1 }",
+            "/listen/web/proxy-protocol: none of 2",
+        ),
+        ("route = [{ retry = \"2\" }]", "/route/0/retry: none of 2"),
+        ("route = [{ retry = { floor = \"1\" } }]", "/route/0/retry: none of 2"),
+        ("route = [{ methods = [] }]", "/route/0/methods: fewer than 1"),
         ("upstream.app = { servers = [5] }", "/upstream/app/servers/0: none of 2"),
         ("upstream.app = { servers = [{ weight = 2 }] }", "/upstream/app/servers/0: none of 2"),
         (
@@ -126,6 +136,7 @@ fn check(schema: &Value, value: &Value, path: &str, faults: &mut Vec<String>) {
                     Value::Object(_) => "object",
                     Value::Array(_) => "array",
                     Value::String(_) => "string",
+                    Value::Bool(_) => "boolean",
                     Value::Number(number) if number.is_u64() || number.is_i64() => "integer",
                     _ => "another",
                 };

@@ -2,9 +2,11 @@
 //! the environment.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
-use seawall_config::{Loaded, Problems};
+use seawall_config::{Loaded, Problems, Surroundings};
+use seawall_http::Refusal;
 
 /// The file that is looked for when none is named.
 pub(crate) const DEFAULT_FILE: &str = "seawall.toml";
@@ -69,8 +71,17 @@ impl Source {
             Source::File { file, .. } => {
                 let bytes = std::fs::read(file)
                     .map_err(|error| LoadError::Unreadable(file.clone(), error))?;
-                let variable = |name: &str| std::env::var(name).ok();
-                seawall_config::load_bytes(&bytes, &file.display().to_string(), &variable)
+                let codes = Refusal::ALL.map(|refusal| {
+                    let description = refusal.description();
+                    (description.code, description.status)
+                });
+                let around = Surroundings {
+                    variable: &|name| std::env::var(name).ok(),
+                    folder: file.parent().unwrap_or(Path::new("")),
+                    read: Some(&read),
+                    codes: &codes,
+                };
+                seawall_config::load_bytes_with(&bytes, &file.display().to_string(), &around)
                     .map_err(LoadError::Wrong)
             }
             Source::Server { to, listen, admin } => {
@@ -87,4 +98,15 @@ impl Source {
             _ => None,
         }
     }
+}
+
+/// At most so many bytes of a file that the configuration names.
+fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    // A pipe without a writer would hold up the process.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut content = Vec::new();
+    std::fs::File::open(path)?.take(most as u64).read_to_end(&mut content)?;
+    Ok(content)
 }

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::names::Upstreams;
 use super::{Seen, number};
 use crate::config::{Listen, Server};
 use crate::plan::{Listener, ListenerLimits, ListenerTimeouts, Protocol};
+use crate::read::Given;
 use crate::report::Report;
 use crate::section::{Named, Tables};
 use crate::source::Span;
@@ -13,6 +15,7 @@ use crate::source::Span;
 pub(super) fn compile(
     listen: &Tables<Named<Listen>>,
     server: &Server,
+    upstreams: &Upstreams<'_>,
     report: &mut Report,
 ) -> Vec<Option<Listener>> {
     if listen.is_empty() && listen.complete {
@@ -20,7 +23,7 @@ pub(super) fn compile(
         report.missing(Span::FILE, "there is no listener", Some(help.to_owned()));
     }
     check_addresses(listen, server, report);
-    listen.iter().map(|named| one(named, report)).collect()
+    listen.iter().map(|named| one(named, server, upstreams, report)).collect()
 }
 
 /// Whether a connection to `address` reaches something that listens on `listener`. An unspecified
@@ -34,8 +37,27 @@ pub(super) fn takes(listener: SocketAddr, address: SocketAddr) -> bool {
     listener.port() == address.port() && listener.port() != 0 && (all || on == to)
 }
 
-fn one(named: &Named<Listen>, report: &mut Report) -> Option<Listener> {
+fn one(
+    named: &Named<Listen>,
+    server: &Server,
+    upstreams: &Upstreams<'_>,
+    report: &mut Report,
+) -> Option<Listener> {
     let section = named.section.as_ref()?;
+    if section.tcp.is_there() {
+        check_http_only(section, report);
+    }
+    let protocol = match &section.tcp {
+        Given::Absent => Some(Protocol::Http),
+        Given::Unreadable => None,
+        Given::Value(to) => upstreams.find("tcp", to, report).map(Protocol::Tcp),
+    };
+    let trusted = matches!(server.trust, Given::Unreadable) || !server.trust.items().is_empty();
+    if section.proxy_protocol.value && !trusted {
+        let message = "nobody is trusted to say where connections come from";
+        let help = "name the proxies before this listener: [server] trust = [\"10.0.0.0/8\"]";
+        report.missing(section.proxy_protocol.span, message, Some(help.to_owned()));
+    }
     let (timeouts, limits) = (&section.timeouts, &section.limits);
     if let Some(per_client) = limits.connections_per_client.value()
         && per_client.value > limits.connections.value
@@ -47,8 +69,8 @@ fn one(named: &Named<Listen>, report: &mut Report) -> Option<Listener> {
     Some(Listener {
         name: Arc::from(named.name.value.as_str()),
         address: section.address.value,
-        protocol: Protocol::Http,
-        proxy_protocol: false,
+        protocol: protocol?,
+        proxy_protocol: section.proxy_protocol.value,
         timeouts: ListenerTimeouts {
             head: timeouts.head.value,
             idle: timeouts.idle.value,
@@ -67,6 +89,30 @@ fn one(named: &Named<Listen>, report: &mut Report) -> Option<Listener> {
             progress: limits.progress.value,
         },
     })
+}
+
+/// Reports what means nothing where no HTTP is spoken.
+fn check_http_only(section: &Listen, report: &mut Report) {
+    let (timeouts, limits) = (&section.timeouts, &section.limits);
+    let given = [
+        ("timeouts.head", timeouts.head.given, timeouts.head.span),
+        ("timeouts.idle", timeouts.idle.given, timeouts.idle.span),
+        ("timeouts.body", timeouts.body.given, timeouts.body.span),
+        ("limits.head", limits.head.given, limits.head.span),
+        ("limits.headers", limits.headers.given, limits.headers.span),
+        ("limits.body", limits.body.given, limits.body.span),
+        ("limits.progress", limits.progress.given, limits.progress.span),
+    ];
+    for (key, _, span) in given.into_iter().filter(|(_, given, _)| *given) {
+        let message = format!("`{key}` is about HTTP, and `tcp` passes everything on unread");
+        let help = match key {
+            "timeouts.idle" | "timeouts.body" => {
+                "a silent connection ends after `timeouts.tunnel`; take this away".to_owned()
+            }
+            _ => format!("take `{key}` away"),
+        };
+        report.error(span, message, Some(help));
+    }
 }
 
 fn check_addresses(listen: &[Named<Listen>], server: &Server, report: &mut Report) {

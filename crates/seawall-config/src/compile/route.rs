@@ -1,49 +1,63 @@
 //! Routes of the plan: each with a name of its own, one action, and only keys that go with it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Seen;
-use crate::config::{Edits, ErrorBody, RedirectTo, RespondWith, Route, Upstream};
-use crate::nearest::{hint, nearest};
-use crate::path::is_within;
+use super::names::Upstreams;
+use super::pages::Pages;
+use crate::config::{Config, Edits, ErrorBody, Listen, RedirectTo, RespondWith, Route};
+use crate::nearest::nearest;
 use crate::plan::{
-    self, Action, ErrorMatch, ErrorPage, Forward, HeaderEdits, HostPattern, PathPattern, Redirect,
-    Respond, ValuePattern, When,
+    self, Action, ErrorMatch, ErrorPage, HeaderEdits, HostPattern, PathPattern, Redirect, Respond,
+    ValuePattern, When,
 };
 use crate::read::{At, Given};
 use crate::report::Report;
 use crate::rules::Pairs;
-use crate::section::{Named, Tables};
+use crate::section::Named;
 use crate::source::{Span, quoted};
-use crate::text::Text;
+use crate::surroundings::Surroundings;
 
 pub(super) fn compile(
-    routes: &Tables<Option<At<Route>>>,
-    upstreams: &Tables<Named<Upstream>>,
+    config: &Config,
+    upstreams: &Upstreams<'_>,
+    around: &Surroundings<'_>,
     report: &mut Report,
 ) -> Vec<Option<plan::Route>> {
-    if routes.is_empty() && routes.complete {
-        let first = upstreams.first().map_or("app", |upstream| &upstream.name.value);
-        let help = format!("add for example:\n[[route]]\nto = \"{first}\"");
-        report.missing(Span::FILE, "there is no route", Some(help));
-    }
-    let mut by_name = HashMap::new();
-    for (index, upstream) in upstreams.iter().enumerate() {
-        by_name.insert(upstream.name.value.as_str(), index);
-    }
-    let mut compiler =
-        Compiler { upstreams: by_name, complete: upstreams.complete, names: Seen::new(), report };
+    let routes = &config.route;
+    check_number(config, report);
+    let (names, pages) = (Seen::new(), Pages::new(around));
+    let mut compiler = Compiler { upstreams, around, names, pages, report };
     let numbered = routes.iter().enumerate();
     numbered.map(|(index, route)| compiler.one(index, route.as_ref()?)).collect()
 }
 
-struct Compiler<'a, 't> {
-    upstreams: HashMap<&'a str, usize>,
-    /// Whether these are all, so that others do not exist.
-    complete: bool,
+/// Reports listeners for HTTP without routes, and routes without listeners for HTTP.
+fn check_number(config: &Config, report: &mut Report) {
+    let (routes, listeners) = (&config.route, &config.listen);
+    let is_tcp = |named: &Named<Listen>| {
+        named.section.as_ref().is_some_and(|section| section.tcp.is_there())
+    };
+    let only_tcp = !listeners.is_empty() && listeners.complete && listeners.iter().all(is_tcp);
+    if routes.is_empty() && routes.complete && !only_tcp {
+        let first = config.upstream.first().map_or("app", |upstream| &upstream.name.value);
+        let help = format!("add for example:\n[[route]]\nto = \"{first}\"");
+        report.missing(Span::FILE, "there is no route", Some(help));
+    }
+    if let (Some(route), true) = (routes.first(), only_tcp) {
+        let span = route.as_ref().map_or(Span::FILE, |route| route.span);
+        let help = "add a listener without `tcp`, or take the routes away";
+        let message = "no route is ever asked: every listener has `tcp`";
+        report.warning(span, message, Some(help.to_owned()));
+    }
+}
+
+pub(super) struct Compiler<'a, 't> {
+    pub(super) upstreams: &'a Upstreams<'a>,
+    pub(super) around: &'a Surroundings<'a>,
     names: Seen<String>,
-    report: &'a mut Report<'t>,
+    pub(super) pages: Pages<'a>,
+    pub(super) report: &'a mut Report<'t>,
 }
 
 impl Compiler<'_, '_> {
@@ -173,69 +187,20 @@ impl Compiler<'_, '_> {
             return Some(Action::Redirect(redirect_of(&redirect.value)));
         }
         let respond = route.respond.value()?;
-        self.respond(&respond.value, respond.span).map(Action::Respond)
+        self.respond(&respond.value, respond.span, OK).map(Action::Respond)
     }
 
-    fn forward(&mut self, route: &Route, to: &At<Text>) -> Option<Forward> {
-        let upstream = self.upstream(to);
-        if let Some(strip) = route.strip_prefix.value()
-            && !matches!(route.path, Given::Unreadable)
-        {
-            let path = route.path.value().map(|at| &at.value);
-            let ensured = match path {
-                Some(PathPattern::Exact(path) | PathPattern::Prefix(path)) => {
-                    is_within(path, &strip.value)
-                }
-                Some(PathPattern::Any) | None => false,
-            };
-            if !ensured {
-                let message =
-                    format!("not every path of this route begins with {}", quoted(&strip.value));
-                let help =
-                    format!("set `path = \"{}/*\"`, or take `strip-prefix` away", strip.value);
-                self.report.error(strip.span, message, Some(help));
-            }
-        }
-        Some(Forward {
-            upstream: upstream?,
-            timeout: route.timeout.value,
-            retry: plan::Retry::default(),
-            hedge: None,
-            fallback: Vec::new(),
-            strip_prefix: route.strip_prefix.value().map(|at| at.value.clone()),
-            add_prefix: route.add_prefix.value().map(|at| at.value.clone()),
-        })
-    }
-
-    fn upstream(&mut self, to: &At<Text>) -> Option<usize> {
-        let name = to.value.value.as_str();
-        if let Some(&index) = self.upstreams.get(name) {
-            return Some(index);
-        }
-        if !self.complete {
-            return None;
-        }
-        let message = format!("{} is not an upstream", to.value.shown());
-        let help = if to.value.is_from_environment() {
-            None
-        } else if name.contains([':', '/']) {
-            Some("give the servers a name: [upstream.app] servers = [\"HOST:PORT\"], and write `to = \"app\"`".to_owned())
-        } else {
-            let mut known: Vec<&str> = self.upstreams.keys().copied().collect();
-            known.sort_unstable();
-            match crate::name::fault(name, "upstream name") {
-                Ok(()) if known.is_empty() => {
-                    Some(format!("add [upstream.{name}] with `servers = [\"HOST:PORT\"]`"))
-                }
-                _ => hint(name, &known, "there are"),
-            }
+    /// The answer of a section whose status is `status` unless it says another.
+    pub(super) fn respond(
+        &mut self,
+        respond: &RespondWith,
+        span: Span,
+        status: u16,
+    ) -> Option<Respond> {
+        let status = match respond.status.given {
+            true => u16::try_from(respond.status.value).unwrap_or(u16::MAX),
+            false => status,
         };
-        self.report.error(to.span, message, help);
-        None
-    }
-
-    fn respond(&mut self, respond: &RespondWith, span: Span) -> Option<Respond> {
-        let status = u16::try_from(respond.status.value).unwrap_or(u16::MAX);
         let body = respond.body.value().map_or("", |at| &at.value.value);
         if matches!(status, 204 | 205 | 304) && !body.is_empty() {
             let span = respond.body.value().map_or(span, |at| at.span);
@@ -273,6 +238,9 @@ impl Compiler<'_, '_> {
             Given::Unreadable => return None,
             Given::Value(at) => at,
         };
+        for (when, _) in &at.value {
+            self.check_code(&when.value, when.span);
+        }
         let length: usize = at.value.iter().map(|(_, page)| page.body.value.value.len()).sum();
         if length > MOST_ERROR_BYTES {
             let message = format!("these pages have {length} bytes together");
@@ -283,29 +251,19 @@ impl Compiler<'_, '_> {
         at.value.iter().map(|(when, page)| error_page(&when.value, &page.value)).collect()
     }
 
-    /// Reports keys that mean something only when the request is forwarded.
-    fn check_forward_only(&mut self, route: &At<Route>) {
-        let answers = route.redirect.is_there() || route.respond.is_there();
-        if !answers || route.to.is_there() {
+    /// Warns of a code that no refusal has, where the codes are known.
+    pub(super) fn check_code(&mut self, when: &ErrorMatch, span: Span) {
+        let ErrorMatch::Code(code) = when else { return };
+        let known: Vec<&str> = self.around.codes.iter().map(|(code, _)| *code).collect();
+        if known.is_empty() || known.contains(&&**code) {
             return;
         }
-        let mut refuse = |key: &str, span: Span| {
-            let message = format!("`{key}` needs `to`: nothing is forwarded here");
-            self.report.error(span, message, Some(format!("take `{key}` away")));
+        let message = format!("no refusal has the code {}", quoted(code));
+        let help = match nearest(code, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "the codes are in the reference of refusals".to_owned(),
         };
-        if let Some(at) = route.strip_prefix.value() {
-            refuse("strip-prefix", at.span);
-        }
-        if let Some(at) = route.add_prefix.value() {
-            refuse("add-prefix", at.span);
-        }
-        if route.timeout.given {
-            refuse("timeout", route.timeout.span);
-        }
-        let request = &route.headers.request;
-        if request.remove.is_there() || request.set.is_there() || request.add.is_there() {
-            refuse("headers.request", request.span);
-        }
+        self.report.warning(span, message, Some(help));
     }
 
     /// A request has exactly one `host` (RFC 9112 §3.2).
@@ -320,6 +278,9 @@ impl Compiler<'_, '_> {
         }
     }
 }
+
+/// The status of an answer that says nothing else.
+const OK: u16 = 200;
 
 /// The most bytes that the error pages of a route have together.
 const MOST_ERROR_BYTES: usize = 1 << 20;

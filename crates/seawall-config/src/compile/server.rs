@@ -47,6 +47,6 @@ pub(super) fn compile(server: &Server, report: &mut Report) -> plan::Server {
         access_log: server.access_log.value.0.clone(),
         trust,
         resolver: server.resolver.value().map(|at| at.value),
-        zone: None,
+        zone: server.zone.value().map(|at| at.value.as_str().into()),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{LONGEST, MIB, SHORTEST};
+use super::fallback::{FALLBACK, FallbackEntry};
+use super::{HedgeEntry, LONGEST, MIB, RetryEntry, SHORTEST, UPSTREAM};
 use crate::plan::{ErrorMatch, HostPattern, PathPattern, Template};
 use crate::read::At;
-use crate::rules::{Choice, Fault, Integer, List, Map, Pairs, Parsed, Short, Time};
+use crate::rules::{Choice, Fault, Integer, List, Map, Pairs, Parsed, Short, Switch, Time};
 use crate::section::section;
 use crate::source::quoted;
 use crate::text::Text;
@@ -33,7 +34,7 @@ section! {
         /// any value, anything else for exactly that value.
         optional "match-query" match_query: Pairs<Box<str>, Box<str>>, MATCH_QUERY;
         /// The upstream that the request is forwarded to.
-        optional "to" to: Text, TO;
+        optional "to" to: Text, UPSTREAM;
         /// Where the client is redirected to: a [template](#templates), or a table when the status
         /// is not 308.
         optional "redirect" redirect: RedirectTo, Short::<RedirectTo>::new("to", "`redirect`");
@@ -47,6 +48,12 @@ section! {
         /// With `to`: how long the exchange may take until the head of the answer is there, all
         /// attempts together.
         default "timeout" timeout: Duration = Duration::from_secs(60), Time(SHORTEST, LONGEST);
+        /// With `to`: what is tried again. The number of attempts, or a table.
+        optional "retry" retry: RetryEntry, Short::<RetryEntry>::number("attempts", "`retry`");
+        /// With `to`: when a second attempt is begun beside the first.
+        optional "hedge" hedge: Option<HedgeEntry>, Switch::<HedgeEntry>::new("`hedge`");
+        /// With `to`: what takes the place of a failed answer.
+        optional "fallback" fallback: Vec<At<FallbackEntry>>, FALLBACK;
         /// Edits of header fields.
         nested "headers" headers: Headers;
         /// What is shown, in place of Seawall's own words, to requests of this route that Seawall
@@ -151,13 +158,6 @@ const METHOD: Parsed<Box<str>> = Parsed {
     parse: header::method,
 };
 
-const TO: Parsed<Text> = Parsed {
-    kind: "the name of an upstream",
-    example: "app",
-    limits: "",
-    parse: |text| Ok(text.clone()),
-};
-
 const LOCATION: Parsed<Template> = Parsed {
     kind: "a template",
     example: "https://{host}{path}{query}",
@@ -203,7 +203,7 @@ const ERRORS: Map<Short<ErrorBody>, ErrorMatch> = Map {
 };
 
 /// Reads a key of `errors`. Which codes there are is known to the doors alone.
-fn error_match(key: &str) -> Result<ErrorMatch, (String, String)> {
+pub(super) fn error_match(key: &str) -> Result<ErrorMatch, (String, String)> {
     match key {
         "4xx" => return Ok(ErrorMatch::Class(4)),
         "5xx" => return Ok(ErrorMatch::Class(5)),
@@ -222,7 +222,7 @@ fn error_match(key: &str) -> Result<ErrorMatch, (String, String)> {
     Err((format!("{} is no kind of refusal", quoted(key)), help.to_owned()))
 }
 
-const MEDIA_TYPE: Parsed<Box<str>> = Parsed {
+pub(super) const MEDIA_TYPE: Parsed<Box<str>> = Parsed {
     kind: "a media type",
     example: "text/html; charset=utf-8",
     limits: "",

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::ZONE;
 use crate::address;
 use crate::nearest::nearest;
 use crate::plan::{AccessLog, Secret};
-use crate::read::{Node, Reader, Rule};
-use crate::rules::{Fault, Integer, List, Parsed, Time};
+use crate::rules::{Fault, Integer, List, Parsed, Password, Time};
 use crate::section::section;
-use crate::shape::Shape;
 use crate::text::Text;
 
 section! {
@@ -27,7 +26,7 @@ section! {
         /// The password of the admin API, usually `"${SEAWALL_ADMIN_TOKEN}"`. Every request but
         /// those for `/healthz` and `/readyz` must then have the field `Authorization: Bearer` with
         /// it. Required unless `admin` is a loopback address such as `127.0.0.1`.
-        optional "admin-token" admin_token: Secret, Token(16);
+        optional "admin-token" admin_token: Secret, TOKEN;
         /// How long a stopping process waits for requests in flight before it closes their
         /// connections.
         default "drain" drain: Duration = Duration::from_secs(30), Time(Duration::ZERO, LONGEST_DRAIN);
@@ -35,13 +34,17 @@ section! {
         /// contain a `/` and is relative to the working directory unless it begins with one. The
         /// file is appended to, and opened again on reload.
         default "access-log" access_log: AccessLogTo = AccessLogTo(AccessLog::Off), ACCESS_LOG;
-        /// Peers whose `Forwarded` and `X-Forwarded-*` fields are believed: addresses and
-        /// networks. Such peers are also exempt from `connections-per-client`. Nobody is trusted
+        /// Peers whose `Forwarded` and `X-Forwarded-*` fields, and PROXY protocol headers, are
+        /// believed: addresses and networks. Such peers are also exempt from `connections-per-client`. Nobody is trusted
         /// when the key is absent.
         optional "trust" trust: Vec<crate::read::At<IpNet>>, List(NETWORK, 0, 1_000);
         /// The DNS server that is asked for the names of servers; its port is 53 unless it is
         /// given. When the key is absent the system's configuration is used.
         optional "resolver" resolver: SocketAddr, RESOLVER;
+        /// The zone that this process runs in, such as a data centre, usually `"${ZONE}"`. Servers
+        /// of the same `zone` are preferred as long as they have room for all. Without it the zones
+        /// of servers mean nothing.
+        optional "zone" zone: String, ZONE;
     }
 }
 
@@ -74,37 +77,13 @@ impl crate::read::Show for Parsed<AdminAt> {
     }
 }
 
-/// A password of at least so many bytes. No message shows it or a part of it.
-struct Token(usize);
-
-impl Rule for Token {
-    type Value = Secret;
-
-    fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Secret> {
-        let text = reader.text(node, "text")?;
-        let length = text.value.len();
-        let (message, help) = if !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
-            (
-                "the token has characters other than visible ASCII".to_owned(),
-                "it is sent in a header field: use letters, digits and punctuation",
-            )
-        } else if length < self.0 {
-            (
-                format!("the token has {length} bytes; at least {} are needed", self.0),
-                "make one with `openssl rand -hex 32`",
-            )
-        } else {
-            return Some(Secret::new(text.value));
-        };
-        reader.report.error(text.span, message, Some(help.to_owned()));
-        None
-    }
-
-    fn shape(&self) -> Shape {
-        let limits = "at least 16 bytes of visible ASCII";
-        Shape::Text { kind: "a password", example: "${SEAWALL_ADMIN_TOKEN}", limits }
-    }
-}
+const TOKEN: Password = Password {
+    what: "the token",
+    least: 16,
+    printable: true,
+    example: "${SEAWALL_ADMIN_TOKEN}",
+    limits: "at least 16 bytes of visible ASCII",
+};
 
 const ACCESS_LOG: Parsed<AccessLogTo> = Parsed {
     kind: "\"off\", \"stdout\" or a path",
