@@ -14,6 +14,7 @@ mod idle;
 mod interim;
 mod malformed;
 mod names;
+mod proxy_protocol;
 mod refusals;
 mod reload;
 mod routes;
