@@ -9,6 +9,7 @@
 //! * [`jitter`]: random times
 //! * [`proportion`]: what a share of failures says of the rate behind it
 //! * [`queue`]: where requests wait for a place
+//! * [`proxy_protocol`]: the header that tells whose connection a proxy carries
 //! * [`random`]: the small generator that the doors and the simulations feed them with
 //! * [`retry`]: what may be tried again, and when
 //! * [`window`]: exact counts over the last seconds
@@ -21,6 +22,7 @@ pub mod hedge;
 pub mod jitter;
 pub mod proportion;
 pub mod queue;
+pub mod proxy_protocol;
 pub mod random;
 pub mod retry;
 pub mod window;

@@ -99,6 +99,17 @@ impl Buffer {
         self.data.copy_within(from..from + len, self.start + to);
     }
 
+    /// Adds bytes that were not read from a socket.
+    pub(crate) fn extend(&mut self, bytes: &[u8], buffers: &Buffers) {
+        self.make_room(buffers, self.len() + bytes.len());
+        if self.data.len() - self.end < bytes.len() {
+            self.data.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.len());
+        }
+        self.data[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+
     /// Makes room for at least one more byte, in memory of at least `size` bytes.
     pub(crate) fn make_room(&mut self, buffers: &Buffers, size: usize) {
         if self.data.len() < size || self.len() == self.data.len() {
@@ -141,22 +152,17 @@ impl Buffer {
 mod tests {
     use super::*;
 
-    fn fill(buffer: &mut Buffer, bytes: &[u8]) {
-        buffer.data[buffer.end..buffer.end + bytes.len()].copy_from_slice(bytes);
-        buffer.end += bytes.len();
-    }
-
     #[test]
     fn bytes_survive_growing_and_moving() {
         let buffers = Buffers::default();
         let mut buffer = Buffer::default();
         buffer.make_room(&buffers, 1);
         assert_eq!(buffer.capacity(), SMALL);
-        fill(&mut buffer, &vec![7; SMALL]);
+        buffer.extend(&[7; SMALL], &buffers);
         buffer.consume(SMALL - 3);
         buffer.make_room(&buffers, 1);
         assert_eq!((buffer.capacity(), buffer.bytes()), (SMALL, &[7, 7, 7][..]));
-        fill(&mut buffer, b"abc");
+        buffer.extend(b"abc", &buffers);
         buffer.make_room(&buffers, LARGE);
         assert_eq!((buffer.capacity(), buffer.bytes()), (LARGE, &b"\x07\x07\x07abc"[..]));
         buffer.shift(3, 3, 1);
@@ -167,6 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_added_wherever_there_is_room() {
+        let buffers = Buffers::default();
+        let mut buffer = Buffer::default();
+        buffer.extend(b"", &buffers);
+        buffer.extend(&[1; SMALL - 4], &buffers);
+        buffer.consume(SMALL - 6);
+        buffer.extend(b"3456", &buffers);
+        assert_eq!((buffer.capacity(), buffer.bytes()), (SMALL, &b"\x01\x013456"[..]));
+        buffer.consume(2);
+        // There is room, but not behind.
+        buffer.extend(&[7; SMALL - 4], &buffers);
+        assert_eq!((buffer.capacity(), buffer.len()), (SMALL, SMALL));
+        assert!(buffer.bytes().starts_with(b"3456\x07"));
+        buffer.extend(b"8", &buffers);
+        assert_eq!((buffer.capacity(), buffer.len()), (LARGE, SMALL + 1));
+        assert!(buffer.bytes().ends_with(b"\x078"));
+    }
+
+    #[test]
     fn a_full_buffer_doubles() {
         let buffers = Buffers::default();
         let mut buffer = Buffer::default();
@@ -174,7 +199,7 @@ mod tests {
             buffer.make_room(&buffers, 1);
             assert_eq!(buffer.capacity(), expect);
             let room = buffer.capacity() - buffer.len();
-            fill(&mut buffer, &vec![1; room]);
+            buffer.extend(&vec![1; room], &buffers);
         }
     }
 }

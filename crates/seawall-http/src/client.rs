@@ -62,11 +62,12 @@ impl BodyError {
 }
 
 impl Client {
-    pub(crate) fn new(stream: TcpStream, worker: Rc<Worker>) -> Client {
+    /// A client, of whom `input` was read already.
+    pub(crate) fn new(stream: TcpStream, input: Buffer, worker: Rc<Worker>) -> Client {
         Client {
             stream,
             worker,
-            input: RefCell::default(),
+            input: RefCell::new(input),
             body: RefCell::default(),
             body_limit: Cell::new(0),
             received: Cell::new(0),
@@ -75,6 +76,11 @@ impl Client {
             awaits_body: Cell::new(false),
             in_interim: Cell::new(false),
         }
+    }
+
+    /// The socket, for those who carry bytes that are no requests.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Begins the body of a request.
@@ -218,7 +224,7 @@ impl Client {
     /// Makes the close a reset, so that a client that takes the end of the connection for the end
     /// of an answer learns that it is not.
     pub(crate) fn reset_on_close(&self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
+        socket::reset_on_close(&self.stream);
     }
 
     /// Gives the read buffer back if there is nothing in it.

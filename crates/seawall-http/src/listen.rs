@@ -1,5 +1,8 @@
 //! Listening sockets: bound by the control thread, one for each worker, so that the kernel spreads
-//! connections (`SO_REUSEPORT`) and no lock is shared; accepted here.
+//! connections (`SO_REUSEPORT`) and no lock is shared; accepted here, and handed to those who speak
+//! what the listener speaks.
+
+mod proxy_header;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -7,16 +10,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall_config::plan::{self, Listener};
 use seawall_h1::ResponseHead;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::buffer::Buffer;
+use crate::compiled::Entrance;
 use crate::refuse::Refusal;
-use crate::serve;
-use crate::tickets::Open;
-use crate::worker::Worker;
+use crate::tickets::{Open, Place};
+use crate::worker::{Running, Worker};
+use crate::{serve, socket, tcp};
 
 /// Connections that the kernel keeps until they are accepted (it may allow fewer).
 const BACKLOG: i32 = 4096;
@@ -62,12 +68,12 @@ pub(crate) fn bind(
     let mut sockets = Vec::with_capacity(workers);
     // A socket that does not share the port shows whether someone else has it. With
     // SO_REUSEPORT alone, a second Seawall would silently take half of the connections.
-    let probe = socket(address, false)?;
+    let probe = unbound(address, false)?;
     probe.bind(&address.into())?;
     drop(probe);
     let mut actual = address;
     for _ in 0..workers {
-        let socket = socket(address, true)?;
+        let socket = unbound(address, true)?;
         socket.bind(&actual.into())?;
         if actual.port() == 0 {
             actual = socket.local_addr()?.as_socket().unwrap_or(actual);
@@ -78,7 +84,7 @@ pub(crate) fn bind(
     Ok((sockets, actual))
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn unbound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
@@ -152,34 +158,84 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused | Interrupted)
 }
 
+/// Who has come, and where to.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+    /// The client: whoever connected, or whom a trusted peer says it speaks for.
+    pub(crate) client: SocketAddr,
+    /// What the client connected to, if a trusted peer says so.
+    pub(crate) destination: Option<SocketAddr>,
+    /// What was read of the client already.
+    pub(crate) input: Buffer,
+    /// The plan in place when it came, and the position of its listener there.
+    pub(crate) running: Rc<Running>,
+    pub(crate) at: usize,
+}
+
+impl Arrival {
+    pub(crate) fn listener(&self) -> &Listener {
+        &self.running.compiled.plan.listeners[self.at]
+    }
+
+    pub(crate) fn entrance(&self) -> &Entrance {
+        &self.running.compiled.listeners[self.at]
+    }
+}
+
 fn admit(worker: &Rc<Worker>, key: &Key, stream: TcpStream, peer: SocketAddr) {
     let running = worker.running();
     let Some(at) = running.compiled.position(key) else { return };
-    let (listener, entrance) =
-        (&running.compiled.plan.listeners[at], &running.compiled.listeners[at]);
-    let cells = entrance.cells.of(worker.index);
-    match entrance.doorkeeper.admit(peer.ip(), &listener.limits, &running.compiled.plan.server) {
+    let input = Buffer::default();
+    let arrival = Arrival { stream, client: peer, destination: None, input, running, at };
+    let listener = arrival.listener();
+    match arrival.entrance().doorkeeper.place(&listener.limits) {
+        Ok(place) => {
+            let server = &arrival.running.compiled.plan.server;
+            if listener.proxy_protocol && server.trusts(peer.ip()) {
+                tokio::task::spawn_local(proxy_header::introduce(worker.clone(), arrival, place));
+            } else {
+                let_in(worker, arrival, place);
+            }
+        }
+        Err(refusal) => keep_out(worker, arrival, refusal),
+    }
+}
+
+/// Begins to serve a client, unless it has too many connections.
+fn let_in(worker: &Rc<Worker>, arrival: Arrival, place: Place) {
+    let Arrival { running, client, .. } = &arrival;
+    let (listener, entrance) = (arrival.listener(), arrival.entrance());
+    let server = &running.compiled.plan.server;
+    match entrance.doorkeeper.admit(place, client.ip(), &listener.limits, server) {
         Ok(admission) => {
-            cells.accepted.add(1);
-            tokio::task::spawn_local(serve::connection(
-                worker.clone(),
-                running.clone(),
-                stream,
-                peer,
-                at,
-                admission,
-            ));
+            entrance.cells.of(worker.index).accepted.add(1);
+            match listener.protocol {
+                plan::Protocol::Http => {
+                    let serving = serve::connection(worker.clone(), arrival, admission);
+                    tokio::task::spawn_local(serving);
+                }
+                plan::Protocol::Tcp(upstream) => {
+                    let carrying = tcp::connection(worker.clone(), arrival, upstream, admission);
+                    tokio::task::spawn_local(carrying);
+                }
+            }
         }
-        Err(refusal) => {
-            cells.turned_away.add(1);
-            running.compiled.metrics.refused(worker.index, refusal.number());
-            tokio::task::spawn_local(turn_away(
-                Open::enter(worker),
-                worker.clone(),
-                stream,
-                refusal,
-            ));
+        Err(refusal) => keep_out(worker, arrival, refusal),
+    }
+}
+
+/// Does not let a client in: with an answer, where there is a language for it.
+fn keep_out(worker: &Rc<Worker>, arrival: Arrival, refusal: Refusal) {
+    arrival.entrance().cells.of(worker.index).turned_away.add(1);
+    arrival.running.compiled.metrics.refused(worker.index, refusal.number());
+    match arrival.listener().protocol {
+        plan::Protocol::Http => {
+            let open = Open::enter(worker);
+            let Arrival { stream, .. } = arrival;
+            tokio::task::spawn_local(turn_away(open, worker.clone(), stream, refusal));
         }
+        plan::Protocol::Tcp(_) => socket::reset_on_close(&arrival.stream),
     }
 }
 

@@ -4,7 +4,6 @@
 //! holds little, and what an exchange needs lives in [`busy`], which ends when there is a lull.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -14,7 +13,6 @@ use seawall_config::plan::{Listener, Route};
 use seawall_h1::{
     BadMessage, BodyDecoder, BodyLength, HeadLimits, HeadProgress, RequestHead, parse,
 };
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::buffer::SMALL;
@@ -23,6 +21,7 @@ use crate::compiled::Entrance;
 use crate::exchange::exchange;
 use crate::forward::conversation::AnswerError;
 use crate::forward::fallback;
+use crate::listen::Arrival;
 use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::pace::Pace;
 use crate::record::{Outcome, record, record_unread};
@@ -84,24 +83,23 @@ enum Next {
 
 /// Serves one client until the connection ends. When dropped, it is closed at once.
 ///
-/// `listener` is a position in `running`, the plan that the client was let in by: another one may
-/// be in place before the connection is looked at for the first time.
+/// Another plan than the one it was let in by may be in place before the connection is looked at for
+/// the first time.
 pub(crate) fn connection(
     worker: Rc<Worker>,
-    running: Rc<Running>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    listener: usize,
+    arrival: Arrival,
     admission: Admission,
 ) -> impl Future<Output = ()> {
     let now = Instant::now();
+    let entrance = arrival.entrance().clone();
+    let Arrival { stream, client, input, running, at, .. } = arrival;
     let mut connection = Connection {
-        client: Rc::new(Client::new(stream, worker.clone())),
-        entrance: running.compiled.listeners[listener].clone(),
+        client: Rc::new(Client::new(stream, input, worker.clone())),
+        entrance,
         running,
-        listener,
+        listener: at,
         leaving: false,
-        peer: Peer::new(peer.ip()),
+        peer: Peer::new(client.ip()),
         timer: Timer::new(now + Duration::from_secs(3600)),
         quiet_since: now,
         used: false,
@@ -111,7 +109,9 @@ pub(crate) fn connection(
         worker,
     };
     async move {
-        while connection.wait(None).await == Arrived::Bytes
+        // Bytes may have come with the header that told whose connection it is.
+        let mut arrived = !connection.client.input.borrow().is_empty();
+        while (std::mem::take(&mut arrived) || connection.wait(None).await == Arrived::Bytes)
             && Box::pin(connection.busy()).await == Next::Wait
         {}
     }

@@ -71,6 +71,11 @@ pub(crate) fn shut_down(stream: &TcpStream) -> io::Result<()> {
     Ok(rustix::net::shutdown(stream, rustix::net::Shutdown::Write)?)
 }
 
+/// Makes the close a reset, which says that what was sent is not all there was to send.
+pub(crate) fn reset_on_close(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+}
+
 /// Runs a system call that says how much it moved and whether the socket has no more. `None` when
 /// there is nothing to be had before the next event.
 #[inline]

@@ -130,22 +130,27 @@ pub(crate) struct Admission {
 }
 
 impl Doorkeeper {
-    /// Admits a connection from `client`, or says why not.
+    /// A place for a connection of whomever, or why there is none.
+    pub(crate) fn place(&self, limits: &ListenerLimits) -> Result<Place, Refusal> {
+        Place::take(&self.connections, limits.connections).ok_or(Refusal::TooManyConnections)
+    }
+
+    /// Admits the connection that has this place, now that it is known to be from `client`, or says
+    /// why not.
     pub(crate) fn admit(
         &self,
+        place: Place,
         client: IpAddr,
         limits: &ListenerLimits,
         server: &ServerPlan,
     ) -> Result<Admission, Refusal> {
-        let connection = Place::take(&self.connections, limits.connections)
-            .ok_or(Refusal::TooManyConnections)?;
         let from_client = match limits.connections_per_client {
             Some(limit) if !server.trusts(client) => {
                 Some(self.clients.enter(client, limit).ok_or(Refusal::TooManyFromClient)?)
             }
             _ => None,
         };
-        Ok(Admission { _connection: connection, _from_client: from_client })
+        Ok(Admission { _connection: place, _from_client: from_client })
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Worker {
     heads: RefCell<Vec<ResponseHead>>,
     texts: RefCell<Vec<Vec<u8>>>,
     pub(crate) lines: RefCell<Option<Lines>>,
+    /// When it last complained of a peer; see [`Worker::may_complain`].
+    complained: Cell<Option<Instant>>,
     epoch: Instant,
     /// The time of the last housekeeping.
     recently: Cell<Instant>,
@@ -126,6 +128,18 @@ impl Worker {
     /// The time, up to half a second late and for free.
     pub(crate) fn recently(&self) -> Instant {
         self.recently.get()
+    }
+
+    /// Whether it may write to the log what peers can make happen any number of times: once in ten
+    /// seconds. They are counted too.
+    pub(crate) fn may_complain(&self) -> bool {
+        const EVERY: Duration = Duration::from_secs(10);
+        let now = self.recently();
+        let may = self.complained.get().is_none_or(|last| now >= last + EVERY);
+        if may {
+            self.complained.set(Some(now));
+        }
+        may
     }
 
     /// Any number.
@@ -263,6 +277,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             heads: RefCell::default(),
             texts: RefCell::default(),
             lines: RefCell::default(),
+            complained: Cell::new(None),
             epoch,
             recently: Cell::new(Instant::now()),
             date: Cell::new((0, [b' '; 29])),

@@ -1,11 +1,14 @@
-//! The access log: one JSON line a request, written by a thread of its own.
+//! The access log: one JSON line a request, or a connection that is proxied as TCP, written by a
+//! thread of its own.
 //!
 //! Workers collect lines in a buffer and hand over whole buffers. When the writer cannot keep up
 //! (a full disk, a blocked pipe), buffers are dropped and their lines counted: a log never slows a
 //! request down.
 
+use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,6 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use crate::json;
+use crate::metrics::TcpOutcome;
 
 /// Where the lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,10 +178,44 @@ pub struct Entry<'a> {
     pub trace: u128,
 }
 
+/// What a line says of one connection that was proxied as TCP. The keys are those of an
+/// [`Entry`], as far as it has them.
+#[derive(Debug, Clone, Copy)]
+pub struct TcpEntry<'a> {
+    /// When it ended, in milliseconds since 1970 (UTC).
+    pub time_millis: u64,
+    /// Name of the listener.
+    pub listener: &'a str,
+    /// Address of the client, as a trusted peer tells it.
+    pub client: IpAddr,
+    /// Bytes of the client that the server was sent.
+    pub received: u64,
+    /// Bytes of the server that the client was sent.
+    pub sent: u64,
+    /// The server, or nothing.
+    pub server: &'a str,
+    /// How it ended.
+    pub outcome: TcpOutcome,
+    /// The code of the refusal, or nothing.
+    pub refusal: &'a str,
+    /// From its beginning to its end.
+    pub duration: Duration,
+}
+
 impl Lines {
     /// Adds a line, and hands the buffer over when it is full.
     pub fn push(&mut self, entry: &Entry<'_>) {
         entry.write(&mut self.text);
+        self.added();
+    }
+
+    /// Adds the line of a connection that was proxied as TCP.
+    pub fn push_tcp(&mut self, entry: &TcpEntry<'_>) {
+        entry.write(&mut self.text);
+        self.added();
+    }
+
+    fn added(&mut self) {
         self.count += 1;
         if self.text.len() >= BUFFER {
             self.hand_over();
@@ -206,42 +244,71 @@ impl Drop for Lines {
     }
 }
 
+/// A line in the making.
+struct Line<'a>(&'a mut Vec<u8>);
+
+impl<'a> Line<'a> {
+    fn begin(out: &'a mut Vec<u8>, time_millis: u64) -> Line<'a> {
+        let _ = write!(out, "{{\"time\":\"{}\"", Timestamp(time_millis));
+        Line(out)
+    }
+
+    fn text(&mut self, name: &str, value: &[u8]) {
+        let _ = write!(self.0, ",\"{name}\":");
+        json::string(value, self.0);
+    }
+
+    /// The text, if there is any.
+    fn some(&mut self, name: &str, value: &[u8]) {
+        if !value.is_empty() {
+            self.text(name, value);
+        }
+    }
+
+    /// Something that needs no quotes.
+    fn plain(&mut self, name: &str, value: impl Display) {
+        let _ = write!(self.0, ",\"{name}\":{value}");
+    }
+
+    fn end(self, duration: Duration) {
+        let _ = writeln!(self.0, ",\"duration_ms\":{:.3}}}", duration.as_secs_f64() * 1e3);
+    }
+}
+
 impl Entry<'_> {
     fn write(&self, out: &mut Vec<u8>) {
-        let number = |out: &mut Vec<u8>, name: &str, value: u64| {
-            let _ = write!(out, "\"{name}\":{value},");
-        };
-        let text = |out: &mut Vec<u8>, name: &str, value: &[u8]| {
-            let _ = write!(out, "\"{name}\":");
-            json::string(value, out);
-            out.push(b',');
-        };
-        out.push(b'{');
-        let _ = write!(out, "\"time\":\"{}\",", Timestamp(self.time_millis));
-        text(out, "listener", self.listener.as_bytes());
-        text(out, "route", self.route.as_bytes());
-        text(out, "client", self.client);
-        text(out, "method", self.method);
-        text(out, "host", self.host);
-        text(out, "path", self.path);
-        if !self.query.is_empty() {
-            text(out, "query", self.query);
-        }
-        number(out, "status", u64::from(self.status));
-        number(out, "received", self.received);
-        number(out, "sent", self.sent);
-        for (name, value) in [("server", self.server), ("refusal", self.refusal)] {
-            if !value.is_empty() {
-                text(out, name, value.as_bytes());
-            }
-        }
-        if !self.agent.is_empty() {
-            text(out, "agent", self.agent);
-        }
+        let mut line = Line::begin(out, self.time_millis);
+        line.text("listener", self.listener.as_bytes());
+        line.text("route", self.route.as_bytes());
+        line.text("client", self.client);
+        line.text("method", self.method);
+        line.text("host", self.host);
+        line.text("path", self.path);
+        line.some("query", self.query);
+        line.plain("status", self.status);
+        line.plain("received", self.received);
+        line.plain("sent", self.sent);
+        line.some("server", self.server.as_bytes());
+        line.some("refusal", self.refusal.as_bytes());
+        line.some("agent", self.agent);
         if self.trace != 0 {
-            let _ = write!(out, "\"trace\":\"{:032x}\",", self.trace);
+            line.plain("trace", format_args!("\"{:032x}\"", self.trace));
         }
-        let _ = writeln!(out, "\"duration_ms\":{:.3}}}", self.duration.as_secs_f64() * 1e3);
+        line.end(self.duration);
+    }
+}
+
+impl TcpEntry<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut line = Line::begin(out, self.time_millis);
+        line.text("listener", self.listener.as_bytes());
+        line.plain("client", format_args!("\"{}\"", self.client.to_canonical()));
+        line.plain("received", self.received);
+        line.plain("sent", self.sent);
+        line.some("server", self.server.as_bytes());
+        line.text("outcome", self.outcome.word().as_bytes());
+        line.some("refusal", self.refusal.as_bytes());
+        line.end(self.duration);
     }
 }
 
@@ -298,6 +365,33 @@ mod tests {
             \"client\":\"127.0.0.1\",\"method\":\"GET\",\"host\":\"example.com\",\"path\":\"/a\\\"b\",\
             \"query\":\"?x\",\"status\":200,\"received\":0,\"sent\":7,\"server\":\"127.0.0.1:3000\",\
             \"agent\":\"curl\",\"trace\":\"000000000000000000000000000000ab\",\"duration_ms\":1.500}\n";
+        assert_eq!(String::from_utf8_lossy(&out), expect);
+    }
+
+    #[test]
+    fn a_line_of_a_connection_is_json_too() {
+        let entry = TcpEntry {
+            time_millis: 951_782_400_042,
+            listener: "db",
+            client: "::ffff:192.0.2.1".parse().expect("an address"),
+            received: 3,
+            sent: 7,
+            server: "127.0.0.1:5432",
+            outcome: TcpOutcome::ServerFailed,
+            refusal: "",
+            duration: Duration::from_micros(1500),
+        };
+        let mut out = Vec::new();
+        entry.write(&mut out);
+        let refused =
+            TcpEntry { server: "", outcome: TcpOutcome::Refused, refusal: "unresolved", ..entry };
+        refused.write(&mut out);
+        let start = "{\"time\":\"2000-02-29T00:00:00.042Z\",\"listener\":\"db\",\
+            \"client\":\"192.0.2.1\",\"received\":3,\"sent\":7,";
+        let expect = format!(
+            "{start}\"server\":\"127.0.0.1:5432\",\"outcome\":\"server-failed\",\"duration_ms\":1.500}}\n\
+             {start}\"outcome\":\"refused\",\"refusal\":\"unresolved\",\"duration_ms\":1.500}}\n"
+        );
         assert_eq!(String::from_utf8_lossy(&out), expect);
     }
 

@@ -3,6 +3,7 @@
 
 mod checks;
 mod upstreams;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::access_log::AccessLog;
 use crate::cells::{Cell, Histogram, HistogramSnapshot, PerWorker};
 use crate::exposition::Exposition;
+pub use words::{HeaderFailure, TcpOutcome};
 
 pub use self::checks::{CheckOutcome, Checks};
 pub use self::upstreams::{BREAKER_STATES, Upstream};
@@ -92,6 +94,15 @@ pub struct Listener {
     pub tunnel_received: Cell,
     /// Bytes to clients through tunnels.
     pub tunnel_sent: Cell,
+    /// Connections proxied as TCP that have ended, by [`TcpOutcome`].
+    pub tcp_ended: [Cell; TcpOutcome::ALL.len()],
+    /// Bytes from clients proxied as TCP.
+    pub tcp_received: Cell,
+    /// Bytes to clients proxied as TCP.
+    pub tcp_sent: Cell,
+    /// Connections of trusted peers that did not begin with a PROXY protocol header, by
+    /// [`HeaderFailure`].
+    pub header_failures: [Cell; HeaderFailure::ALL.len()],
 }
 
 /// What is counted for each server of an upstream.
@@ -356,7 +367,7 @@ impl Metrics {
             page.sample(name, &[("listener", listener)], open);
         }
         type Pick = fn(&Listener) -> &Cell;
-        let counters: [(&str, &str, Pick); 5] = [
+        let counters: [(&str, &str, Pick); 7] = [
             ("seawall_connections_total", "Client connections accepted.", |c| &c.accepted),
             (
                 "seawall_connections_turned_away_total",
@@ -372,11 +383,38 @@ impl Metrics {
             ("seawall_tunnel_sent_bytes_total", "Bytes to clients through tunnels.", |c| {
                 &c.tunnel_sent
             }),
+            ("seawall_tcp_received_bytes_total", "Bytes from clients proxied as TCP.", |c| {
+                &c.tcp_received
+            }),
+            ("seawall_tcp_sent_bytes_total", "Bytes to clients proxied as TCP.", |c| &c.tcp_sent),
         ];
         for (name, help, pick) in counters {
             page.metric(name, "counter", help);
             for (listener, cells) in &all {
                 page.sample(name, &[("listener", listener)], cells.sum(pick));
+            }
+        }
+        let name = "seawall_tcp_connections_total";
+        page.metric(name, "counter", "Connections proxied as TCP that have ended, by outcome.");
+        for (listener, cells) in &all {
+            for outcome in TcpOutcome::ALL {
+                let count = cells.sum(|c| &c.tcp_ended[outcome as usize]);
+                if count > 0 {
+                    let labels = [("listener", &**listener), ("outcome", outcome.word())];
+                    page.sample(name, &labels, count);
+                }
+            }
+        }
+        let name = "seawall_proxy_protocol_failures_total";
+        let help = "Connections of trusted peers refused for want of a good PROXY protocol header.";
+        page.metric(name, "counter", help);
+        for (listener, cells) in &all {
+            for reason in HeaderFailure::ALL {
+                let count = cells.sum(|c| &c.header_failures[reason as usize]);
+                if count > 0 {
+                    let labels = [("listener", &**listener), ("reason", reason.word())];
+                    page.sample(name, &labels, count);
+                }
             }
         }
     }
@@ -525,6 +563,9 @@ mod tests {
         metrics.listener(&"web".into()).of(0).accepted.add(5);
         metrics.listener(&"web".into()).of(1).closed.add(2);
         metrics.server(&"app".into(), "127.0.0.1:1").of(0).requests.add(7);
+        let db = metrics.listener(&"db".into());
+        db.of(1).tcp_ended[TcpOutcome::Idle as usize].add(4);
+        db.of(0).header_failures[HeaderFailure::Missing as usize].add(1);
         metrics.refused(1, 0);
         metrics.refused(1, MAX_REFUSALS);
         metrics.reloaded();
@@ -534,6 +575,8 @@ mod tests {
             "seawall_requests_total{route=\"api\",class=\"2xx\"} 3",
             "seawall_connections_open{listener=\"web\"} 3",
             "seawall_upstream_requests_total{upstream=\"app\",server=\"127.0.0.1:1\"} 7",
+            "seawall_tcp_connections_total{listener=\"db\",outcome=\"idle\"} 4",
+            "seawall_proxy_protocol_failures_total{listener=\"db\",reason=\"missing\"} 1",
             "seawall_refusals_total{code=\"no-route\"} 1",
             "seawall_config_generation 1",
             "seawall_config_last_reload_success 0",

@@ -31,7 +31,8 @@ fn the_page_names_every_metric_and_no_other() {
 fn everything() -> Metrics {
     let metrics = Metrics::new(1, vec!["no-route"]);
     metrics.route(&"app".into()).of(0).answers[2].add(1);
-    metrics.listener(&"web".into());
+    metrics.listener(&"web".into()).of(0).tcp_ended[0].add(1);
+    metrics.listener(&"web".into()).of(0).header_failures[0].add(1);
     metrics.server(&"app".into(), "127.0.0.1:1");
     metrics.upstream(&"app".into()).breaker.store(1, Relaxed);
     metrics.count_servers(|| vec![("app".into(), vec![("ready", 1)])]);

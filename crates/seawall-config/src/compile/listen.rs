@@ -103,7 +103,10 @@ fn check_http_only(section: &Listen, report: &mut Report) {
         ("limits.body", limits.body.given, limits.body.span),
         ("limits.progress", limits.progress.given, limits.progress.span),
     ];
-    for (key, _, span) in given.into_iter().filter(|(_, given, _)| *given) {
+    // A PROXY protocol header is a head too.
+    let is_head = |key: &str| key == "timeouts.head" && section.proxy_protocol.value;
+    let given = given.into_iter().filter(|(key, given, _)| *given && !is_head(key));
+    for (key, _, span) in given {
         let message = format!("`{key}` is about HTTP, and `tcp` passes everything on unread");
         let help = match key {
             "timeouts.idle" | "timeouts.body" => {

@@ -34,7 +34,8 @@ section! {
 section! {
     /// How long to wait for clients.
     ListenTimeouts {
-        /// HTTP: from the first byte of a request to the end of its head.
+        /// HTTP: from the first byte of a request to the end of its head. With `proxy-protocol`: from
+        /// the beginning of a trusted peer's connection to the end of the header, too.
         default "head" head: Duration = Duration::from_secs(10), Time(SHORTEST, LONGEST);
         /// HTTP: how long a kept-alive connection may stay without a request.
         default "idle" idle: Duration = Duration::from_secs(75), Time(SHORTEST, LONGEST);

@@ -248,6 +248,17 @@ impl Members {
         }
     }
 
+    /// Whether some server could take a request.
+    pub(super) fn has_room(&self, search: &Search<'_>) -> bool {
+        let most = search.config.max_in_flight.total.unwrap_or(u32::MAX);
+        let in_flight = search.pool.upstream.in_flight.load(SeqCst);
+        in_flight < most as usize
+            && self.list.iter().any(|member| {
+                let usable = member.chosen_from && member.standing < Standing::Unreachable;
+                usable && !is_full(&member.server, search)
+            })
+    }
+
     /// Waits for a place when those of some server are taken by idle connections of other workers.
     /// False when all are in use, or when it takes longer than a connection may take.
     pub(super) async fn wait_for_idle(&self, config: &plan::Upstream) -> bool {

@@ -45,9 +45,11 @@ impl Drop for Turn {
 }
 
 /// One who waits; leaves the line when dropped.
-struct Waiting<'a> {
+#[derive(Debug)]
+pub(crate) struct Waiting<'a> {
     line: &'a Arc<Line>,
     key: Key,
+    turn: oneshot::Receiver<Result<Turn, Why>>,
 }
 
 impl Drop for Waiting<'_> {
@@ -118,16 +120,22 @@ impl Line {
         }
     }
 
-    /// Waits for a turn, until `deadline` at most. When dropped, the place in the line is given up.
-    pub(crate) async fn wait(self: &Arc<Line>, deadline: Instant) -> Result<Turn, Refusal> {
+    /// Stands in line, until `deadline` at most.
+    pub(crate) fn join(self: &Arc<Line>, deadline: Instant) -> Result<Waiting<'_>, Refusal> {
         let (waiter, turn) = oneshot::channel();
         let until = deadline.saturating_duration_since(self.epoch);
         let mut dropped = Vec::new();
         let key = self.with(|queue| queue.push(self.now(), until, waiter, &mut dropped));
         turn_away(dropped);
         let key = key.map_err(|_| Refusal::QueueFull)?;
-        let _place = Waiting { line: self, key };
-        match timeout_at(deadline, turn).await {
+        Ok(Waiting { line: self, key, turn })
+    }
+}
+
+impl Waiting<'_> {
+    /// Waits for the turn, until `deadline` at most. When dropped, the place is given up.
+    pub(crate) async fn turn(mut self, deadline: Instant) -> Result<Turn, Refusal> {
+        match timeout_at(deadline, &mut self.turn).await {
             Ok(Ok(Ok(turn))) => Ok(turn),
             Ok(Ok(Err(Why::Expired | Why::Overloaded)) | Err(_)) | Err(_) => {
                 Err(Refusal::QueueTimeout)

@@ -72,8 +72,9 @@ struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.state.cells.of(self.worker).closed.add(1);
+        // Before it is counted: who sees that it is gone may take its place.
         drop(self.place.take());
+        self.state.cells.of(self.worker).closed.add(1);
         if self.state.wanted.load(Relaxed) && self.state.wanted.swap(false, Relaxed) {
             self.state.freed.notify_waiters();
         }
@@ -97,6 +98,14 @@ pub(crate) struct Lease {
 pub(crate) struct Slot {
     _total: Option<Place>,
     _server: InFlight,
+}
+
+/// A connection that carries nothing but one client's, so that no one takes it over.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) connection: Connection,
+    pub(crate) server: Rc<PooledServer>,
+    _slot: Slot,
 }
 
 /// One request's search for a server, over all its attempts.
@@ -293,16 +302,14 @@ impl Pool {
         }
     }
 
-    /// A new connection to a server of this upstream, for what is not HTTP. See [`Pool::lease`].
-    pub(crate) async fn connect(
-        &self,
-        search: &Search<'_>,
-    ) -> Result<(Connection, Rc<PooledServer>, Slot), Refusal> {
+    /// A new connection to a server of this upstream, of which no one has been sent a byte. When
+    /// dropped meanwhile, a connection that is being opened is closed.
+    pub(crate) async fn dial(&self, search: &Search<'_>) -> Result<Dialled, Refusal> {
         let mut turn = None;
         loop {
             let (server, slot) = self.server(search, &mut turn).await?;
             if let Some(connection) = self.open(&server, search).await? {
-                return Ok((connection, server, slot));
+                return Ok(Dialled { connection, server, _slot: slot });
             }
         }
     }
@@ -374,9 +381,18 @@ impl Pool {
                 _ => false,
             };
             if config.queue.size > 0 {
+                // There was no room for this turn, and there is none for anybody else's.
+                if let Some(turn) = turn.take() {
+                    turn.used();
+                }
+                let line = &self.upstream.line;
                 let until = search.deadline.min(Instant::now() + config.queue.wait);
-                drop(turn.take());
-                *turn = Some(self.upstream.line.wait(until).await?);
+                let waiting = line.join(until)?;
+                // What became free before it stood in line has told nobody.
+                if members.has_room(search) {
+                    line.freed();
+                }
+                *turn = Some(waiting.turn(until).await?);
             } else if !(full && members.wait_for_idle(config).await) {
                 return Err(Refusal::UpstreamFull);
             }
