@@ -41,13 +41,15 @@ struct Folded(u64, u64, u8);
 #[inline(always)]
 const fn folded<const LEN: usize>(name: &[u8; LEN]) -> Folded {
     const fn word(name: &[u8], from: usize, width: usize) -> u64 {
-        let mut word = 0;
+        // Folded as a whole and not byte by byte, so that it becomes one load and one `or`.
+        let (mut word, mut fold) = (0, 0);
         let mut at = 0;
         while at < width {
-            word = word << 8 | (name[from + at] | 0x20) as u64;
+            word |= (name[from + at] as u64) << (8 * at);
+            fold |= 0x20 << (8 * at);
             at += 1;
         }
-        word
+        word | fold
     }
     let width = match LEN {
         2 | 3 => 2,
