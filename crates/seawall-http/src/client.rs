@@ -77,6 +77,12 @@ impl Client {
         }
     }
 
+    /// The time; see [`Worker::now`].
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.worker.now()
+    }
+
     /// Begins the body of a request.
     pub(crate) fn begin_body(&self, decoder: BodyDecoder, limit: u64) {
         *self.body.borrow_mut() = decoder;
@@ -138,7 +144,7 @@ impl Client {
             }
             match self.poll_fill(LARGE, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(BodyError::Gone)),
-                Poll::Ready(Ok(_)) => self.last_read.set(Some(Instant::now())),
+                Poll::Ready(Ok(_)) => self.last_read.set(Some(self.now())),
                 Poll::Pending => {
                     self.awaits_body.set(true);
                     return Poll::Pending;

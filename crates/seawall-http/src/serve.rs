@@ -110,9 +110,17 @@ pub(crate) fn connection(
         worker,
     };
     async move {
-        while connection.wait(None).await == Arrived::Bytes
-            && Box::pin(connection.busy()).await == Next::Wait
-        {}
+        let worker = connection.worker.clone();
+        let mut served = pin!(async move {
+            while connection.wait(None).await == Arrived::Bytes
+                && Box::pin(connection.busy()).await == Next::Wait
+            {}
+        });
+        poll_fn(|cx| {
+            worker.begin_turn();
+            served.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 
@@ -130,10 +138,10 @@ enum Arrived {
 impl Connection {
     /// Takes over the plan in place.
     fn refresh(&mut self) {
-        let current = self.worker.running();
-        if Rc::ptr_eq(&current, &self.running) {
+        if self.worker.is_running(&self.running) {
             return;
         }
+        let current = self.worker.running();
         match current.compiled.position(&self.entrance.key) {
             Some(listener) => (self.running, self.listener) = (current, listener),
             None => self.leaving = true,
@@ -162,7 +170,7 @@ impl Connection {
                 }
                 if *leaving || worker.draining.get() {
                     // Who has only just come has surely something to ask.
-                    if *used || Instant::now() >= fresh_until {
+                    if *used || worker.now() >= fresh_until {
                         return Poll::Ready(Some(Arrived::End));
                     }
                     timer.set(fresh_until);
@@ -228,7 +236,7 @@ impl Connection {
         }
         // The limits are those of the plan in place when the request begins.
         self.refresh();
-        let started = Instant::now();
+        let started = self.worker.now();
         let listener = &self.running.compiled.plan.listeners[self.listener];
         let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
         let until = started + listener.timeouts.head;
@@ -364,7 +372,7 @@ impl Connection {
 
     /// Reads past what is left of a short body.
     async fn skip_body(&mut self) -> Next {
-        self.timer.set(Instant::now() + LINGER);
+        self.timer.set(self.worker.now() + LINGER);
         let Connection { client, timer, .. } = self;
         let from = client.received.get();
         poll_fn(|cx| {
@@ -420,7 +428,7 @@ impl Connection {
         if self.client.body_is_done() && self.client.input.borrow().is_empty() {
             return;
         }
-        self.timer.set(Instant::now() + LINGER);
+        self.timer.set(self.worker.now() + LINGER);
         let Connection { client, timer, .. } = self;
         client.input.borrow_mut().consume_all();
         if client.shut_down().is_err() {
@@ -461,7 +469,7 @@ pub(crate) struct Exchange<'a> {
 /// Runs the spine, as long as the client stays, sends its body fast enough, and the deadline has
 /// not passed. What time the body takes is the client's, so the deadline counts from its last byte.
 async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Refusal> {
-    let Request { client, facts, listener, head, .. } = *request;
+    let Request { client, worker, facts, listener, head, .. } = *request;
     let mut exchange = pin!(exchange(request));
     let mut pace = Pace::default();
     poll_fn(|cx| {
@@ -477,7 +485,7 @@ async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Re
             let clients_turn = !body_is_done && client.awaits_body.get() && !waits_for_continue;
             let until = if clients_turn {
                 let (least, within) = (listener.limits.progress, listener.timeouts.body);
-                match pace.check(Instant::now(), client.received.get(), least, within) {
+                match pace.check(worker.now(), client.received.get(), least, within) {
                     Ok(until) => until,
                     Err(_) => return Poll::Ready(Err(Refusal::BodyTooSlow)),
                 }
@@ -516,7 +524,7 @@ async fn send(
             if let Poll::Ready(result) = sending.poll(client, cx) {
                 return Poll::Ready(result);
             }
-            let now = Instant::now();
+            let now = client.now();
             let Body::Answer(answer) = &sending.body else {
                 match taking.check(now, sending.sent, least, within) {
                     Ok(until) => timer.set(until),

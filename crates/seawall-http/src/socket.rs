@@ -33,36 +33,31 @@ pub(crate) fn poll_read(
     }
 }
 
-/// Writes once from `parts`, which are not all empty.
+/// Writes once from `parts`, which are not all empty. Does not count against the turn of the task;
+/// what is written was read before, and reading does.
 #[inline]
 pub(crate) fn poll_write(
     stream: &TcpStream,
     parts: &[IoSlice<'_>],
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_write_ready(cx))?;
-        let write = || {
-            let (written, all) = match parts {
-                [one] => (rustix::net::send(stream, one, SendFlags::NOSIGNAL)?, one.len()),
-                parts => {
-                    let all = parts.iter().map(|part| part.len()).sum();
-                    (
-                        rustix::net::sendmsg(
-                            stream,
-                            parts,
-                            &mut Default::default(),
-                            SendFlags::NOSIGNAL,
-                        )?,
-                        all,
-                    )
-                }
-            };
-            Ok((written, written < all))
+    let write = || {
+        let (written, all) = match parts {
+            [one] => (rustix::net::send(stream, one, SendFlags::NOSIGNAL)?, one.len()),
+            parts => {
+                let all = parts.iter().map(|part| part.len()).sum();
+                let ancillary = &mut Default::default();
+                (rustix::net::sendmsg(stream, parts, ancillary, SendFlags::NOSIGNAL)?, all)
+            }
         };
+        Ok((written, written < all))
+    };
+    loop {
+        // Nearly always there is room, so the task is not registered before there is none.
         if let Some(result) = attempt(stream, Interest::WRITABLE, write) {
             return Poll::Ready(result);
         }
+        ready!(stream.poll_write_ready(cx))?;
     }
 }
 

@@ -53,12 +53,15 @@ pub(crate) struct Worker {
     pub(crate) turned_away: Cell<usize>,
     /// Connections between requests, to be woken when the worker drains or a listener goes.
     idle: RefCell<IdleWakers>,
-    heads: RefCell<Vec<ResponseHead>>,
+    #[allow(clippy::vec_box)] // the boxes are what is lent
+    heads: RefCell<Vec<Box<ResponseHead>>>,
     texts: RefCell<Vec<Vec<u8>>>,
     pub(crate) lines: RefCell<Option<Lines>>,
     epoch: Instant,
     /// The time of the last housekeeping.
     recently: Cell<Instant>,
+    /// The time of this turn of a connection, once somebody has asked.
+    now: Cell<Option<Instant>>,
     date: Cell<(u64, [u8; 29])>,
 }
 
@@ -111,6 +114,23 @@ impl Worker {
         self.recently.get()
     }
 
+    /// Begins a turn of a connection: a poll of its task.
+    #[inline]
+    pub(crate) fn begin_turn(&self) {
+        self.now.set(None);
+    }
+
+    /// The time. Within a turn of a connection the clock is read once, since a turn takes
+    /// microseconds and nothing here is counted more finely. For tasks of connections only.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.now.get().unwrap_or_else(|| {
+            let now = Instant::now();
+            self.now.set(Some(now));
+            now
+        })
+    }
+
     /// Any number.
     pub(crate) fn any_number(&self) -> u64 {
         self.random.borrow_mut().number()
@@ -118,13 +138,13 @@ impl Worker {
 
     /// An empty head.
     #[inline]
-    pub(crate) fn take_head(&self) -> ResponseHead {
+    pub(crate) fn take_head(&self) -> Box<ResponseHead> {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Keeps a head's memory for the next answer.
     #[inline]
-    pub(crate) fn give_back_head(&self, mut head: ResponseHead) {
+    pub(crate) fn give_back_head(&self, mut head: Box<ResponseHead>) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < MAX_SPARE_HEADS && head.headers.capacity() <= MAX_SPARE_HEAD {
             head.clear();
@@ -248,6 +268,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             lines: RefCell::default(),
             epoch,
             recently: Cell::new(Instant::now()),
+            now: Cell::new(None),
             date: Cell::new((0, [b' '; 29])),
         });
         let mut listening: Vec<Listening> = Vec::new();
