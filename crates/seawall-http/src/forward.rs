@@ -7,7 +7,6 @@ pub(crate) mod conversation;
 pub(crate) mod pump;
 
 use seawall_config::plan::{Forward, Route};
-use tokio::time::Instant;
 
 use self::conversation::Conversation;
 use self::pump::Pump;
@@ -57,7 +56,7 @@ pub(crate) async fn forward(
         let mut answer = request.worker.take_head();
         let refusal = match conversation.answer(request, config, &mut answer).await {
             Ok(()) => {
-                request.facts.answered.set(Some(Instant::now()));
+                request.facts.answered.set(Some(request.worker.now()));
                 answer.headers.push(b"Via", VIA);
                 let body = if answer.status == 101 {
                     Body::Tunnel(Box::new(conversation.into_tunnel()))
