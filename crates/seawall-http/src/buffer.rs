@@ -12,7 +12,7 @@ use crate::socket;
 /// Enough for nearly every head, and for small answers whole.
 pub(crate) const SMALL: usize = 8 * 1024;
 /// For bodies: the window that one direction of one exchange may fill.
-pub(crate) const LARGE: usize = 128 * 1024;
+pub(crate) const LARGE: usize = 64 * 1024;
 
 /// Buffers kept for the next connection, by size.
 const MAX_SPARE_SMALL: usize = 512;
