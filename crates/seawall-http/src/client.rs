@@ -77,10 +77,10 @@ impl Client {
         }
     }
 
-    /// The time; see [`Worker::now`].
+    /// The time; see [`crate::turn`].
     #[inline]
     pub(crate) fn now(&self) -> Instant {
-        self.worker.now()
+        self.worker.turn.now()
     }
 
     /// Begins the body of a request.
@@ -108,7 +108,7 @@ impl Client {
     pub(crate) fn poll_fill(&self, size: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut input = self.input.borrow_mut();
         input.make_room(&self.worker.buffers, size);
-        input.poll_fill(&self.stream, cx)
+        input.poll_fill(&self.stream, &self.worker.turn, cx)
     }
 
     /// Ready when there is something to read, without a buffer to read into.

@@ -24,6 +24,7 @@ mod socket;
 mod tickets;
 mod timer;
 mod tunnel;
+mod turn;
 mod upstream;
 mod worker;
 

@@ -29,6 +29,7 @@ use crate::refuse::Refusal;
 use crate::send::{SendError, Sending, Turn};
 use crate::tickets::{Admission, Open};
 use crate::timer::Timer;
+use crate::turn::TakesTurns;
 use crate::worker::{Running, Worker};
 
 /// A connection quiet for this long gives its memory back.
@@ -109,19 +110,11 @@ pub(crate) fn connection(
         _open: Open::enter(&worker),
         worker,
     };
-    async move {
-        let worker = connection.worker.clone();
-        let mut served = pin!(async move {
-            while connection.wait(None).await == Arrived::Bytes
-                && Box::pin(connection.busy()).await == Next::Wait
-            {}
-        });
-        poll_fn(|cx| {
-            worker.begin_turn();
-            served.as_mut().poll(cx)
-        })
-        .await;
-    }
+    TakesTurns::new(connection.worker.clone(), async move {
+        while connection.wait(None).await == Arrived::Bytes
+            && Box::pin(connection.busy()).await == Next::Wait
+        {}
+    })
 }
 
 /// What the wait for a request came to.
@@ -170,7 +163,7 @@ impl Connection {
                 }
                 if *leaving || worker.draining.get() {
                     // Who has only just come has surely something to ask.
-                    if *used || worker.now() >= fresh_until {
+                    if *used || worker.turn.now() >= fresh_until {
                         return Poll::Ready(Some(Arrived::End));
                     }
                     timer.set(fresh_until);
@@ -233,10 +226,15 @@ impl Connection {
                 Arrived::Lull => return Incoming::Lull,
                 Arrived::End => return Incoming::End,
             }
+        } else {
+            // Pipelined requests cost a turn what others do, though they need no read each.
+            let turn = &self.worker.turn;
+            turn.spend(0);
+            poll_fn(|cx| turn.poll(cx)).await;
         }
         // The limits are those of the plan in place when the request begins.
         self.refresh();
-        let started = self.worker.now();
+        let started = self.worker.turn.now();
         let listener = &self.running.compiled.plan.listeners[self.listener];
         let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
         let until = started + listener.timeouts.head;
@@ -372,7 +370,7 @@ impl Connection {
 
     /// Reads past what is left of a short body.
     async fn skip_body(&mut self) -> Next {
-        self.timer.set(self.worker.now() + LINGER);
+        self.timer.set(self.worker.turn.now() + LINGER);
         let Connection { client, timer, .. } = self;
         let from = client.received.get();
         poll_fn(|cx| {
@@ -428,7 +426,7 @@ impl Connection {
         if self.client.body_is_done() && self.client.input.borrow().is_empty() {
             return;
         }
-        self.timer.set(self.worker.now() + LINGER);
+        self.timer.set(self.worker.turn.now() + LINGER);
         let Connection { client, timer, .. } = self;
         client.input.borrow_mut().consume_all();
         if client.shut_down().is_err() {
@@ -485,15 +483,15 @@ async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Re
             let clients_turn = !body_is_done && client.awaits_body.get() && !waits_for_continue;
             let until = if clients_turn {
                 let (least, within) = (listener.limits.progress, listener.timeouts.body);
-                match pace.check(worker.now(), client.received.get(), least, within) {
+                match pace.check(worker.turn.now(), client.received.get(), least, within) {
                     Ok(until) => until,
                     Err(_) => return Poll::Ready(Err(Refusal::BodyTooSlow)),
                 }
             } else {
                 pace = Pace::default();
                 let Some(deadline) = facts.deadline.get() else { return Poll::Pending };
-                let timeout = deadline - request.started;
-                client.last_read.get().map_or(deadline, |last| deadline.max(last + timeout))
+                let after = |last| deadline.max(last + (deadline - request.started));
+                client.last_read.get().map_or(deadline, after)
             };
             timer.set(until);
             if timer.poll(cx).is_pending() {

@@ -129,7 +129,7 @@ impl Tunnel {
             input.release(&worker.buffers);
             ready!(connection.stream.poll_read_ready(cx))?;
             input.make_room(&worker.buffers, SMALL);
-            way.ended = ready!(input.poll_fill(&connection.stream, cx))? == 0;
+            way.ended = ready!(input.poll_fill(&connection.stream, &worker.turn, cx))? == 0;
         }
     }
 }

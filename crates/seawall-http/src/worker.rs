@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use crate::buffer::Buffers;
 use crate::compiled::Compiled;
 use crate::listen::{Bound, Listening};
+use crate::turn::Turn;
 use crate::upstream::pool::Pool;
 
 /// What the control thread tells a worker.
@@ -60,8 +61,8 @@ pub(crate) struct Worker {
     epoch: Instant,
     /// The time of the last housekeeping.
     recently: Cell<Instant>,
-    /// The time of this turn of a connection, once somebody has asked.
-    now: Cell<Option<Instant>>,
+    /// The connections' turns.
+    pub(crate) turn: Turn,
     date: Cell<(u64, [u8; 29])>,
 }
 
@@ -112,23 +113,6 @@ impl Worker {
     /// The time, up to half a second late and for free.
     pub(crate) fn recently(&self) -> Instant {
         self.recently.get()
-    }
-
-    /// Begins a turn of a connection: a poll of its task.
-    #[inline]
-    pub(crate) fn begin_turn(&self) {
-        self.now.set(None);
-    }
-
-    /// The time. Within a turn of a connection the clock is read once, since a turn takes
-    /// microseconds and nothing here is counted more finely. For tasks of connections only.
-    #[inline]
-    pub(crate) fn now(&self) -> Instant {
-        self.now.get().unwrap_or_else(|| {
-            let now = Instant::now();
-            self.now.set(Some(now));
-            now
-        })
     }
 
     /// Any number.
@@ -268,7 +252,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             lines: RefCell::default(),
             epoch,
             recently: Cell::new(Instant::now()),
-            now: Cell::new(None),
+            turn: Turn::default(),
             date: Cell::new((0, [b' '; 29])),
         });
         let mut listening: Vec<Listening> = Vec::new();
