@@ -56,7 +56,7 @@ pub(crate) async fn forward(
         let mut answer = request.worker.take_head();
         let refusal = match conversation.answer(request, config, &mut answer).await {
             Ok(()) => {
-                request.facts.answered.set(Some(request.worker.now()));
+                request.facts.answered.set(Some(request.worker.turn.now()));
                 answer.headers.push(b"Via", VIA);
                 let body = if answer.status == 101 {
                     Body::Tunnel(Box::new(conversation.into_tunnel()))
