@@ -80,7 +80,8 @@ impl Peer {
 
 /// An answer, from a server or of our own.
 pub(crate) struct Response {
-    pub(crate) head: ResponseHead,
+    /// In a box, since it is handed on a few times.
+    pub(crate) head: Box<ResponseHead>,
     pub(crate) body: Body,
 }
 

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use crate::buffer::Buffers;
 use crate::compiled::Compiled;
 use crate::listen::{Bound, Listening};
+use crate::turn::Turn;
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
 
@@ -56,7 +57,8 @@ pub(crate) struct Worker {
     pub(crate) turned_away: Cell<usize>,
     /// Connections between requests, to be woken when the worker drains or a listener goes.
     idle: RefCell<IdleWakers>,
-    heads: RefCell<Vec<ResponseHead>>,
+    #[allow(clippy::vec_box)] // the boxes are what is lent
+    heads: RefCell<Vec<Box<ResponseHead>>>,
     texts: RefCell<Vec<Vec<u8>>>,
     pub(crate) lines: RefCell<Option<Lines>>,
     /// When it last complained of a peer; see [`Worker::may_complain`].
@@ -64,6 +66,8 @@ pub(crate) struct Worker {
     epoch: Instant,
     /// The time of the last housekeeping.
     recently: Cell<Instant>,
+    /// The connections' turns.
+    pub(crate) turn: Turn,
     date: Cell<(u64, [u8; 29])>,
 }
 
@@ -149,13 +153,13 @@ impl Worker {
 
     /// An empty head.
     #[inline]
-    pub(crate) fn take_head(&self) -> ResponseHead {
+    pub(crate) fn take_head(&self) -> Box<ResponseHead> {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Keeps a head's memory for the next answer.
     #[inline]
-    pub(crate) fn give_back_head(&self, mut head: ResponseHead) {
+    pub(crate) fn give_back_head(&self, mut head: Box<ResponseHead>) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < MAX_SPARE_HEADS && head.headers.capacity() <= MAX_SPARE_HEAD {
             head.clear();
@@ -280,6 +284,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             complained: Cell::new(None),
             epoch,
             recently: Cell::new(Instant::now()),
+            turn: Turn::default(),
             date: Cell::new((0, [b' '; 29])),
         });
         let mut listening: Vec<Listening> = Vec::new();

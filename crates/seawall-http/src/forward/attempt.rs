@@ -17,7 +17,7 @@ use crate::upstream::trial::{Outcome, Trial, is_gateway_error};
 /// The head of an answer, with its body to follow.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    pub(crate) head: ResponseHead,
+    pub(crate) head: Box<ResponseHead>,
     pub(crate) conversation: Box<Conversation>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn attempt(
         None => conversation.answer(request, config, &mut head).await,
         Some(time) => answer_within(&mut conversation, request, config, &mut head, time).await,
     };
-    let now = Instant::now();
+    let now = worker.turn.now();
     let Err(refusal) = result else {
         trial.settle(Outcome::Answered(head.status), now);
         request.facts.answered.set(Some(now));

@@ -244,7 +244,7 @@ impl Conversation {
         input.make_room(buffers, self.window);
         let room = input.capacity() - input.len();
         self.more = false;
-        let read = ready!(input.poll_fill(&connection.stream, cx))?;
+        let read = ready!(input.poll_fill(&connection.stream, &worker.turn, cx))?;
         if read == room {
             self.more = true;
             self.window = LARGE;

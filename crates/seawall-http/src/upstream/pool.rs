@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Context;
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -488,10 +487,6 @@ impl Connection {
     /// Whether nothing has come from the server, not even a close. Costs no system call while that
     /// is so, since the runtime has been told.
     fn is_quiet(&self) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        if self.stream.poll_read_ready(&mut cx).is_pending() {
-            return true;
-        }
         let nothing = self.stream.try_read(&mut [0]);
         matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
