@@ -88,7 +88,32 @@ fn is_lighter(servers: &impl Servers, second: usize, first: usize) -> bool {
 
 #[cfg(test)]
 pub(crate) mod simulated {
-    //! Servers for the simulations.
+    //! Servers for the simulations, and what every balancer that draws must do with idle ones.
+
+    use super::weights::Weights;
+    use crate::random::Random;
+
+    pub(crate) fn assert_idle_servers_are_chosen_by_weight(
+        servers: Simulated,
+        choose: impl Fn(&Simulated, &Weights, &mut Random) -> Option<usize>,
+    ) {
+        let table = Weights::of(&servers);
+        let whole = f64::from(servers.weights.iter().sum::<u32>());
+        let mut sums = vec![0.0; servers.weights.len()];
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let mut counts = vec![0u32; servers.weights.len()];
+            for _ in 0..20_000 {
+                counts[choose(&servers, &table, &mut random).expect("all are usable")] += 1;
+            }
+            for ((count, weight), sum) in counts.iter().zip(&servers.weights).zip(&mut sums) {
+                let off = f64::from(*count) / 20_000.0 - f64::from(*weight) / whole;
+                assert!(off.abs() < 0.02, "seed {seed}: {counts:?}");
+                *sum += off / 256.0;
+            }
+        }
+        assert!(sums.iter().all(|off| off.abs() < 0.001), "on average: {sums:?}");
+    }
 
     pub(crate) struct Simulated {
         pub(crate) weights: Vec<u32>,

@@ -111,3 +111,142 @@ fn slices(points: &[Point]) -> Box<[u32]> {
 fn common(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { common(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::hash_key;
+    use super::super::simulated::Simulated;
+    use super::*;
+    use crate::random::Random;
+
+    const KEYS: u64 = 1 << 16;
+
+    /// Keys at equal distances, so that their shares are those of the circle.
+    fn keys() -> impl Iterator<Item = u64> {
+        (0..KEYS).map(|key| key * (u64::MAX / KEYS))
+    }
+
+    fn named(seed: u64, weights: &[u32]) -> Vec<(u64, u32)> {
+        let name = |at: usize| format!("10.{seed}.{}.{}:8080", at / 256, at % 256);
+        let id = |(at, &weight): (usize, &u32)| (hash_key(name(at).as_bytes()), weight);
+        weights.iter().enumerate().map(id).collect()
+    }
+
+    fn owners(servers: &[(u64, u32)]) -> impl Iterator<Item = u64> {
+        let ring = Ring::new(servers);
+        let ids: Vec<u64> = servers.iter().map(|server| server.0).collect();
+        keys().map(move |key| ids[ring.owner(key).expect("a ring of servers")])
+    }
+
+    /// What the circle is cut into, by another way: the next point of all, by looking at each.
+    #[test]
+    fn the_owner_is_the_next_point() {
+        for weights in [&[1][..], &[1, 1], &[3, 1, 2], &[500, 700]] {
+            let ring = Ring::new(&named(1, weights));
+            let mut random = Random::seeded(4);
+            let ends = ring.points.iter().map(|point| point.hash);
+            let near = ends.flat_map(|hash| [hash.wrapping_sub(1), hash, hash.wrapping_add(1)]);
+            let any = (0..1000).map(|_| random.number() as u32);
+            for hash in near.step_by(11).chain(any).chain([0, u32::MAX]) {
+                let behind = ring.points.iter().filter(|point| point.hash >= hash);
+                let next = behind.min_by_key(|point| point.hash).unwrap_or(&ring.points[0]);
+                let owner = ring.owner(u64::from(hash) << 32 | 77);
+                assert_eq!(owner, Some(next.server as usize), "{hash:#x} of {weights:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn points_follow_weights_and_stay_within_their_limit() {
+        let points = |weights: &[u32]| {
+            let ring = Ring::new(&named(1, weights));
+            let of = |server| ring.points.iter().filter(|p| p.server == server).count();
+            (0..weights.len() as u32).map(of).collect::<Vec<usize>>()
+        };
+        assert_eq!(points(&[1, 1]), [160, 160]);
+        assert_eq!(points(&[20, 40, 100]), [160, 320, 800]);
+        assert_eq!(points(&[1000]), [160]);
+        assert_eq!(points(&[409]), [160]);
+        assert_eq!(points(&[999, 1]), [65_470, 65]);
+        assert_eq!(points(&[1; 820]), [79; 820]);
+        assert_eq!(points(&[]), []);
+    }
+
+    #[test]
+    fn order_does_not_matter() {
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let weights: Vec<u32> = (0..8).map(|_| 1 + random.below(3) as u32).collect();
+            let mut servers = named(seed, &weights);
+            let before: Vec<u64> = owners(&servers).step_by(16).collect();
+            for from in 0..servers.len() {
+                servers.swap(from, random.below(8) as usize);
+            }
+            assert!(before.iter().copied().eq(owners(&servers).step_by(16)), "seed {seed}");
+        }
+    }
+
+    /// Of N = 10 servers with the new one. Nothing moves but to it, so on average a tenth does;
+    /// one ring differs from another since 160 points cut a circle only about evenly.
+    #[test]
+    fn a_new_server_takes_its_share_and_moves_nothing_else() {
+        const N: usize = 10;
+        let (mut sum, mut worst) = (0.0, 0.0f64);
+        for seed in 0..256 {
+            let servers = named(seed, &[1; N]);
+            let mut moved = 0;
+            for (before, after) in owners(&servers[1..]).zip(owners(&servers)) {
+                if before != after {
+                    assert_eq!(after, servers[0].0, "seed {seed}");
+                    moved += 1;
+                }
+            }
+            let part = f64::from(moved) / KEYS as f64 * N as f64;
+            assert!(part <= 1.25, "seed {seed}: {part}/N");
+            sum += part / 256.0;
+            worst = worst.max(part);
+            let modulo = keys().filter(|key| mix(*key) % (N as u64 - 1) != mix(*key) % N as u64);
+            let part = modulo.count() as f64 / KEYS as f64;
+            assert!(part > 0.98 * (N as f64 - 1.0) / N as f64, "seed {seed}: modulo {part}");
+        }
+        println!("of {N} servers, the new one takes {sum:.3}/N, at most {worst:.3}/N");
+        assert!((0.98..1.02).contains(&sum), "{sum}");
+    }
+
+    /// About 1/sqrt(160) = 8 % from its share for a server of weight 1: four times that at most.
+    #[test]
+    fn keys_spread_by_weight() {
+        for weights in [&[1; 10][..], &[1, 2, 5], &[3, 3, 3, 3, 6], &[1; 50]] {
+            let whole: u32 = weights.iter().sum();
+            let mut sums = vec![0.0; weights.len()];
+            for seed in 0..256 {
+                let servers = named(seed, weights);
+                let mut counts = std::collections::HashMap::new();
+                owners(&servers).for_each(|id| *counts.entry(id).or_insert(0u32) += 1);
+                for ((server, weight), sum) in servers.iter().zip(weights).zip(&mut sums) {
+                    let share = f64::from(*weight) / f64::from(whole);
+                    let off = f64::from(counts[&server.0]) / KEYS as f64 / share;
+                    assert!((0.66..1.45).contains(&off), "seed {seed}: {off} of a share");
+                    *sum += off / 256.0;
+                }
+            }
+            assert!(sums.iter().all(|sum| (0.98..1.02).contains(sum)), "{weights:?}: {sums:?}");
+        }
+    }
+
+    /// Its keys stay where they are, but it takes few of them at a time.
+    #[test]
+    fn a_slow_start_bounds_load_and_moves_no_key() {
+        let ring = Ring::new(&named(1, &[1; 4]));
+        let mut servers = Simulated::new(&[10, 100, 100, 100]);
+        let mut random = Random::seeded(9);
+        let key = (0..).map(|_| random.number()).find(|&key| ring.owner(key) == Some(0));
+        let key = key.expect("a server has keys");
+        servers.loads = vec![0, 20, 20, 20];
+        assert_eq!(ring.choose(&servers, key, Bound::default()), Some(0));
+        servers.loads[0] = 3;
+        assert_ne!(ring.choose(&servers, key, Bound::default()), Some(0));
+        servers.weights[0] = 100;
+        assert_eq!(ring.choose(&servers, key, Bound::default()), Some(0));
+    }
+}

@@ -122,14 +122,16 @@ impl Latency {
     fn pack(latency_us: f32, now_ms: u64, failures: f32) -> Latency {
         // Rounded, since always rounding down would add up over thousands of answers a second.
         let digits = u64::from((latency_us.to_bits() + 4) >> 3);
-        let failures = (failures * 255.0).round() as u64;
+        // Rounded down, since rounding to the nearest would never come to nothing again.
+        let failures = (failures * 255.0) as u64;
         Latency(digits << LATENCY_SHIFT | (now_ms & FIELD) << TIME_SHIFT | failures)
     }
 }
 
 /// A time that fits: at least a microsecond, at most an hour.
 fn measurable(micros: f32) -> f32 {
-    micros.clamp(1.0, 3.6e9)
+    // What is not a number is a microsecond: `max` drops it, `clamp` alone would keep it.
+    micros.max(1.0).clamp(1.0, 3.6e9)
 }
 
 /// The typical latency of a group in microseconds: the median of its measured servers, the lower
@@ -139,4 +141,145 @@ pub fn typical(group: impl IntoIterator<Item = Latency>) -> f32 {
     let mut known: Vec<f32> = group.into_iter().filter_map(Latency::microseconds).collect();
     let Some(middle) = known.len().checked_sub(1).map(|last| last / 2) else { return COLD_START };
     *known.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    const TYPICAL: f32 = 1000.0;
+
+    fn near(is: f32, expect: f32) -> bool {
+        (is - expect).abs() <= expect.abs() * 0.01
+    }
+
+    #[test]
+    fn peaks_count_at_once_and_are_forgotten_slowly() {
+        let start = Latency::default().observe(0, 1000.0);
+        let peak = start.observe(10, 50_000.0);
+        assert_eq!(peak.microseconds(), Some(50_000.0));
+        // One good answer right after does not undo it; time does.
+        assert!(near(peak.observe(20, 1000.0).microseconds().unwrap_or(0.0), 49_951.0));
+        let after = peak.observe(10 + DECAY_MILLIS as u64, 1000.0);
+        assert!(near(after.microseconds().unwrap_or(0.0), 1000.0 + 49_000.0 / 1f32.exp()));
+    }
+
+    /// Many answers a millisecond or one a second: the average forgets by time.
+    #[test]
+    fn the_average_depends_on_time_not_on_the_number_of_answers() {
+        for answers_a_second in [1, 10, 100, 1000, 20_000] {
+            let mut latency = Latency::default().observe(0, 100_000.0);
+            for answer in 1..=answers_a_second * 10 {
+                latency = latency.observe(answer * 1000 / answers_a_second, 1000.0);
+            }
+            let is = latency.microseconds().unwrap_or(0.0);
+            let expect = 1000.0 + 99_000.0 / 1f32.exp();
+            assert!(
+                (is - expect).abs() < expect * 0.03,
+                "{answers_a_second}/s: {is}, not {expect}"
+            );
+        }
+    }
+
+    /// Trap of others: seen as ever faster, it gets a burst.
+    #[test]
+    fn an_idle_server_sinks_to_what_is_typical_and_no_further() {
+        let slow = Latency::default().observe(0, 50_000.0);
+        let mut before = slow.read(0, TYPICAL);
+        assert_eq!(before, 50_000.0);
+        for now in (1000..3_600_000).step_by(1000) {
+            let read = slow.read(now, TYPICAL);
+            assert!(read <= before && read >= TYPICAL, "{read} after {now} ms");
+            before = read;
+        }
+        assert!(near(before, TYPICAL), "{before}");
+        // A fast one is still known to be fast.
+        let fast = Latency::default().observe(0, 300.0);
+        assert_eq!(fast.read(3_600_000, TYPICAL), 300.0);
+    }
+
+    #[test]
+    fn an_unmeasured_server_is_typical() {
+        assert_eq!(Latency::default().read(77, TYPICAL), TYPICAL);
+        let failed = Latency::default().failed(77, 10.0);
+        assert_eq!(failed.microseconds(), None);
+        assert!(failed.read(77, TYPICAL) > 4.0 * TYPICAL);
+    }
+
+    /// Trap of others: failing is quick, so it looks fast.
+    #[test]
+    fn a_failure_makes_no_server_faster() {
+        let good = Latency::default().observe(0, 1000.0);
+        let mut latency = good;
+        let mut before = good.read(0, TYPICAL);
+        for now in 1..=30 {
+            latency = latency.failed(now, 5.0);
+            let read = latency.read(now, TYPICAL);
+            assert!(read > before, "{read} after {now}");
+            before = read;
+        }
+        assert!(before > 0.95 * PENALTY * TYPICAL, "{before}");
+        // Within seconds it is forgiven, by good answers sooner.
+        assert!(near(latency.read(30 + 20_000, TYPICAL), TYPICAL));
+        let answered = (31..=61).fold(latency, |latency, now| latency.observe(now, 1000.0));
+        assert!(answered.read(61, TYPICAL) < 1.5 * TYPICAL);
+        // One that took long was slow, too.
+        assert_eq!(good.failed(1, 9000.0).microseconds(), Some(9000.0));
+    }
+
+    #[test]
+    fn one_failure_among_many_answers_is_soon_forgotten() {
+        let mut latency = Latency::default().observe(0, 1000.0).failed(1, 1000.0);
+        assert!(latency.read(1, TYPICAL) > 4.0 * TYPICAL);
+        for now in 2..=25 {
+            latency = latency.observe(now, 1000.0);
+        }
+        assert!(latency.read(25, TYPICAL) < 1.25 * TYPICAL, "{}", latency.read(25, TYPICAL));
+    }
+
+    #[test]
+    fn clocks_come_round_and_differ_a_little() {
+        let round = 1u64 << 28;
+        for start in [0, round - 5, round, 3 * round - 1, u64::MAX - 5] {
+            let latency = Latency::default().observe(start, 50_000.0);
+            let after = latency.read(start.wrapping_add(DECAY_MILLIS as u64), TYPICAL);
+            assert!(near(after, TYPICAL + 49_000.0 / 1f32.exp()), "{start}: {after}");
+            // A worker whose clock is behind sees it as of now.
+            assert_eq!(latency.read(start.wrapping_sub(3), TYPICAL), 50_000.0);
+            // After a night and a day it is forgotten.
+            assert!(near(latency.read(start.wrapping_add(86_400_000), TYPICAL), TYPICAL));
+        }
+    }
+
+    #[test]
+    fn any_bits_and_any_sample_are_survived() {
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            for _ in 0..200 {
+                let latency = Latency::from_bits(random.number());
+                let sample =
+                    [0.0, -1.0, f32::NAN, f32::INFINITY, 1e30, 77.0][random.below(6) as usize];
+                let now = random.number();
+                for next in [latency.observe(now, sample), latency.failed(now, sample)] {
+                    assert!((0.0..=1.0).contains(&next.failures()), "seed {seed}: {next:?}");
+                    assert_eq!(Latency::from_bits(next.to_bits()), next);
+                }
+                let fresh = Latency::default().observe(now, sample);
+                let read = fresh.read(now, TYPICAL);
+                assert!((1.0..=4e9).contains(&read), "seed {seed}: {sample} read as {read}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_typical_latency_is_the_median_of_the_measured() {
+        let measured = |micros: f32| Latency::default().observe(1, micros);
+        let none = Latency::default();
+        assert_eq!(typical([]), COLD_START);
+        assert_eq!(typical([none, none.failed(1, 5.0)]), COLD_START);
+        assert_eq!(typical([none, measured(700.0)]), 700.0);
+        assert_eq!(typical([measured(9000.0), measured(700.0)]), 700.0);
+        assert_eq!(typical([measured(9000.0), none, measured(1.0), measured(700.0)]), 700.0);
+    }
 }

@@ -40,3 +40,70 @@ pub fn choose(servers: &impl Servers, weights: &Weights, random: &mut Random) ->
     let is_equal = |server: &usize| usable(server) && !is_lighter(servers, best, *server);
     (best..n).filter(is_equal).nth(lot).or(Some(best))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulated::{Simulated, assert_idle_servers_are_chosen_by_weight};
+    use super::*;
+
+    #[test]
+    fn the_least_loaded_for_its_weight_is_chosen_of_all() {
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let n = 1 + random.below(100) as usize;
+            let weights: Vec<u32> = (0..n).map(|_| 100 * (1 + random.below(3) as u32)).collect();
+            let mut servers = Simulated::new(&weights);
+            servers.loads = (0..n).map(|_| 1 + random.below(9) as u32).collect();
+            servers.usable = (0..n).map(|_| random.below(5) > 0).collect();
+            let table = Weights::of(&servers);
+            let cost = |s: usize| f64::from(2 * servers.loads[s] + 1) / f64::from(weights[s]);
+            let usable = || (0..n).filter(|&server| servers.usable[server]);
+            let least = usable().map(cost).fold(f64::INFINITY, f64::min);
+            let chosen = choose(&servers, &table, &mut random);
+            assert_eq!(chosen.is_some(), usable().next().is_some(), "seed {seed}");
+            if let Some(chosen) = chosen {
+                assert!(servers.usable[chosen], "seed {seed}");
+                assert!(cost(chosen) <= least + 1e-9, "seed {seed}: {} > {least}", cost(chosen));
+            }
+        }
+    }
+
+    #[test]
+    fn idle_servers_are_chosen_by_weight() {
+        let servers = Simulated::new(&[100, 200, 500]);
+        assert_idle_servers_are_chosen_by_weight(servers, choose);
+    }
+
+    /// Neither the first of them nor the first behind a row of busy ones.
+    #[test]
+    fn equals_share_whether_idle_or_busy() {
+        for (busy, equal) in [(2, 1), (1, 0)] {
+            let mut servers = Simulated::new(&[100; 20]);
+            servers.loads = [vec![busy; 10], vec![equal; 10]].concat();
+            let table = Weights::of(&servers);
+            let mut random = Random::seeded(5);
+            let mut counts = [0u32; 20];
+            for _ in 0..10_000 {
+                counts[choose(&servers, &table, &mut random).expect("all are usable")] += 1;
+            }
+            assert!(counts[..10].iter().all(|&count| count == 0), "{counts:?}");
+            assert!(counts[10..].iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn loads_stay_within_one_request_of_each_other() {
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let mut servers = Simulated::new(&[100; 30]);
+            let table = Weights::of(&servers);
+            for _ in 0..1000 {
+                let server = choose(&servers, &table, &mut random).expect("all are usable");
+                servers.loads[server] += 1;
+                let most = servers.loads.iter().max().copied().unwrap_or(0);
+                let least = servers.loads.iter().min().copied().unwrap_or(0);
+                assert!(most - least <= 1, "seed {seed}: {:?}", servers.loads);
+            }
+        }
+    }
+}

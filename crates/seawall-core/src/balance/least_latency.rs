@@ -34,3 +34,55 @@ fn is_sooner(servers: &impl Servers, second: usize, first: usize) -> bool {
     };
     cost(latency, load, second) < cost(other, other_load, first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulated::{Simulated, assert_idle_servers_are_chosen_by_weight};
+    use super::*;
+
+    #[test]
+    fn the_sooner_answer_is_chosen() {
+        for (latencies, loads, weights, expect) in [
+            ([1000.0, 1300.0], [0, 0], [100, 100], Some(0)),
+            ([3000.0, 1000.0], [0, 1], [100, 100], Some(1)),
+            ([3000.0, 1000.0], [0, 3], [100, 100], Some(0)),
+            // Alike: the load decides.
+            ([1000.0, 1200.0], [2, 1], [100, 100], Some(1)),
+            ([1000.0, 1200.0], [4, 4], [300, 100], Some(0)),
+            // Not alike, but the heavy one bears more.
+            ([2000.0, 1000.0], [2, 2], [300, 100], Some(0)),
+            ([2000.0, 1000.0], [2, 2], [100, 100], Some(1)),
+            // Idle, so the weight does not make it faster.
+            ([2000.0, 1000.0], [0, 0], [300, 100], Some(1)),
+        ] {
+            let mut servers = Simulated::new(&weights);
+            servers.loads = loads.to_vec();
+            servers.latencies = latencies.to_vec();
+            let table = Weights::of(&servers);
+            let mut random = Random::seeded(1);
+            let case = format!("{latencies:?} {loads:?} {weights:?}");
+            for _ in 0..100 {
+                assert_eq!(choose(&servers, &table, &mut random), expect, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn idle_servers_that_are_alike_are_chosen_by_weight() {
+        let mut servers = Simulated::new(&[100, 200, 500]);
+        servers.latencies = vec![1000.0, 1200.0, 1100.0];
+        assert_idle_servers_are_chosen_by_weight(servers, choose);
+    }
+
+    #[test]
+    fn an_unusable_server_is_not_chosen_however_fast() {
+        let mut servers = Simulated::new(&[100; 3]);
+        servers.latencies = vec![1.0, 5000.0, f32::NAN];
+        servers.usable = vec![false, true, false];
+        let table = Weights::of(&servers);
+        let mut random = Random::seeded(1);
+        assert!((0..100).all(|_| choose(&servers, &table, &mut random) == Some(1)));
+        servers.usable[1] = false;
+        assert_eq!(choose(&servers, &table, &mut random), None);
+    }
+}

@@ -86,3 +86,110 @@ impl RoundRobin {
 fn step(servers: &impl Servers, server: u32) -> u64 {
     (STEP / u64::from(servers.weight(server as usize))).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulated::Simulated;
+    use super::*;
+
+    fn turns(rotation: &mut RoundRobin, servers: &Simulated, count: usize) -> String {
+        let name = |server: usize| (b'a' + server as u8) as char;
+        (0..count).map(|_| rotation.choose(servers).map_or('-', name)).collect()
+    }
+
+    #[test]
+    fn servers_take_turns_by_weight_and_smoothly() {
+        for (weights, expect) in [
+            (&[1, 1, 1][..], "abcabcabc"),
+            (&[5, 1, 1], "aaabaacaaabaac"),
+            (&[1, 5, 1], "babbbcbbabbbcb"),
+            (&[3, 1, 1, 1], "aabcadaabcad"),
+            (&[2, 1], "aabaab"),
+            (&[1], "aaa"),
+            (&[], "---"),
+        ] {
+            let servers = Simulated::new(weights);
+            let turns = turns(&mut RoundRobin::default(), &servers, expect.len());
+            assert_eq!(turns, expect, "{weights:?}");
+        }
+    }
+
+    /// After any number of turns, and wherever the rotation began, no server is far from its part.
+    #[test]
+    fn no_server_is_ever_two_turns_ahead_or_behind() {
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let n = 1 + random.below(30) as usize;
+            let most = [1, 3, 10, 100][seed as usize % 4];
+            let weights: Vec<u32> = (0..n).map(|_| 100 * (1 + random.below(most) as u32)).collect();
+            let servers = Simulated::new(&weights);
+            let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+            let mut rotation = RoundRobin::anywhere(&mut random);
+            let mut counts = vec![0u32; n];
+            for turn in 1..=3000 {
+                counts[rotation.choose(&servers).expect("all are usable")] += 1;
+                for (count, weight) in counts.iter().zip(&weights) {
+                    let ahead = f64::from(*count) - f64::from(turn) * f64::from(*weight) / total;
+                    assert!(ahead.abs() < 2.0, "seed {seed}: {ahead} after {turn} of {weights:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rotations_begin_anywhere() {
+        let servers = Simulated::new(&[100; 8]);
+        let mut random = Random::seeded(3);
+        let mut firsts = [0; 8];
+        for _ in 0..8000 {
+            let first = RoundRobin::anywhere(&mut random).choose(&servers);
+            firsts[first.expect("all are usable")] += 1;
+        }
+        assert!(firsts.iter().all(|first| (850..1150).contains(first)), "{firsts:?}");
+    }
+
+    #[test]
+    fn an_unusable_server_is_passed_over_and_takes_no_revenge() {
+        let mut servers = Simulated::new(&[100, 300, 100]);
+        let mut rotation = RoundRobin::default();
+        servers.usable[1] = false;
+        let without = turns(&mut rotation, &servers, 100);
+        assert_eq!(without.matches('b').count(), 0);
+        assert_eq!(without.matches('a').count(), 50);
+        servers.usable[1] = true;
+        let after = turns(&mut rotation, &servers, 10);
+        assert_eq!(after.matches('b').count(), 6, "{after}");
+        servers.usable = vec![false; 3];
+        assert_eq!(turns(&mut rotation, &servers, 2), "--");
+    }
+
+    /// A weight that grows, as it does twice a second in a slow start, starts nothing anew.
+    #[test]
+    fn a_weight_that_changes_counts_from_the_next_turn() {
+        let mut servers = Simulated::new(&[100, 10]);
+        let mut rotation = RoundRobin::default();
+        let mut counts = [0; 2];
+        for weight in (10..=100).step_by(10) {
+            servers.weights[1] = weight;
+            for _ in 0..2 {
+                counts[rotation.choose(&servers).expect("both are usable")] += 1;
+            }
+        }
+        // Two turns for each weight from 10 % to 100 %, half of them at its best.
+        assert!((4..=8).contains(&counts[1]), "{counts:?}");
+        let after = turns(&mut rotation, &servers, 10);
+        assert_eq!(after.matches('b').count(), 5, "{after}");
+    }
+
+    #[test]
+    fn times_start_again_before_they_overflow() {
+        let servers = Simulated::new(&[1, 3]);
+        let mut rotation = RoundRobin::default();
+        turns(&mut rotation, &servers, 1);
+        rotation.turns =
+            rotation.turns.drain().map(|Reverse((at, s))| Reverse((at + LATE, s))).collect();
+        let after = turns(&mut rotation, &servers, 400);
+        assert_eq!(after.matches('b').count(), 300);
+        assert!(rotation.turns.iter().all(|turn| turn.0.0 < LATE), "{rotation:?}");
+    }
+}

@@ -24,3 +24,30 @@ pub fn effective_weight(weight: u32, since_ms: u64, window_ms: u64) -> u32 {
     let least = u128::from(full) * u128::from(LEAST_PERCENT) / 100;
     u32::try_from(ramped.max(least)).map_or(full, |weight| weight.max(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weight_grows_from_a_tenth_to_all() {
+        for (weight, since, window, expect) in [
+            (1, 0, 0, 100),
+            (1, 0, 30_000, 10),
+            (1, 2_999, 30_000, 10),
+            (1, 6_000, 30_000, 20),
+            (1, 15_000, 30_000, 50),
+            (1, 29_999, 30_000, 99),
+            (1, 30_000, 30_000, 100),
+            (1000, 15_000, 30_000, 50_000),
+            (1000, u64::MAX, 30_000, 100_000),
+            (1000, u64::MAX - 1, u64::MAX, 99_999),
+            (0, 0, 0, 1),
+            (0, 0, 30_000, 1),
+            (u32::MAX, 0, 1, u32::MAX / 10),
+        ] {
+            let is = effective_weight(weight, since, window);
+            assert_eq!(is, expect, "weight {weight} after {since} of {window} ms");
+        }
+    }
+}

@@ -122,3 +122,85 @@ fn scan(servers: &impl Servers, may: impl Fn(usize) -> bool, random: &mut Random
     }
     drawn
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulated::Simulated;
+    use super::*;
+
+    /// What the table gives each server, exactly.
+    fn parts(table: &Weights) -> Vec<f64> {
+        let mut parts = vec![0.0; table.len()];
+        for column in 0..table.len() {
+            let shared = table.columns.get(column);
+            let own = shared.map_or(1.0, |shared| shared.own as f64 / u64::MAX as f64);
+            parts[column] += own / table.len() as f64;
+            if let Some(shared) = shared {
+                parts[shared.other as usize] += (1.0 - own) / table.len() as f64;
+            }
+        }
+        parts
+    }
+
+    #[test]
+    fn the_table_holds_each_weight_exactly() {
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let n = 1 + random.below(200) as usize;
+            let most = [1, 3, 1000, 100_000, u64::from(u32::MAX)][seed as usize % 5];
+            let weights: Vec<u32> = (0..n).map(|_| 1 + random.below(most) as u32).collect();
+            let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+            let parts = parts(&Weights::new(&weights));
+            for (part, weight) in parts.iter().zip(&weights) {
+                let off = (part - f64::from(*weight) / total).abs();
+                assert!(off < 1e-12, "seed {seed}: {weight} of {total} got {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_table() {
+        for weights in [&[1, 2, 5][..], &[7, 7, 7, 7], &[1000, 1], &[1, 0, 3]] {
+            let table = Weights::new(weights);
+            let mut random = Random::seeded(7);
+            let mut counts = vec![0u32; weights.len()];
+            (0..1_000_000).for_each(|_| counts[table.draw(&mut random)] += 1);
+            let total: u32 = weights.iter().sum();
+            for (count, weight) in counts.iter().zip(weights) {
+                let off = f64::from(*count) / 1e6 - f64::from(*weight) / f64::from(total);
+                assert!(off.abs() < 0.002, "{weights:?}: {counts:?}");
+            }
+        }
+        assert_eq!(Weights::new(&[]).draw(&mut Random::seeded(1)), 0);
+    }
+
+    /// Whether by lucky draws or by looking at all.
+    #[test]
+    fn usable_servers_are_drawn_by_weight_however_few_they_are() {
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let n = 2 + random.below(40) as usize;
+            let weights: Vec<u32> = (0..n).map(|_| 1 + random.below(4) as u32).collect();
+            let mut servers = Simulated::new(&weights);
+            let most = 1 + random.below(n as u64) as usize;
+            servers.usable = (0..n).map(|server| server < most && random.below(4) == 0).collect();
+            let table = Weights::of(&servers);
+            let except = random.below(n as u64) as usize;
+            let may = |server: usize| servers.usable[server] && server != except;
+            let total: u32 = (0..n).filter(|&server| may(server)).map(|s| weights[s]).sum();
+            let mut counts = vec![0u32; n];
+            for _ in 0..10_000 {
+                match table.draw_usable(&servers, Some(except), &mut random) {
+                    Some(server) => counts[server] += 1,
+                    None => assert_eq!(total, 0, "seed {seed}"),
+                }
+            }
+            for (server, &count) in counts.iter().enumerate() {
+                let expect = if may(server) { f64::from(weights[server]) } else { 0.0 };
+                let off = f64::from(count) / 1e4 - expect / f64::from(total.max(1));
+                assert!(off.abs() < 0.025, "seed {seed}: server {server} of {counts:?}");
+                assert_eq!(count > 0, may(server), "seed {seed}: server {server} of {counts:?}");
+            }
+        }
+    }
+}
