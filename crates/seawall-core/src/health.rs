@@ -133,3 +133,118 @@ impl Health {
         self.new || self.against > 0 || self.suspicion > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(health: &mut Health, checks: &str) -> Vec<(usize, Verdict)> {
+        let verdict = |(at, check): (usize, char)| Some((at, health.checked(check == '+')?));
+        checks.chars().enumerate().filter_map(verdict).collect()
+    }
+
+    #[test]
+    fn rise_and_fall() {
+        for (checks, expect) in [
+            ("", vec![]),
+            ("+++", vec![]),
+            ("--", vec![]),
+            ("---", vec![(2, Verdict::Down(3))]),
+            ("--+--+--+", vec![]),
+            ("+---++", vec![(3, Verdict::Down(3)), (5, Verdict::Up(2))]),
+            ("----------", vec![(2, Verdict::Down(3))]),
+            ("---+-+-+-++", vec![(2, Verdict::Down(3)), (10, Verdict::Up(2))]),
+        ] {
+            let mut health = Health::new(Settings::default());
+            assert!(health.is_up(), "it may be used before the first check");
+            assert_eq!(run(&mut health, checks), expect, "{checks}");
+            let up = expect.last().is_none_or(|(_, verdict)| matches!(verdict, Verdict::Up(_)));
+            assert_eq!(health.is_up(), up, "{checks}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_flaps_every_second_does_not_change_with_it() {
+        // Up and down for a second each, looked at whenever a check is due.
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let mut health = Health::new(Settings::default());
+            let (mut now, mut checks, mut changes) = (Duration::ZERO, 0, 0);
+            while now < Duration::from_secs(600) {
+                now += health.next_delay(&mut random);
+                checks += 1;
+                changes += u32::from(health.checked(now.as_secs() % 2 == 0).is_some());
+            }
+            assert!(checks > 280, "seed {seed}: {checks} checks");
+            assert!(changes * 10 < checks, "seed {seed}: {changes} changes in {checks} checks");
+        }
+    }
+
+    #[test]
+    fn checks_come_faster_while_something_changes() {
+        let (slow, quick) = (Duration::from_secs(2), Duration::from_millis(400));
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let mut health = Health::new(Settings::default());
+            let first = health.next_delay(&mut random);
+            assert!(first <= quick, "seed {seed}: {first:?}");
+            let mut is = |health: &mut Health, expect: Duration, what: &str| {
+                let delay = health.next_delay(&mut random);
+                let range = expect.mul_f64(0.9)..=expect.mul_f64(1.1);
+                assert!(range.contains(&delay), "seed {seed}, {what}: {delay:?}");
+            };
+            is(&mut health, quick, "new");
+            health.checked(true);
+            assert!(health.is_decided());
+            is(&mut health, slow, "up");
+            health.checked(false);
+            is(&mut health, quick, "one of three against it");
+            run(&mut health, "--");
+            is(&mut health, slow, "down");
+            assert!(!health.suspect(), "nothing new about a server that is down");
+            health.checked(true);
+            is(&mut health, quick, "one of two for it");
+            health.checked(true);
+            is(&mut health, slow, "up again");
+            assert!(health.suspect());
+            assert!(!health.suspect(), "known already");
+            is(&mut health, quick, "suspected");
+            health.checked(true);
+            is(&mut health, quick, "one of two to believe in it again");
+            health.checked(true);
+            is(&mut health, slow, "cleared");
+        }
+    }
+
+    #[test]
+    fn a_dead_server_is_found_soon_after_the_start() {
+        for seed in 0..256 {
+            let mut random = Random::seeded(seed);
+            let mut health = Health::new(Settings::default());
+            let mut time = Duration::ZERO;
+            while health.is_up() {
+                time += health.next_delay(&mut random);
+                health.checked(false);
+            }
+            assert!(health.is_decided());
+            assert!(time <= Duration::from_millis(400 + 2 * 440), "seed {seed}: {time:?}");
+        }
+    }
+
+    #[test]
+    fn first_checks_are_spread_and_odd_settings_are_harmless() {
+        let first = |seed| Health::new(Settings::default()).next_delay(&mut Random::seeded(seed));
+        let early = (0..256).filter(|&seed| first(seed) < Duration::from_millis(200)).count();
+        assert!((90..166).contains(&early), "{early} of 256 in the first half");
+        for (every, expect) in [(0, 0), (50, 50), (200, 100), (2000, 400), (60_000, 12_000)] {
+            let fast = fast(Duration::from_millis(every));
+            assert_eq!(fast, Duration::from_millis(expect), "{every} ms");
+        }
+        let zero = Settings { rise: 0, fall: 0, ..Settings::default() };
+        let mut health = Health::new(zero);
+        let expect = vec![(0, Verdict::Down(1)), (1, Verdict::Up(1))];
+        assert_eq!(run(&mut health, "-+"), expect);
+        health.configure(Settings { fall: 2, ..zero });
+        assert_eq!(run(&mut health, "--"), vec![(1, Verdict::Down(2))]);
+    }
+}

@@ -305,7 +305,7 @@ fn slow_servers_are_found_and_equally_slow_ones_left_alone() {
         pool.servers[0].latency = Duration::from_millis(2100);
         pool.servers[0].rate = 800;
         let (time, reason) = pool.until_ejected(0).expect("it is far slower");
-        assert!(time <= Duration::from_secs(12), "seed {seed}: {time:?}");
+        assert!(time <= Duration::from_secs(20), "seed {seed}: {time:?}");
         assert!(reason.starts_with("answers take ") && reason.ends_with(" ms"), "{reason}");
     }
 }
