@@ -19,7 +19,7 @@ use seawall_telemetry::cells::PerWorker;
 use seawall_telemetry::metrics::Server as ServerCells;
 use tokio::sync::{Notify, watch};
 
-use health::Watched;
+use health::Notes;
 
 /// One group of servers. Outlives plans: a reload changes its servers, not what is known of them.
 #[derive(Debug)]
@@ -104,6 +104,9 @@ pub(crate) struct ServerState {
     pub(crate) held_until: AtomicU64,
     /// It fails its active checks. Set by [`health`] alone.
     pub(crate) failing: AtomicBool,
+    /// It passes its active checks after it did not, which lifts an ejection. Set by [`health`],
+    /// taken by the watch.
+    pub(crate) recovered: AtomicBool,
     /// It is taken out because of what it answers. Set by the watch of the upstream alone.
     pub(crate) ejected: AtomicBool,
     /// An [`Order`].
@@ -112,7 +115,7 @@ pub(crate) struct ServerState {
     /// for slow start.
     pub(crate) since: AtomicU64,
     /// What passes between those who use the server and those who check it.
-    pub(crate) watched: Watched,
+    pub(crate) notes: Notes,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
@@ -257,10 +260,11 @@ impl ServerState {
             freed: Notify::new(),
             held_until: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            recovered: AtomicBool::new(false),
             ejected: AtomicBool::new(false),
             order: AtomicU8::new(Order::Use as u8),
             since: AtomicU64::new(0),
-            watched: Watched::new(metrics.checks(upstream, &label)),
+            notes: Notes::new(metrics.checks(upstream, &label)),
             cells: metrics.server(upstream, &label),
             label,
         }

@@ -200,7 +200,7 @@ async fn a_server_falls_and_rises() {
     let report = server.check_report().expect("it was checked");
     assert_eq!((report.good, report.streak, &*report.last.reason), (false, 3, "status 503"));
     assert!(story.metrics.expose().contains(&format!("{gauge} 0")));
-    assert!(!server.take_recovered());
+    assert!(!server.recovered.swap(false, Relaxed));
     sleep(Duration::from_secs(60)).await;
     assert_eq!(story.upstream.standings(), 1, "it is told once");
 
@@ -209,8 +209,8 @@ async fn a_server_falls_and_rises() {
     assert_eq!(story.upstream.standings(), 2);
     story.upstream.look.notified().await;
     assert!(story.now() - server.since.load(Relaxed) <= 1, "it is new to requests");
-    assert!(server.take_recovered());
-    assert!(!server.take_recovered(), "it is told once");
+    assert!(server.recovered.swap(false, Relaxed));
+    assert!(!server.recovered.swap(false, Relaxed), "it is told once");
     let page = story.metrics.expose();
     assert!(page.contains(&format!("{gauge} 1")));
     for outcome in ["good", "answer"] {
@@ -309,6 +309,38 @@ async fn another_check_decides_anew_and_none_clears() {
     // Checks that come back know nothing.
     story.reload(Some(usual()));
     assert_eq!(story.until_it_is(Standing::Failing).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_a_server_that_returns_still_holds() {
+    // It failed its checks when it left.
+    let story = Story::of(1, Some(usual()));
+    story.server().failing.store(true, Relaxed);
+    sleep(Duration::ZERO).await;
+    assert_eq!(story.standing(), Standing::Failing);
+    assert_eq!(story.until_it_is(Standing::Ready).await, 2, "`rise` checks");
+    assert!(story.server().recovered.load(Relaxed));
+
+    // Nobody checks it any more.
+    let story = Story::of(1, None);
+    story.server().failing.store(true, Relaxed);
+    story.until_it_is(Standing::Ready).await;
+    assert_eq!(story.upstream.standings(), 1);
+
+    // It could not be reached, and that was long ago.
+    sleep(Duration::from_secs(60)).await;
+    let story = Story::of(1, None);
+    story.world().mood = Mood::Gone;
+    story.server().held_until.store(1, Relaxed);
+    assert!(story.server().cannot_connect(1000, "connection refused"));
+    story.server().held_until.store(1, Relaxed);
+    sleep(Duration::ZERO).await;
+    for _ in 0..100 {
+        assert_eq!(story.standing(), Standing::Unreachable);
+        sleep(Duration::from_millis(500)).await;
+    }
+    story.world().mood = Mood::Well;
+    story.until_it_is(Standing::Ready).await;
 }
 
 fn alive_tasks() -> usize {
@@ -506,5 +538,5 @@ async fn a_real_server_dies_and_comes_back() {
     comes(Standing::Unreachable).await;
     let _origin = Origin::responding_at(address, |_| seawall_testkit::Response::new(200, "ok"));
     comes(Standing::Ready).await;
-    assert!(story.server().take_recovered());
+    assert!(story.server().recovered.load(Relaxed));
 }
