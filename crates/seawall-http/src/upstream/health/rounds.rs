@@ -129,7 +129,14 @@ impl<'a> Rounds<'a> {
 
     fn take(&mut self, finding: Finding, at: SystemTime, begun: Instant) {
         let Post { server, .. } = self.post;
-        let good = finding.outcome == CheckOutcome::Good;
+        let cells = server.notes.cells.of(0);
+        cells.count(finding.outcome);
+        let good = match finding.outcome {
+            CheckOutcome::Good => true,
+            CheckOutcome::Connect | CheckOutcome::Timeout | CheckOutcome::Answer => false,
+            // The server was not asked, so nothing is known that was not before.
+            CheckOutcome::Skipped => return,
+        };
         if probe::target(server.address, &self.check) == server.address {
             self.post.note_connection(match finding.connected {
                 true => Ok(()),
@@ -141,8 +148,6 @@ impl<'a> Rounds<'a> {
         self.streak = if good == self.last_was_good { self.streak.saturating_add(1) } else { 1 };
         self.last_was_good = good;
         let verdict = self.health.checked(good);
-        let cells = server.notes.cells.of(0);
-        cells.count(finding.outcome);
         cells.checked(self.health.is_up());
         if let Some(verdict) = verdict {
             self.tell(verdict, &finding.reason);

@@ -40,6 +40,8 @@ enum Mood {
     Gone,
     /// It can, and does not answer.
     Stuck,
+    /// Nobody can be asked.
+    Unasked,
 }
 
 /// What there is outside.
@@ -169,6 +171,9 @@ async fn answer(world: Arc<Mutex<World>>, question: Question, epoch: Instant) ->
         Mood::Torn if nth % 2 == 0 => Finding::good("status 200"),
         Mood::Ill | Mood::Torn => Finding::bad("status 503"),
         Mood::Gone => Finding { connected: false, ..Finding::bad("connection refused") },
+        Mood::Unasked => {
+            Finding { connected: false, outcome: CheckOutcome::Skipped, ..Finding::bad("no files") }
+        }
         Mood::Stuck => {
             sleep(question.check.timeout).await;
             Finding { outcome: CheckOutcome::Timeout, ..Finding::bad("timed out after 1s") }
@@ -234,6 +239,18 @@ async fn a_flapping_server_changes_nothing() {
         assert_eq!(story.upstream.standings(), standings);
         assert!(story.asked() > 100, "while it is torn it is asked often");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_machine_lacks_is_not_held_against_servers() {
+    let story = Story::of(1, Some(usual()));
+    sleep(Duration::from_secs(10)).await;
+    let report = story.server().check_report();
+    story.world().mood = Mood::Unasked;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((story.standing(), story.upstream.standings()), (Standing::Ready, 0));
+    assert_eq!(story.server().check_report(), report);
+    assert!(story.metrics.expose().contains("outcome=\"skipped\"} "));
 }
 
 #[tokio::test(start_paused = true)]
