@@ -111,7 +111,7 @@ impl Story {
     fn reload(&mut self, health: Option<HealthCheck>) {
         self.plan.upstreams[0].health = health;
         let checks = self.checks.as_mut().expect("checks have not ended");
-        checks.apply(&self.plan, &[self.upstream.clone()]);
+        checks.apply(&self.plan, std::slice::from_ref(&self.upstream));
     }
 
     fn world(&self) -> std::sync::MutexGuard<'_, World> {
