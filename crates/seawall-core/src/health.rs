@@ -67,15 +67,15 @@ impl Health {
         Health { settings, up: true, against: 0, new: true, first: true, suspicion: 0 }
     }
 
+    /// A server of which another check has said that it is up or down, which holds until this one
+    /// has decided.
+    pub fn taken_over(settings: Settings, up: bool) -> Health {
+        Health { up, ..Health::new(settings) }
+    }
+
     /// Takes over other settings; the state stays.
     pub fn configure(&mut self, settings: Settings) {
         self.settings = settings;
-    }
-
-    /// Takes over another check. The state stays until that check has decided; its counts begin
-    /// anew.
-    pub fn restart(&mut self, settings: Settings) {
-        *self = Health { up: self.up, ..Health::new(settings) };
     }
 
     /// Whether the server may be used.

@@ -162,6 +162,9 @@ pub(crate) struct ServerState {
     pub(crate) held_until: AtomicU64,
     /// It fails its active checks. Set by [`health`] alone.
     pub(crate) failing: AtomicBool,
+    /// It passes its active checks after it did not, which lifts an ejection. Set by [`health`],
+    /// taken by the watch.
+    pub(crate) recovered: AtomicBool,
     /// It is taken out because of what it answers. Set by the watch of the upstream alone.
     pub(crate) ejected: AtomicBool,
     /// An [`Order`].
@@ -184,7 +187,7 @@ pub(crate) struct ServerState {
     noted: AtomicU8,
     noted_since: AtomicU64,
     /// What passes between those who use the server and those who check it.
-    pub(crate) watched: health::Watched,
+    pub(crate) notes: health::Notes,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
@@ -308,6 +311,7 @@ impl ServerState {
             freed: Notify::new(),
             held_until: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            recovered: AtomicBool::new(false),
             ejected: AtomicBool::new(false),
             order: AtomicU8::new(Order::Use as u8),
             since: AtomicU64::new(0),
@@ -320,7 +324,7 @@ impl ServerState {
             line: upstream.line.clone(),
             noted: AtomicU8::new(Standing::Ready as u8),
             noted_since: AtomicU64::new(now),
-            watched: health::Watched::new(metrics.checks(&upstream.name, &label)),
+            notes: health::Notes::new(metrics.checks(&upstream.name, &label)),
             cells: metrics.server(&upstream.name, &label),
             label,
         }

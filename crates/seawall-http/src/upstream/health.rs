@@ -18,7 +18,7 @@
 //! * *Last connection*: of requests, checks and of [`reach`], which tries again each second, then
 //!   more and more rarely, up to ten. A check speaks for it only when it asks the server's own port.
 //! * *Checks*: [`rounds`] alone. When they turn good, an ejection is over as well
-//!   ([`ServerState::take_recovered`]), since it was for what came before. While they merely stay
+//!   ([`ServerState::recovered`]), since it was for what came before. While they merely stay
 //!   good they do not end one: a server may answer its checks and fail every request.
 //! * *Ejected*: the watch of the upstream alone.
 //!
@@ -265,7 +265,7 @@ impl Post {
 /// What passes between those who use a server and those who check it; part of [`ServerState`], so
 /// it outlives plans.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct Notes {
     /// Requests have failed since the last check began.
     suspect: AtomicBool,
     /// A connection could be opened again since the last check began.
@@ -274,20 +274,18 @@ pub(crate) struct Watched {
     alarm: Notify,
     /// Told when it can no longer be connected to.
     lost: Notify,
-    recovered: AtomicBool,
     /// Never held for longer than it takes to copy.
     report: Mutex<Option<CheckReport>>,
     cells: Arc<PerWorker<CheckCells>>,
 }
 
-impl Watched {
-    pub(super) fn new(cells: Arc<PerWorker<CheckCells>>) -> Watched {
-        Watched {
+impl Notes {
+    pub(super) fn new(cells: Arc<PerWorker<CheckCells>>) -> Notes {
+        Notes {
             suspect: AtomicBool::new(false),
             regained: AtomicBool::new(false),
             alarm: Notify::new(),
             lost: Notify::new(),
-            recovered: AtomicBool::new(false),
             report: Mutex::default(),
             cells,
         }
@@ -302,9 +300,9 @@ impl ServerState {
     /// A request to it has failed, so it is checked sooner than it is due. May be called as often
     /// as that happens: it is one load until the next check has begun.
     pub(crate) fn suspect(&self) {
-        let watched = &self.watched;
-        if !watched.suspect.load(Relaxed) && !watched.suspect.swap(true, Relaxed) {
-            watched.alarm.notify_one();
+        let notes = &self.notes;
+        if !notes.suspect.load(Relaxed) && !notes.suspect.swap(true, Relaxed) {
+            notes.alarm.notify_one();
         }
     }
 
@@ -314,17 +312,18 @@ impl ServerState {
     pub(crate) fn cannot_connect(&self, now: u64, error: &str) -> bool {
         let until = now + HOLD.as_millis() as u64;
         let before = self.held_until.fetch_max(until, Relaxed);
-        if before == 0 {
+        let is_news = before <= now;
+        if is_news {
             tracing::warn!(
                 upstream = %self.upstream,
                 server = self.label,
                 error,
                 "server cannot be reached; it is passed over while there are others"
             );
-            self.watched.lost.notify_one();
+            self.notes.lost.notify_one();
             self.suspect();
         }
-        before <= now
+        is_news
     }
 
     /// A connection was opened at `now`, in milliseconds of the door's clock. Says whether its
@@ -336,21 +335,14 @@ impl ServerState {
         }
         self.since.store(now, Relaxed);
         tracing::info!(upstream = %self.upstream, server = self.label, "server can be reached again");
-        self.watched.regained.store(true, Relaxed);
-        self.watched.alarm.notify_one();
+        self.notes.regained.store(true, Relaxed);
+        self.notes.alarm.notify_one();
         true
-    }
-
-    /// Whether its checks have turned from bad to good since this was last asked, so that what it
-    /// was ejected for is past.
-    pub(crate) fn take_recovered(&self) -> bool {
-        let recovered = &self.watched.recovered;
-        recovered.load(Relaxed) && recovered.swap(false, Relaxed)
     }
 
     /// What its checks have said; `None` when it is not checked, or was not yet.
     pub(crate) fn check_report(&self) -> Option<CheckReport> {
-        self.watched.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.notes.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

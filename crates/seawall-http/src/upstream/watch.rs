@@ -274,7 +274,7 @@ impl Upstream {
         let mut observations = Vec::with_capacity(by_id.len());
         for (&id, server) in &by_id {
             server.look_at.store(look_at, Relaxed);
-            if server.take_recovered() {
+            if server.recovered.swap(false, Relaxed) {
                 verdicts.extend(ejector.healthy_again(id));
             }
             let seen = watched.servers.entry(id).or_insert_with(|| Seen::now(server));

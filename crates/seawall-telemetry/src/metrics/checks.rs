@@ -17,11 +17,18 @@ pub enum CheckOutcome {
     Timeout,
     /// The server answered otherwise, or broke off.
     Answer,
+    /// This machine could not open a connection for lack of sockets, so nobody was asked.
+    Skipped,
 }
 
 impl CheckOutcome {
-    const ALL: [CheckOutcome; 4] =
-        [CheckOutcome::Good, CheckOutcome::Connect, CheckOutcome::Timeout, CheckOutcome::Answer];
+    const ALL: [CheckOutcome; 5] = [
+        CheckOutcome::Good,
+        CheckOutcome::Connect,
+        CheckOutcome::Timeout,
+        CheckOutcome::Answer,
+        CheckOutcome::Skipped,
+    ];
 
     fn label(self) -> &'static str {
         match self {
@@ -29,6 +36,7 @@ impl CheckOutcome {
             CheckOutcome::Connect => "connect",
             CheckOutcome::Timeout => "timeout",
             CheckOutcome::Answer => "answer",
+            CheckOutcome::Skipped => "skipped",
         }
     }
 }

@@ -9,8 +9,7 @@ use memchr::memmem::Finder;
 use seawall_h1::{
     BadMessage, BodyDecoder, HeadLimits, HeadProgress, Known, Method, Piece, ResponseHead, parse,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::probe::{Finding, MAX_BODY, authority, plain};
@@ -69,8 +68,8 @@ pub(super) fn request(method: &str, path: &str, host: Option<&str>, target: Sock
 }
 
 /// Sends `request` and judges the answer.
-pub(super) async fn ask(
-    mut stream: TcpStream,
+pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
     request: &str,
     method: &str,
     wanted: Wanted<'_>,
@@ -135,8 +134,8 @@ fn is_json(content_type: &[u8]) -> bool {
 }
 
 /// An answer as it comes.
-struct Answer {
-    stream: TcpStream,
+struct Answer<S> {
+    stream: S,
     /// What was read and not taken yet.
     input: Vec<u8>,
     limits: HeadLimits,
@@ -150,7 +149,7 @@ struct Content {
     complete: bool,
 }
 
-impl Answer {
+impl<S: AsyncRead + Unpin> Answer<S> {
     /// Reads heads until one is final.
     async fn read_head(&mut self, method: Method) -> Result<(), Failure> {
         let mut heard = false;

@@ -74,7 +74,11 @@ pub(super) async fn ask(question: Question) -> Finding {
     let stream = match timeout_at(deadline, tcp::connect(target)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            let found = Finding::of(CheckOutcome::Connect, &plain(&error));
+            let outcome = match tcp::is_ours(&error) {
+                true => CheckOutcome::Skipped,
+                false => CheckOutcome::Connect,
+            };
+            let found = Finding::of(outcome, &plain(&error));
             return Finding { connected: false, ..found };
         }
         Err(_) => return Finding::timed_out(check.timeout, false),

@@ -2,10 +2,10 @@
 //! no request has to, and keeps the server out of use meanwhile. Opens connections and sends
 //! nothing. One for each server, whether it is checked or not.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use seawall_core::jitter;
-use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::{sleep, timeout};
 
 use super::Post;
@@ -26,7 +26,10 @@ const SLACK: Duration = Duration::from_secs(2);
 pub(super) async fn run(post: &Post) {
     let mut random = post.random();
     loop {
-        post.server.watched.lost.notified().await;
+        // One that returns may have been lost when it was last here.
+        if post.server.held_until.load(Relaxed) == 0 {
+            post.server.notes.lost.notified().await;
+        }
         let mut pause = FIRST;
         loop {
             let patience = post.setting.borrow().connect_timeout;

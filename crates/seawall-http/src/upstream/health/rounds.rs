@@ -22,15 +22,16 @@ pub(super) async fn run(post: &Post) {
     let mut rounds: Option<Rounds<'_>> = None;
     loop {
         let setting = settings.borrow_and_update().clone();
-        match (setting.check.clone(), &mut rounds) {
-            (None, known) => {
-                if known.take().is_some() {
-                    forget(post);
-                }
+        match (setting.check.clone(), &rounds) {
+            (None, _) => {
+                rounds = None;
+                forget(post);
             }
-            (Some(check), None) => rounds = Some(Rounds::begin(post, check)),
-            (Some(check), Some(rounds)) if *check != *rounds.check => rounds.change(check),
-            (Some(_), Some(_)) => {}
+            (Some(check), Some(rounds)) if *check == *rounds.check => {}
+            (Some(check), _) => {
+                drop(rounds.take());
+                rounds = Some(Rounds::begin(post, check));
+            }
         }
         let changed = match &mut rounds {
             None => settings.changed().await,
@@ -48,7 +49,7 @@ pub(super) async fn run(post: &Post) {
 /// Nobody asks any more, so nothing is known.
 fn forget(post: &Post) {
     let Post { server, upstream, control, .. } = post;
-    server.watched.set_report(None);
+    server.notes.set_report(None);
     if server.failing.swap(false, Relaxed) {
         server.since.store(control.millis(), Relaxed);
         post.standing_changed();
@@ -74,31 +75,28 @@ struct Rounds<'a> {
 impl Drop for Rounds<'_> {
     /// The server is gone, or is not checked any more.
     fn drop(&mut self) {
-        self.post.server.watched.cells.of(0).unchecked();
+        self.post.server.notes.cells.of(0).unchecked();
     }
 }
 
 impl<'a> Rounds<'a> {
+    /// What is held against the server by a check before this one, or was when the server was last
+    /// here, is so until this check has decided.
     fn begin(post: &'a Post, check: Arc<HealthCheck>) -> Rounds<'a> {
-        let health = Health::new(settings(&check));
-        post.server.watched.cells.of(0).checked(health.is_up());
+        let up = !post.server.failing.load(Relaxed);
+        let health = Health::taken_over(settings(&check), up);
+        post.server.notes.cells.of(0).checked(health.is_up());
         Rounds { post, check, health, streak: 0, last_was_good: true, random: post.random() }
-    }
-
-    fn change(&mut self, check: Arc<HealthCheck>) {
-        self.health.restart(settings(&check));
-        self.streak = 0;
-        self.check = check;
     }
 
     /// Checks for as long as it is polled.
     async fn go_on(&mut self, setting: &Setting) {
         loop {
             self.wait().await;
-            let watched = &self.post.server.watched;
+            let notes = &self.post.server.notes;
             // What is noticed from here on is not in the answer for sure, and asks for another.
-            watched.suspect.store(false, Relaxed);
-            watched.regained.store(false, Relaxed);
+            notes.suspect.store(false, Relaxed);
+            notes.regained.store(false, Relaxed);
             let Ok(_open) = self.post.control.gate.acquire().await else { return };
             let question = Question {
                 server: self.post.server.address,
@@ -113,43 +111,48 @@ impl<'a> Rounds<'a> {
 
     /// Until the next check is due, or there is a reason to have it at once.
     async fn wait(&mut self) {
-        let watched = &self.post.server.watched;
+        let notes = &self.post.server.notes;
         let mut due = Instant::now() + self.health.next_delay(&mut self.random);
         loop {
-            if watched.suspect.load(Relaxed) && self.health.suspect() {
+            if notes.suspect.load(Relaxed) && self.health.suspect() {
                 due = due.min(Instant::now() + self.health.next_delay(&mut self.random));
             }
-            if watched.regained.load(Relaxed) && !self.health.is_up() {
+            if notes.regained.load(Relaxed) && !self.health.is_up() {
                 return;
             }
             tokio::select! {
                 () = sleep_until(due) => return,
-                () = watched.alarm.notified() => {}
+                () = notes.alarm.notified() => {}
             }
         }
     }
 
     fn take(&mut self, finding: Finding, at: SystemTime, begun: Instant) {
         let Post { server, .. } = self.post;
-        let good = finding.outcome == CheckOutcome::Good;
+        let cells = server.notes.cells.of(0);
+        cells.count(finding.outcome);
+        let good = match finding.outcome {
+            CheckOutcome::Good => true,
+            CheckOutcome::Connect | CheckOutcome::Timeout | CheckOutcome::Answer => false,
+            // The server was not asked, so nothing is known that was not before.
+            CheckOutcome::Skipped => return,
+        };
         if probe::target(server.address, &self.check) == server.address {
             self.post.note_connection(match finding.connected {
                 true => Ok(()),
                 false => Err(&finding.reason),
             });
             // That was this check itself, which need not be asked again.
-            server.watched.regained.store(false, Relaxed);
+            server.notes.regained.store(false, Relaxed);
         }
         self.streak = if good == self.last_was_good { self.streak.saturating_add(1) } else { 1 };
         self.last_was_good = good;
         let verdict = self.health.checked(good);
-        let cells = server.watched.cells.of(0);
-        cells.count(finding.outcome);
         cells.checked(self.health.is_up());
         if let Some(verdict) = verdict {
             self.tell(verdict, &finding.reason);
         }
-        server.watched.set_report(Some(CheckReport {
+        server.notes.set_report(Some(CheckReport {
             good: self.health.is_up(),
             decided: self.health.is_decided(),
             streak: self.streak,
@@ -178,7 +181,7 @@ impl<'a> Rounds<'a> {
             }
             Verdict::Up(checks) => {
                 server.since.store(control.millis(), Relaxed);
-                server.watched.recovered.store(true, Relaxed);
+                server.recovered.store(true, Relaxed);
                 server.failing.store(false, Relaxed);
                 tracing::info!(
                     upstream = %upstream.name,

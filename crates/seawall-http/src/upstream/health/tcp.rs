@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 /// Opens a connection. Has no timeout of its own; when dropped meanwhile, the attempt ends.
@@ -18,4 +19,32 @@ pub(super) async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
     // What is asked is written at once and waited for.
     let _ = stream.set_nodelay(true);
     Ok(stream)
+}
+
+/// Whether it was this machine that had nothing to open a connection with, which says nothing of
+/// the server.
+pub(super) fn is_ours(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_to_blame() {
+        for (errno, ours) in [
+            (Errno::MFILE, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::TIMEDOUT, false),
+            (Errno::HOSTUNREACH, false),
+        ] {
+            assert_eq!(is_ours(&errno.into()), ours, "{errno}");
+        }
+        assert!(!is_ours(&io::ErrorKind::ConnectionRefused.into()));
+    }
 }

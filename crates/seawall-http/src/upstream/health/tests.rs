@@ -40,6 +40,8 @@ enum Mood {
     Gone,
     /// It can, and does not answer.
     Stuck,
+    /// Nobody can be asked.
+    Unasked,
 }
 
 /// What there is outside.
@@ -110,7 +112,7 @@ impl Story {
     fn reload(&mut self, health: Option<HealthCheck>) {
         self.plan.upstreams[0].health = health;
         let checks = self.checks.as_mut().expect("checks have not ended");
-        checks.apply(&self.plan, &[self.upstream.clone()]);
+        checks.apply(&self.plan, std::slice::from_ref(&self.upstream));
     }
 
     fn world(&self) -> std::sync::MutexGuard<'_, World> {
@@ -170,6 +172,9 @@ async fn answer(world: Arc<Mutex<World>>, question: Question, epoch: Instant) ->
         Mood::Torn if nth % 2 == 0 => Finding::good("status 200"),
         Mood::Ill | Mood::Torn => Finding::bad("status 503"),
         Mood::Gone => Finding { connected: false, ..Finding::bad("connection refused") },
+        Mood::Unasked => {
+            Finding { connected: false, outcome: CheckOutcome::Skipped, ..Finding::bad("no files") }
+        }
         Mood::Stuck => {
             sleep(question.check.timeout).await;
             Finding { outcome: CheckOutcome::Timeout, ..Finding::bad("timed out after 1s") }
@@ -201,7 +206,7 @@ async fn a_server_falls_and_rises() {
     let report = server.check_report().expect("it was checked");
     assert_eq!((report.good, report.streak, &*report.last.reason), (false, 3, "status 503"));
     assert!(story.metrics.expose().contains(&format!("{gauge} 0")));
-    assert!(!server.take_recovered());
+    assert!(!server.recovered.swap(false, Relaxed));
     sleep(Duration::from_secs(60)).await;
     assert_eq!(story.upstream.standings(), 1, "it is told once");
 
@@ -210,8 +215,8 @@ async fn a_server_falls_and_rises() {
     assert_eq!(story.upstream.standings(), 2);
     story.upstream.look.notified().await;
     assert!(story.now() - server.since.load(Relaxed) <= 1, "it is new to requests");
-    assert!(server.take_recovered());
-    assert!(!server.take_recovered(), "it is told once");
+    assert!(server.recovered.swap(false, Relaxed));
+    assert!(!server.recovered.swap(false, Relaxed), "it is told once");
     let page = story.metrics.expose();
     assert!(page.contains(&format!("{gauge} 1")));
     for outcome in ["good", "answer"] {
@@ -235,6 +240,18 @@ async fn a_flapping_server_changes_nothing() {
         assert_eq!(story.upstream.standings(), standings);
         assert!(story.asked() > 100, "while it is torn it is asked often");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_machine_lacks_is_not_held_against_servers() {
+    let story = Story::of(1, Some(usual()));
+    sleep(Duration::from_secs(10)).await;
+    let report = story.server().check_report();
+    story.world().mood = Mood::Unasked;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((story.standing(), story.upstream.standings()), (Standing::Ready, 0));
+    assert_eq!(story.server().check_report(), report);
+    assert!(story.metrics.expose().contains("outcome=\"skipped\"} "));
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,6 +327,38 @@ async fn another_check_decides_anew_and_none_clears() {
     // Checks that come back know nothing.
     story.reload(Some(usual()));
     assert_eq!(story.until_it_is(Standing::Failing).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_a_server_that_returns_still_holds() {
+    // It failed its checks when it left.
+    let story = Story::of(1, Some(usual()));
+    story.server().failing.store(true, Relaxed);
+    sleep(Duration::ZERO).await;
+    assert_eq!(story.standing(), Standing::Failing);
+    assert_eq!(story.until_it_is(Standing::Ready).await, 2, "`rise` checks");
+    assert!(story.server().recovered.load(Relaxed));
+
+    // Nobody checks it any more.
+    let story = Story::of(1, None);
+    story.server().failing.store(true, Relaxed);
+    story.until_it_is(Standing::Ready).await;
+    assert_eq!(story.upstream.standings(), 1);
+
+    // It could not be reached, and that was long ago.
+    sleep(Duration::from_secs(60)).await;
+    let story = Story::of(1, None);
+    story.world().mood = Mood::Gone;
+    story.server().held_until.store(1, Relaxed);
+    assert!(story.server().cannot_connect(1000, "connection refused"));
+    story.server().held_until.store(1, Relaxed);
+    sleep(Duration::ZERO).await;
+    for _ in 0..100 {
+        assert_eq!(story.standing(), Standing::Unreachable);
+        sleep(Duration::from_millis(500)).await;
+    }
+    story.world().mood = Mood::Well;
+    story.until_it_is(Standing::Ready).await;
 }
 
 fn alive_tasks() -> usize {
@@ -508,5 +557,5 @@ async fn a_real_server_dies_and_comes_back() {
     comes(Standing::Unreachable).await;
     let _origin = Origin::responding_at(address, |_| seawall_testkit::Response::new(200, "ok"));
     comes(Standing::Ready).await;
-    assert!(story.server().take_recovered());
+    assert!(story.server().recovered.load(Relaxed));
 }
