@@ -11,7 +11,8 @@ use seawall_config::plan::{self, HostPattern, Part, PathPattern, Template, Varia
 use serde::Serialize;
 
 pub use upstream::{
-    Breaker, Budget, Changed, Check, Deep, Departed, File, Name, Ordered, Queue, Server, Upstream,
+    Breaker, Budget, Changed, Check, Deep, DeepCheck, Departed, File, LastCheck, Name, Ordered,
+    Queue, Server, Upstream,
 };
 
 /// The plan in place, in short.

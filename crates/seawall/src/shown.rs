@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use seawall_admin::view;
 use seawall_http::door::status::{
-    BreakerState, BreakerStatus, BudgetStatus, CheckStatus, DepartedStatus, NameStatus, Origin,
-    ServerStatus, Standing, UpstreamStatus,
+    BreakerState, BreakerStatus, BudgetStatus, CheckReport, DeepCheck, DepartedStatus, NameStatus,
+    Origin, ServerStatus, Standing, UpstreamStatus,
 };
 
 use crate::lists::List;
@@ -92,16 +92,27 @@ fn budget(status: BudgetStatus) -> view::Budget {
     view::Budget { route: status.route.to_string(), balance: status.balance, most: status.most }
 }
 
-fn check(status: CheckStatus) -> view::Check {
+fn check(report: CheckReport) -> view::Check {
+    let last = report.last;
+    let part = |part: DeepCheck| view::DeepCheck {
+        name: part.name.into(),
+        status: part.status.into(),
+        observed: part.observed.map(String::from),
+    };
     view::Check {
-        good: status.good,
-        found: status.found,
-        in_a_row: status.in_a_row,
-        seconds_ago: seconds(status.ago),
-        deep: status.deep.map(|deep| view::Deep {
-            status: deep.status,
-            checks: deep.checks.into_iter().collect(),
-        }),
+        good: report.good,
+        decided: report.decided,
+        in_a_row: report.streak,
+        last: view::LastCheck {
+            good: last.good,
+            reason: last.reason.into(),
+            seconds_ago: seconds(last.at.elapsed().unwrap_or_default()),
+            took_ms: seconds(last.took * 1000),
+            deep: last.parts.map(|deep| view::Deep {
+                status: deep.status.into(),
+                checks: deep.checks.into_iter().map(part).collect(),
+            }),
+        },
     }
 }
 

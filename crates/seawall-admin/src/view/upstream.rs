@@ -62,7 +62,7 @@ pub struct Server {
     pub latency_ms: Option<f64>,
     /// How often it has been taken out because of what it answered.
     pub ejections: u64,
-    /// What its last check found; `None` when it is not checked, or not yet.
+    /// What its active checks have said; `None` when it is not checked, or not yet.
     pub check: Option<Check>,
     /// For how many seconds it is still passed over; only when it is unreachable.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,18 +134,31 @@ pub struct Budget {
     pub most: f64,
 }
 
-/// What the last active check of a server found.
+/// What the active checks of a server have said.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// Whether it was good.
+    /// The verdict: whether it is used as far as checks are concerned.
     pub good: bool,
-    /// What was found, in a few words.
-    pub found: String,
-    /// Checks in a row with that outcome.
+    /// Whether the checks have come to that; before, it is only a hope.
+    pub decided: bool,
+    /// So many checks in a row ended as the last did.
     pub in_a_row: u32,
-    /// How many seconds ago.
+    /// The last check.
+    pub last: LastCheck,
+}
+
+/// One check.
+#[derive(Debug, Clone, Serialize)]
+pub struct LastCheck {
+    /// Whether the server answered as it is to.
+    pub good: bool,
+    /// What it answered, or why that is not good.
+    pub reason: String,
+    /// How many seconds ago it began.
     pub seconds_ago: f64,
-    /// What the server says of its parts, if it does.
+    /// How long it took.
+    pub took_ms: f64,
+    /// What the server says of itself, if it does.
     pub deep: Option<Deep>,
 }
 
@@ -154,8 +167,19 @@ pub struct Check {
 pub struct Deep {
     /// Its word for the whole.
     pub status: String,
-    /// Its word for each part.
-    pub checks: std::collections::BTreeMap<String, String>,
+    /// Its parts, by name.
+    pub checks: Vec<DeepCheck>,
+}
+
+/// A part of a server, as it sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeepCheck {
+    /// Its name.
+    pub name: String,
+    /// The server's word for it.
+    pub status: String,
+    /// What was measured or seen.
+    pub observed: Option<String>,
 }
 
 /// What a change of the servers of an upstream has come to.

@@ -428,7 +428,7 @@ impl Upstream {
                 None => {
                     let server = match sources.departed.remove(&address) {
                         Some(departed) => departed.server,
-                        None => Arc::new(ServerState::new(address, &self.name, now, metrics)),
+                        None => Arc::new(ServerState::new(address, self, now, metrics)),
                     };
                     server.set_order(sources.orders.get(&address).copied().unwrap_or_default());
                     server.since.store(since, Relaxed);
@@ -449,6 +449,7 @@ impl Upstream {
         if !change.is_empty() || !order {
             self.endpoints.store(Arc::new(new));
             self.generation.fetch_add(1, Relaxed);
+            self.changes.send_replace(());
         }
         change
     }
