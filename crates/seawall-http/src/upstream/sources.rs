@@ -550,3 +550,6 @@ impl Sources {
         self.names.retain(|question, _| asked.contains(question));
     }
 }
+
+#[cfg(test)]
+mod tests;
