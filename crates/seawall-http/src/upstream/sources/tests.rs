@@ -1,6 +1,10 @@
 //! What becomes of servers when plans, files, orders and answers change.
 
 use super::super::Standing;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
 use super::*;
 
 const MINUTE: u64 = 60 * 1000;
@@ -14,7 +18,9 @@ struct Story {
 
 impl Story {
     fn new() -> Story {
-        Story { upstream: Upstream::new("app".into()), metrics: Metrics::new(1, vec![]), now: 500 }
+        let metrics = Metrics::new(1, vec![]);
+        let upstream = Upstream::new("app".into(), Instant::now(), Arc::default(), &metrics);
+        Story { upstream, metrics, now: 500 }
     }
 
     fn configure(&self, servers: &[ServerSpec]) -> Change {
