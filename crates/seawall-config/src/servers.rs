@@ -11,12 +11,13 @@ use std::net::SocketAddr;
 use toml::de::{DeTable, DeValue};
 
 use crate::compile::{LOOP_HELP, loops, spec};
-use crate::config::{SERVERS, ServerEntry};
+use crate::config::ServerEntry;
 use crate::json;
 use crate::plan::ServerSpec;
 use crate::problem::Problems;
 use crate::read::{At, Entries, Node, Reader, Rule, span_of};
 use crate::report::Report;
+use crate::rules::{List, Short};
 use crate::section::{Section, section};
 use crate::source::Span;
 
@@ -101,6 +102,8 @@ section! {
         required "servers" servers: Vec<At<ServerEntry>>, SERVERS;
     }
 }
+
+const SERVERS: List<Short<ServerEntry>> = List(Short::new("address", "a server"), 1, 1_000);
 
 /// The list as its author knows it.
 const TITLE: &str = "the list of servers";

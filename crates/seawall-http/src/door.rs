@@ -24,6 +24,7 @@ use crate::refuse::Refusal;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
 use crate::upstream::Upstream;
+use crate::upstream::health::Checks;
 use crate::upstream::resolve::Names;
 use crate::worker::{self, Command, Start};
 
@@ -37,6 +38,7 @@ pub struct Door {
     shown: Arc<ArcSwap<Vec<Arc<Upstream>>>>,
     entrances: Vec<(Entrance, SocketAddr)>,
     names: Names,
+    checks: Checks,
     plan: Arc<Plan>,
     generation: u64,
     /// When the clock began that all workers go by.
@@ -121,6 +123,7 @@ impl Door {
             upstreams: HashMap::new(),
             shown,
             entrances: Vec::new(),
+            checks: Checks::new(epoch),
             plan: nothing.clone(),
             generation: 0,
             epoch,
@@ -190,6 +193,7 @@ impl Door {
                 change.log(&upstream.name, "configuration");
             }
         }
+        self.checks.apply(&plan, &compiled.upstreams);
         self.upstreams = compiled.upstreams.iter().map(|u| (u.name.clone(), u.clone())).collect();
         self.shown.store(Arc::new(compiled.upstreams.clone()));
         let compiled = Arc::new(compiled);

@@ -2,6 +2,7 @@
 //! is. What belongs to one worker — idle connections, the rotation — is in [`pool`], where servers
 //! come from in [`sources`].
 
+pub(crate) mod health;
 pub(crate) mod pool;
 pub(crate) mod resolve;
 pub(crate) mod sources;
@@ -16,7 +17,9 @@ use arc_swap::ArcSwap;
 use seawall_telemetry::Metrics;
 use seawall_telemetry::cells::PerWorker;
 use seawall_telemetry::metrics::Server as ServerCells;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+
+use health::Watched;
 
 /// One group of servers. Outlives plans: a reload changes its servers, not what is known of them.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Upstream {
     /// Goes up with every change of what may be used, see [`ServerState::standing`].
     standings: AtomicU64,
     sources: Mutex<sources::Sources>,
+    /// Told with every change of `endpoints`, for those who wait for one.
+    changes: watch::Sender<()>,
     /// Wakes the watch of this upstream before its next tick.
     pub(crate) look: Notify,
 }
@@ -109,6 +114,8 @@ impl Standing {
 /// What all workers know of a server.
 #[derive(Debug)]
 pub(crate) struct ServerState {
+    /// The name of its upstream.
+    pub(crate) upstream: Arc<str>,
     pub(crate) address: SocketAddr,
     /// The address as text, for logs and labels.
     pub(crate) label: String,
@@ -120,7 +127,8 @@ pub(crate) struct ServerState {
     /// Told when a connection that was wanted has been closed.
     pub(crate) freed: Notify,
     /// Until when it is passed over because it could not be reached, in milliseconds of the
-    /// door's clock; 0 for not at all.
+    /// door's clock; 0 for not at all. Set by [`ServerState::cannot_connect`] and put off by
+    /// [`health`] until a connection can be opened.
     pub(crate) held_until: AtomicU64,
     /// It fails its active checks. Set by [`health`] alone.
     pub(crate) failing: AtomicBool,
@@ -134,6 +142,8 @@ pub(crate) struct ServerState {
     /// The [`Standing`] that was seen last, and since when, see [`ServerState::note`].
     noted: AtomicU8,
     noted_since: AtomicU64,
+    /// What passes between those who use the server and those who check it.
+    pub(crate) watched: Watched,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
@@ -146,6 +156,7 @@ impl Upstream {
             standings: AtomicU64::new(0),
             look: Notify::new(),
             sources: Mutex::default(),
+            changes: watch::Sender::new(()),
         }
     }
 
@@ -165,6 +176,11 @@ impl Upstream {
 
     pub(crate) fn endpoints(&self) -> Arc<Vec<Endpoint>> {
         self.endpoints.load_full()
+    }
+
+    /// Sees every change of [`Upstream::endpoints`] from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 }
 
@@ -205,9 +221,10 @@ impl ServerState {
         (standing, self.noted_since.load(Relaxed))
     }
 
-    fn new(address: SocketAddr, upstream: &Arc<str>, now: u64, metrics: &Metrics) -> ServerState {
+    fn new(address: SocketAddr, upstream: &Upstream, now: u64, metrics: &Metrics) -> ServerState {
         let label = address.to_string();
         ServerState {
+            upstream: upstream.name.clone(),
             address,
             in_flight: AtomicU32::new(0),
             connections: Arc::default(),
@@ -220,7 +237,8 @@ impl ServerState {
             since: AtomicU64::new(0),
             noted: AtomicU8::new(Standing::Ready as u8),
             noted_since: AtomicU64::new(now),
-            cells: metrics.server(upstream, &label),
+            watched: Watched::new(metrics.checks(&upstream.name, &label)),
+            cells: metrics.server(&upstream.name, &label),
             label,
         }
     }

@@ -1,6 +1,8 @@
 //! Every metric there is, by name. Cells are found by name once, when a plan is put in place, and
 //! outlive it: a reload never sets a counter back.
 
+mod checks;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::access_log::AccessLog;
 use crate::cells::{Cell, Histogram, HistogramSnapshot, PerWorker};
 use crate::exposition::Exposition;
+
+pub use self::checks::{CheckOutcome, Checks};
 
 /// How many codes of refusals there can be.
 pub const MAX_REFUSALS: usize = 64;
@@ -23,6 +27,7 @@ pub struct Metrics {
     routes: Registry<Arc<str>, Route>,
     listeners: Registry<Arc<str>, Listener>,
     servers: Registry<(Arc<str>, String), Server>,
+    checks: Registry<(Arc<str>, String), Checks>,
     reload: Reload,
     access_log: Mutex<Option<AccessLog>>,
     standings: Mutex<Option<Standings>>,
@@ -30,10 +35,10 @@ pub struct Metrics {
 
 /// The servers of each upstream by their state, from whoever knows them: name of the upstream,
 /// states and how many are in each.
-type ByState = Vec<(Arc<str>, Vec<(&'static str, u64)>)>;
+pub type ServersByState = Vec<(Arc<str>, Vec<(&'static str, u64)>)>;
 
 /// Counts servers by state when it is asked.
-struct Standings(Box<dyn Fn() -> ByState + Send + Sync>);
+struct Standings(Box<dyn Fn() -> ServersByState + Send + Sync>);
 
 impl std::fmt::Debug for Standings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -152,6 +157,7 @@ impl Metrics {
             routes: Registry::new(),
             listeners: Registry::new(),
             servers: Registry::new(),
+            checks: Registry::new(),
             reload: Reload::default(),
             access_log: Mutex::default(),
             standings: Mutex::default(),
@@ -178,10 +184,16 @@ impl Metrics {
         self.servers.of(&(upstream.clone(), address.to_owned()), self.workers)
     }
 
+    /// The cells of the checks of a server, of which there is one, that of the control thread.
+    pub fn checks(&self, upstream: &Arc<str>, address: &str) -> Arc<PerWorker<Checks>> {
+        self.checks.of(&(upstream.clone(), address.to_owned()), 1)
+    }
+
     /// Forgets servers that `keep` does not name any more, so that names that resolve to ever new
     /// addresses do not fill the memory.
     pub fn forget_servers(&self, keep: impl Fn(&str, &str) -> bool) {
         self.servers.forget(|(upstream, address)| keep(upstream, address));
+        self.checks.forget(|(upstream, address)| keep(upstream, address));
     }
 
     /// Counts a refusal by its number; only `worker` itself may.
@@ -211,10 +223,7 @@ impl Metrics {
 
     /// Names who counts the servers of each upstream by their state whenever the page is made.
     /// The states must always be the same.
-    pub fn count_servers(
-        &self,
-        count: impl Fn() -> Vec<(Arc<str>, Vec<(&'static str, u64)>)> + Send + Sync + 'static,
-    ) {
+    pub fn count_servers(&self, count: impl Fn() -> ServersByState + Send + Sync + 'static) {
         let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
         *standings = Some(Standings(Box::new(count)));
     }
@@ -231,6 +240,7 @@ impl Metrics {
         self.expose_listeners(&mut page);
         self.expose_routes(&mut page);
         self.expose_servers(&mut page);
+        checks::expose(&self.checks.all(), &mut page);
         page.finish()
     }
 

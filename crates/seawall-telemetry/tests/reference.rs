@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use seawall_telemetry::access_log::Destination;
+use seawall_telemetry::metrics::CheckOutcome;
 use seawall_telemetry::{AccessLog, Metrics};
 
 /// Type and labels by name.
@@ -32,6 +33,9 @@ fn everything() -> Metrics {
     metrics.listener(&"web".into());
     metrics.server(&"app".into(), "127.0.0.1:1");
     metrics.count_servers(|| vec![("app".into(), vec![("ready", 1)])]);
+    let checks = metrics.checks(&"app".into(), "127.0.0.1:1");
+    checks.of(0).count(CheckOutcome::Good);
+    checks.of(0).checked(true);
     metrics.log_to(AccessLog::start(&Destination::Stdout).ok());
     metrics
 }

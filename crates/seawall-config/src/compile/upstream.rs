@@ -97,7 +97,7 @@ fn servers(
     servers
 }
 
-/// A server of the plan.
+/// A server as the plan has it.
 pub(crate) fn spec(entry: &ServerEntry) -> ServerSpec {
     ServerSpec {
         address: entry.address.value.clone(),

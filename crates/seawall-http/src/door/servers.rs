@@ -157,6 +157,15 @@ impl Door {
         })
     }
 
+    /// Whether there is an upstream of this name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn knows(&self, name: &str) -> Result<(), ChangeError> {
+        self.find(name).map(|_| ())
+    }
+
     fn find(&self, name: &str) -> Result<Arc<Upstream>, ChangeError> {
         self.upstreams.get(name).cloned().ok_or_else(|| ChangeError::UnknownUpstream {
             name: name.to_owned(),

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_config::plan::Balance;
+use seawall_telemetry::metrics::ServersByState;
 use tokio::time::Instant;
 
 use super::Door;
+pub use crate::upstream::health::{CheckReport, DeepCheck, DeepHealth, LastCheck};
 pub use crate::upstream::sources::{Change, DepartedStatus, NameStatus, Origin};
 use crate::upstream::{Endpoint, ServerState, Upstream};
 pub use crate::upstream::{Order, Standing};
@@ -74,32 +76,8 @@ pub struct ServerStatus {
     pub latency_ms: Option<f64>,
     /// How often it has been taken out because of what it answered.
     pub ejections: u64,
-    /// What its last check found; `None` when it is not checked, or not yet.
-    pub check: Option<CheckStatus>,
-}
-
-/// What the last active check of a server found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckStatus {
-    /// Whether it was good.
-    pub good: bool,
-    /// What was found, in a few words: `200 OK in 3 ms`, `connection refused`.
-    pub found: String,
-    /// Checks in a row with that outcome.
-    pub in_a_row: u32,
-    /// How long ago it was.
-    pub ago: Duration,
-    /// What the server says of its parts, if it does.
-    pub deep: Option<DeepStatus>,
-}
-
-/// What a server says of its own health.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeepStatus {
-    /// Its word for the whole.
-    pub status: String,
-    /// Its parts and its word for each.
-    pub checks: Vec<(String, String)>,
+    /// What its active checks have said; `None` when it is not checked, or was not yet.
+    pub check: Option<CheckReport>,
 }
 
 /// A circuit breaker.
@@ -200,7 +178,7 @@ fn server(endpoint: &Endpoint, now: u64) -> ServerStatus {
         unreachable_for: (left > 0).then(|| Duration::from_millis(left)),
         latency_ms: None,
         ejections: 0,
-        check: None,
+        check: state.check_report(),
     }
 }
 
@@ -210,7 +188,12 @@ fn why(state: &ServerState, standing: Standing, left: u64) -> Option<String> {
     match standing {
         Standing::Ready => None,
         Standing::Ejected => Some("taken out because of what it answered".to_owned()),
-        Standing::Failing => Some("fails its checks".to_owned()),
+        Standing::Failing => Some(match state.check_report() {
+            Some(report) if !report.last.good => {
+                format!("fails its checks: {}", report.last.reason)
+            }
+            _ => "fails its checks".to_owned(),
+        }),
         Standing::Unreachable => {
             let left = left as f64 / 1000.0;
             Some(format!("a connection could not be opened; tried again in {left:.1} s"))
@@ -229,7 +212,7 @@ fn why(state: &ServerState, standing: Standing, left: u64) -> Option<String> {
 pub(super) fn servers_by_standing(
     upstreams: Arc<ArcSwap<Vec<Arc<Upstream>>>>,
     epoch: Instant,
-) -> impl Fn() -> Vec<(Arc<str>, Vec<(&'static str, u64)>)> + Send + Sync + 'static {
+) -> impl Fn() -> ServersByState + Send + Sync + 'static {
     move || {
         let now = epoch.elapsed().as_millis() as u64;
         let counts = |upstream: &Arc<Upstream>| {

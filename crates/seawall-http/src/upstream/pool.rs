@@ -21,9 +21,6 @@ use crate::refuse::Refusal;
 use crate::tickets::{InFlight, Place};
 use crate::worker::Worker;
 
-/// A server that could not be reached is passed over for this long while there are others.
-const HOLD_MILLIS: u64 = 1000;
-
 /// Servers that one request tries to connect to before it gives up.
 const MAX_CONNECTS: usize = 3;
 
@@ -329,7 +326,7 @@ impl PooledServer {
         let (failure, error) = match tokio::time::timeout(config.connect_timeout, connecting).await
         {
             Ok(Ok(stream)) => {
-                state.held_until.store(0, Relaxed);
+                state.connected(worker.clock_millis());
                 cells.opened.add(1);
                 let _counted =
                     Counted { place: Some(place), state: state.clone(), worker: worker.index };
@@ -341,14 +338,7 @@ impl PooledServer {
             Err(_) => (ConnectFailure::Timeout, "timed out".to_owned()),
         };
         cells.connect_failures.add(1);
-        let was_held = state.held_until.swap(worker.clock_millis() + HOLD_MILLIS, Relaxed);
-        if was_held == 0 {
-            tracing::warn!(
-                server = state.label,
-                error,
-                "server cannot be reached; it is passed over while there are others"
-            );
-        }
+        state.cannot_connect(worker.clock_millis(), &error);
         Err(failure)
     }
 

@@ -25,6 +25,9 @@ const REMEMBERED_MILLIS: u64 = 10 * 60 * 1000;
 /// …but of no more than so many, the last to go.
 const MOST_DEPARTED: usize = 1_000;
 
+/// The last of the priorities, as in the configuration.
+const LOWEST_PRIORITY: u8 = 15;
+
 /// Most servers that orders are kept for.
 const MOST_ORDERS: usize = 10_000;
 
@@ -425,7 +428,7 @@ impl Upstream {
                 None => {
                     let server = match sources.departed.remove(&address) {
                         Some(departed) => departed.server,
-                        None => Arc::new(ServerState::new(address, &self.name, now, metrics)),
+                        None => Arc::new(ServerState::new(address, self, now, metrics)),
                     };
                     server.set_order(sources.orders.get(&address).copied().unwrap_or_default());
                     server.since.store(since, Relaxed);
@@ -446,6 +449,7 @@ impl Upstream {
         if !change.is_empty() || !order {
             self.endpoints.store(Arc::new(new));
             self.generation.fetch_add(1, Relaxed);
+            self.changes.send_replace(());
         }
         change
     }
@@ -515,7 +519,7 @@ impl Sources {
                 address,
                 weight: weight.saturating_mul(spec.weight).clamp(1, 1000),
                 zone: spec.zone.clone(),
-                priority: spec.priority.saturating_add(level),
+                priority: spec.priority.saturating_add(level).min(LOWEST_PRIORITY),
             });
         };
         for spec in self.effective() {
