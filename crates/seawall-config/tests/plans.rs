@@ -850,7 +850,7 @@ fn upstream(keys: &str) -> Upstream {
 
 /// What a route with these keys does that forwards to the first of two upstreams.
 fn to_app(keys: &str) -> Forward {
-    let rest = "[listen.web]\naddress = ':0'\n[upstream.app]\nservers = ['127.0.0.1:1']\n\
+    let rest = "[listen.web]\naddress = ':0'\n[upstream.app]\nservers = ['127.0.0.1:1', '127.0.0.1:3']\n\
                 [upstream.other]\nservers = ['127.0.0.1:2']\n[[route]]\nname = 'last'\nto = 'other'\n";
     let plan = plan(&format!("[[route]]\npath = '/x'\nto = 'app'\n{keys}\n{rest}"));
     match plan.routes.into_iter().next().map(|route| route.action) {

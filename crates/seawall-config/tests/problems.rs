@@ -188,7 +188,7 @@ fn problems_tell_their_parts() {
 /// A whole file around the part of a case, which comes first so that its lines are easy to count.
 fn whole(kind: &str, part: &str) -> String {
     let listen = "[listen.web]\naddress = \"0.0.0.0:8080\"\n";
-    let upstream = "[upstream.app]\nservers = [\"127.0.0.1:3000\"]\n";
+    let upstream = "[upstream.app]\nservers = [\"127.0.0.1:3000\", \"127.0.0.1:3001\"]\n";
     let route = "[[route]]\nto = \"app\"\n";
     match kind {
         "server" => format!("[server]\n{part}\n{listen}{upstream}{route}"),
