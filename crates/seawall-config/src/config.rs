@@ -27,7 +27,7 @@ pub(crate) use queue::{InFlightEntry, QueueEntry};
 pub(crate) use retry::{RetryEntry, RetryOn};
 pub(crate) use route::{Edits, ErrorBody, RedirectTo, RespondWith, Route};
 pub(crate) use server::Server;
-pub(crate) use upstream::{ServerEntry, Upstream};
+pub(crate) use upstream::{SERVERS, ServerEntry, Upstream};
 
 use std::time::Duration;
 

@@ -11,13 +11,12 @@ use std::net::SocketAddr;
 use toml::de::{DeTable, DeValue};
 
 use crate::compile::{LOOP_HELP, loops, spec};
-use crate::config::ServerEntry;
+use crate::config::{SERVERS, ServerEntry};
 use crate::json;
 use crate::plan::ServerSpec;
 use crate::problem::Problems;
 use crate::read::{At, Entries, Node, Reader, Rule, span_of};
 use crate::report::Report;
-use crate::rules::{List, Short};
 use crate::section::{Section, section};
 use crate::source::Span;
 
@@ -102,8 +101,6 @@ section! {
         required "servers" servers: Vec<At<ServerEntry>>, SERVERS;
     }
 }
-
-const SERVERS: List<Short<ServerEntry>> = List(Short::new("address", "a server"), 1, 1_000);
 
 /// The list as its author knows it.
 const TITLE: &str = "the list of servers";

@@ -106,7 +106,7 @@ pub(super) fn is_alone(section: &Upstream) -> bool {
     alone && !section.servers_file.is_there()
 }
 
-/// A server as the plan has it.
+/// A server of the plan.
 pub(crate) fn spec(entry: &ServerEntry) -> ServerSpec {
     ServerSpec {
         address: entry.address.value.clone(),

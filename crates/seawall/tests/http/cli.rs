@@ -98,7 +98,7 @@ fn check_knows_the_codes_and_the_files_that_a_file_names() -> io::Result<()> {
     std::fs::write(folder.join("sorry.html"), "<p>Sorry")?;
     let routes = "fallback = { on = \"connect-fialed\", file = \"sorry.html\" }\n\
                   errors = { upstream-timeout = \"x\", upstream-tiemout = \"y\" }";
-    let text = Setup::to_all(["127.0.0.1:1"]).with(routes).text();
+    let text = Setup::to_all(["127.0.0.1:1"]).route(routes).text();
     std::fs::write(folder.join("seawall.toml"), &text)?;
     let ended = run(home.path(), &["check", "etc/seawall.toml"])?;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
