@@ -29,8 +29,8 @@ section! {
         /// the answer or `attempt-timeout` passed, and statuses from 400 to 599. Without it,
         /// `["unanswered", "502", "503", "504"]`.
         optional "on" on: Vec<At<RetryOn>>, ON;
-        /// Retries, hedges and requests to the upstreams of `fallback`, relative to the requests of
-        /// the route. One budget for all three: what is beyond is not made.
+        /// Retries and hedges together, of whatever kind, relative to the requests of the route.
+        /// Those beyond it are not made.
         default "budget" budget: u32 = 100, Percent(0, 1_000);
         /// And besides these, however few requests there are.
         default "floor" floor: u32 = 1_000, Rate(0, 1_000_000_000);
