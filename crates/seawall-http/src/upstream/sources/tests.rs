@@ -287,14 +287,14 @@ fn orders_hold_until_they_are_taken_back() {
     assert_eq!(story.state("127.0.0.1:1").order(), Order::Drain);
 
     // It goes for so long that nothing else is known of it, and returns.
-    story.configure(&[two.clone()]);
+    story.configure(std::slice::from_ref(&two));
     story.now += 60 * MINUTE;
     story.upstream.tidy(story.now, &story.metrics);
     story.configure(&[one.clone(), two.clone()]);
     assert_eq!(story.state("127.0.0.1:1").order(), Order::Drain);
 
     // It is taken back while the server is away.
-    story.configure(&[two.clone()]);
+    story.configure(std::slice::from_ref(&two));
     assert_eq!(order(&story, "127.0.0.1:1", Order::Use), Some(true));
     assert_eq!(order(&story, "127.0.0.1:1", Order::Use), None, "now nothing is known of it");
     story.configure(&[one, two]);
