@@ -17,6 +17,7 @@ mod names;
 mod proxy_protocol;
 mod refusals;
 mod reload;
+mod resilience;
 mod routes;
 mod slow;
 mod streaming;
