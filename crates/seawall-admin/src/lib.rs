@@ -1,5 +1,5 @@
-//! The admin API: health, readiness, metrics, the plan, its upstreams, reload. Runs on the control thread; knows nothing of
-//! the doors but what it is handed.
+//! The admin API: health, readiness, metrics, the plan, its upstreams, reload. Runs on the control
+//! thread; knows nothing of the doors but what it is handed.
 //!
 //! | request | answer |
 //! |---|---|
@@ -8,10 +8,15 @@
 //! | `GET /metrics` | Prometheus text format |
 //! | `GET /api/plan` | the plan in place, in short |
 //! | `GET /api/upstreams` | the upstreams and their servers as they are now |
+//! | `PUT /api/upstreams/NAME/servers` | puts servers in place of those of configuration and file |
+//! | `DELETE /api/upstreams/NAME/servers` | puts these in place again |
+//! | `PUT /api/upstreams/NAME/servers/ADDRESS/state` | says whether a server is to be used |
 //! | `POST /api/reload` | 200 with the warnings, or 422 with every problem of the configuration |
 //!
 //! With a token, every request but the first two must carry it, or gets 401.
 
+mod problem;
+mod servers;
 pub mod view;
 
 use std::sync::Arc;
@@ -28,6 +33,9 @@ use seawall_telemetry::exposition;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+
+pub use problem::Refused;
+pub use servers::Order;
 
 /// What the API tells and asks.
 #[derive(Clone)]
@@ -51,6 +59,26 @@ pub enum Ask {
     Plan(oneshot::Sender<view::Plan>),
     /// The upstreams as they are now.
     Upstreams(oneshot::Sender<Vec<view::Upstream>>),
+    /// To put servers in place of those of an upstream.
+    Servers {
+        /// The name of the upstream.
+        upstream: String,
+        /// The list in JSON as it was sent; `None` for those of configuration and file.
+        list: Option<Vec<u8>>,
+        /// For what it has come to.
+        answer: oneshot::Sender<Result<view::Changed, Refused>>,
+    },
+    /// To use a server or not.
+    Order {
+        /// The name of the upstream.
+        upstream: String,
+        /// The address of the server, as it was sent.
+        server: String,
+        /// What is to become of it.
+        order: Order,
+        /// For what it has come to.
+        answer: oneshot::Sender<Result<view::Ordered, Refused>>,
+    },
 }
 
 /// What became of a configuration that was read again.
@@ -99,6 +127,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
         .route("/api/plan", get(plan))
         .route("/api/upstreams", get(upstreams))
         .route("/api/reload", post(reload))
+        .merge(servers::routes())
         .layer(from_fn_with_state(admin.clone(), only_with_token))
         .with_state(admin);
     axum::serve(listener, router).await

@@ -3,39 +3,17 @@
 //! Never tells what may be a secret: tokens, the values of header fields and query parameters, the
 //! edits of header fields. Made by the binary, which has the doors, and sent by [`crate::serve`].
 
+mod upstream;
+
 use std::net::SocketAddr;
 
 use seawall_config::plan::{self, HostPattern, Part, PathPattern, Template, Variable};
 use serde::Serialize;
 
-/// An upstream as it is now.
-#[derive(Debug, Clone, Serialize)]
-pub struct Upstream {
-    /// Its name.
-    pub name: String,
-    /// `round-robin` or `two-choices`.
-    pub balance: &'static str,
-    /// Its servers; for a name, one for each address it has now.
-    pub servers: Vec<Server>,
-}
-
-/// A server as it is now.
-#[derive(Debug, Clone, Serialize)]
-pub struct Server {
-    /// Its address and port.
-    pub address: SocketAddr,
-    /// Its share of the requests relative to the others.
-    pub weight: u32,
-    /// Requests sent to it that have not ended.
-    pub in_flight: u32,
-    /// Open connections to it, idle ones too.
-    pub connections: usize,
-    /// `up` or `unreachable`.
-    pub state: &'static str,
-    /// For how many seconds it is still passed over; only when it is unreachable.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds_left: Option<f64>,
-}
+pub use upstream::{
+    Breaker, Budget, Changed, Check, Deep, DeepCheck, Departed, File, Name, Ordered, Queue, Server,
+    Upstream,
+};
 
 /// The plan in place, in short.
 #[derive(Debug, Clone, Serialize)]
@@ -85,10 +63,12 @@ pub struct Limits {
 pub struct Configured {
     /// Its name.
     pub name: String,
-    /// `round-robin` or `two-choices`.
+    /// How a server is chosen, as it is written in the file.
     pub balance: &'static str,
     /// Its servers.
     pub servers: Vec<ConfiguredServer>,
+    /// The file with more of its servers.
+    pub servers_file: Option<String>,
 }
 
 /// A server as it is configured.
@@ -98,6 +78,10 @@ pub struct ConfiguredServer {
     pub address: String,
     /// Its share of the requests relative to the others.
     pub weight: u32,
+    /// The zone it is in.
+    pub zone: Option<String>,
+    /// 0 is used first.
+    pub priority: u8,
 }
 
 /// A route.
@@ -190,11 +174,14 @@ fn configured(upstream: &plan::Upstream) -> Configured {
     let server = |server: &plan::ServerSpec| ConfiguredServer {
         address: server.address.to_string(),
         weight: server.weight,
+        zone: server.zone.as_deref().map(str::to_owned),
+        priority: server.priority,
     };
     Configured {
         name: upstream.name.to_string(),
         balance: upstream.balance.word(),
         servers: upstream.servers.iter().map(server).collect(),
+        servers_file: upstream.servers_file.as_ref().map(|file| file.display().to_string()),
     }
 }
 

@@ -21,6 +21,8 @@ mod shadow;
 mod upstream;
 mod usage;
 
+pub(crate) use upstream::{LOOP_HELP, loops, spec};
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;

@@ -27,7 +27,7 @@ pub(crate) use queue::{InFlightEntry, QueueEntry};
 pub(crate) use retry::{RetryEntry, RetryOn};
 pub(crate) use route::{Edits, ErrorBody, RedirectTo, RespondWith, Route};
 pub(crate) use server::Server;
-pub(crate) use upstream::{ServerEntry, Upstream};
+pub(crate) use upstream::{SERVERS, ServerEntry, Upstream};
 
 use std::time::Duration;
 
@@ -88,22 +88,16 @@ const UPSTREAM: Parsed<Text> = Parsed {
     parse: |text| Ok(text.clone()),
 };
 
-/// The path of a file.
-const FILE: Parsed<Text> = Parsed {
-    kind: "the path of a file",
-    example: "sorry.html",
-    limits: "",
-    parse: |text| match text.value.is_empty()
-        || text.value.ends_with('/')
-        || text.value.contains('\0')
-    {
+/// Reads a path that can name a file.
+fn file(text: &Text) -> Result<Text, Fault> {
+    match text.value.is_empty() || text.value.ends_with('/') || text.value.contains('\0') {
         false => Ok(text.clone()),
         true => {
             let message = format!("{} is not the path of a file", text.shown());
             Err(Fault::whole(text, message, "write for example \"./NAME\""))
         }
-    },
-};
+    }
+}
 
 /// The name of a zone.
 const ZONE: Parsed<String> = Parsed {

@@ -194,7 +194,8 @@ fn read_items<R: Rule>(
     all
 }
 
-/// A list with this rule for each item, at most so many of them; or its only item without a list.
+/// A list with this rule for each item, at least one and at most so many; or its only item
+/// without a list.
 pub(crate) struct OneOrMany<R>(pub(crate) R, pub(crate) usize);
 
 impl<R: Rule> Rule for OneOrMany<R> {
@@ -206,7 +207,7 @@ impl<R: Rule> Rule for OneOrMany<R> {
             DeValue::Array(array) => &array[..],
             _ => std::slice::from_ref(node),
         };
-        read_items(rule, items, span_of(node), 0, *max, reader)
+        read_items(rule, items, span_of(node), 1, *max, reader)
     }
 
     fn shape(&self) -> Shape {

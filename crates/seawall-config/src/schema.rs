@@ -182,7 +182,7 @@ fn schema(shape: &Shape) -> Vec<(&'static str, Json)> {
             vec![("anyOf", Json::Array(vec![Json::Object(boolean), variable()]))]
         }
         Shape::OneOrMany { item, max } => {
-            let list = Shape::List { item: item.clone(), min: 0, max: *max };
+            let list = Shape::List { item: item.clone(), min: 1, max: *max };
             let either = vec![Json::Object(schema(item)), Json::Object(schema(&list))];
             vec![("anyOf", Json::Array(either))]
         }

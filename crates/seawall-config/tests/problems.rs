@@ -4,10 +4,10 @@
 //! has many at once, with `problems/many.txt` as it is shown. With `SEAWALL_BLESS=1` set both are
 //! written again instead of compared.
 
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use seawall_config::{Problems, Severity, load, load_bytes};
+use seawall_config::{Problems, Severity, Surroundings, load, load_bytes, load_bytes_with};
 
 #[test]
 fn every_mistake_is_explained() {
@@ -18,7 +18,8 @@ fn every_mistake_is_explained() {
         let (title, rest) = case.split_once('\n').expect("a title ends its line");
         let input = rest.split("\n---\n").next().unwrap_or_default().trim_end();
         let (kind, _) = title.split_once(": ").expect("a title begins with a kind");
-        let problems = match load(&whole(kind, input), "f", &environment) {
+        let whole = whole(kind, input);
+        let problems = match load_bytes_with(whole.as_bytes(), "f", &surroundings()) {
             Ok(loaded) => loaded.warnings,
             Err(problems) => problems,
         };
@@ -158,6 +159,11 @@ fn whole(kind: &str, part: &str) -> String {
         "listen" => format!("[listen.web]\n{part}\n{upstream}{route}"),
         "upstream" => format!("[upstream.app]\n{part}\n{listen}{route}"),
         "route" => format!("[[route]]\n{part}\n{listen}{upstream}"),
+        "fallback" => {
+            let other =
+                "[upstream.other]\nservers = [\"127.0.0.1:3001\"]\n[[route]]\nto = \"other\"\n";
+            format!("[[route]]\npath = \"/x\"\nto = \"app\"\n{part}\n{listen}{upstream}{other}")
+        }
         "answer" => format!("[[route]]\n{part}\n{listen}"),
         "file" => part.to_owned(),
         other => panic!("no case is of the kind {other}"),
@@ -166,6 +172,21 @@ fn whole(kind: &str, part: &str) -> String {
 
 fn environment(name: &str) -> Option<String> {
     (name == "SECRET").then(|| "hunter2".to_owned())
+}
+
+/// A folder with a few files, and a few codes of refusals.
+fn surroundings() -> Surroundings<'static> {
+    Surroundings {
+        variable: &environment,
+        folder: Path::new("etc"),
+        read: Some(&|path, most| match path.to_str() {
+            Some("etc/sorry.html" | "etc/sorry") => Ok(b"<p>Sorry".to_vec()),
+            Some("etc/empty.html") => Ok(Vec::new()),
+            Some("etc/large.html") => Ok(vec![b'x'; most]),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }),
+        codes: &[("no-route", 404), ("connect-failed", 502), ("unresolved", 503)],
+    }
 }
 
 fn listed(problems: &Problems) -> String {

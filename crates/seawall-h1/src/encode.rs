@@ -28,8 +28,8 @@ pub fn status_line(status: u16, given: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// One header field.
-#[inline]
+/// One header field. Inlined, since most names are constants.
+#[inline(always)]
 pub fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");

@@ -40,21 +40,25 @@ struct Folded(u64, u64, u8);
 
 #[inline(always)]
 const fn folded<const LEN: usize>(name: &[u8; LEN]) -> Folded {
-    const fn word(name: &[u8], from: usize, width: usize) -> u64 {
-        let mut word = 0;
-        let mut at = 0;
-        while at < width {
-            word = word << 8 | (name[from + at] | 0x20) as u64;
-            at += 1;
-        }
-        word
+    // Read as whole words, each with one load.
+    macro_rules! words {
+        ($word:ty) => {{
+            let fold = <$word>::from_le_bytes([0x20; size_of::<$word>()]);
+            match (name.first_chunk(), name.last_chunk()) {
+                (Some(first), Some(last)) => (
+                    (<$word>::from_le_bytes(*first) | fold) as u64,
+                    (<$word>::from_le_bytes(*last) | fold) as u64,
+                ),
+                _ => (0, 0),
+            }
+        }};
     }
-    let width = match LEN {
-        2 | 3 => 2,
-        4..=7 => 4,
-        _ => 8,
+    let (first, last) = match LEN {
+        2 | 3 => words!(u16),
+        4..=7 => words!(u32),
+        _ => words!(u64),
     };
-    Folded(word(name, 0, width), word(name, LEN - width, width), name[LEN / 2] | 0x20)
+    Folded(first, last, name[LEN / 2] | 0x20)
 }
 
 impl Known {

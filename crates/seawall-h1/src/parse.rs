@@ -30,6 +30,10 @@ pub struct HeadLimits {
 /// The most header fields that can be asked for.
 pub const MAX_HEADERS: usize = 1000;
 
+/// Fields that there is room for at first. A head with more is parsed a second time: room for the
+/// most there can be is 32 KiB of stack, and to touch its eight pages for each head costs more.
+const USUAL_HEADERS: usize = 64;
+
 /// How far an incomplete head has been looked at. Make a new one for each head.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct HeadProgress {
@@ -76,9 +80,24 @@ pub fn request(
     if !progress.is_due(buf) {
         return within(buf, limits);
     }
-    let mut uninit = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+    let length = match request_within::<USUAL_HEADERS>(buf, limits, head) {
+        Err(BadMessage::TooManyHeaders) if limits.headers > USUAL_HEADERS => {
+            request_within::<MAX_HEADERS>(buf, limits, head)
+        }
+        result => result,
+    };
+    Ok(length?.map(|length| skipped + length))
+}
+
+#[inline(never)]
+fn request_within<const ROOM: usize>(
+    buf: &[u8],
+    limits: HeadLimits,
+    head: &mut RequestHead,
+) -> Result<Option<usize>, BadMessage> {
+    let mut uninit = [const { MaybeUninit::<Header<'_>>::uninit() }; ROOM];
     let mut request = httparse::Request::new(&mut []);
-    let room = limits.headers.min(MAX_HEADERS);
+    let room = limits.headers.min(ROOM);
     match request.parse_with_uninit_headers(buf, &mut uninit[..room]) {
         Ok(Status::Partial) => within(buf, limits),
         Err(error) => Err(diagnose(buf, error, BadMessage::RequestLine)),
@@ -99,7 +118,7 @@ pub fn request(
             head.method_at = Span::new(0, method.len());
             let target_at = offset(line, target.as_bytes());
             understand_request(head, facts, (target_at, target.len()))?;
-            Ok(Some(skipped + length))
+            Ok(Some(length))
         }
     }
 }
@@ -127,9 +146,24 @@ pub fn response(
     if !progress.is_due(buf) {
         return within(buf, limits);
     }
-    let mut uninit = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+    match response_within::<USUAL_HEADERS>(buf, method, limits, head) {
+        Err(BadMessage::TooManyHeaders) if limits.headers > USUAL_HEADERS => {
+            response_within::<MAX_HEADERS>(buf, method, limits, head)
+        }
+        result => result,
+    }
+}
+
+#[inline(never)]
+fn response_within<const ROOM: usize>(
+    buf: &[u8],
+    method: Method,
+    limits: HeadLimits,
+    head: &mut ResponseHead,
+) -> Result<Option<usize>, BadMessage> {
+    let mut uninit = [const { MaybeUninit::<Header<'_>>::uninit() }; ROOM];
     let mut response = httparse::Response::new(&mut []);
-    let room = limits.headers.min(MAX_HEADERS);
+    let room = limits.headers.min(ROOM);
     let parser = httparse::ParserConfig::default();
     match parser.parse_response_with_uninit_headers(&mut response, buf, &mut uninit[..room]) {
         Ok(Status::Partial) => within(buf, limits),
@@ -252,6 +286,11 @@ impl Facts {
 
 /// One `Content-Length` field: a number, or a list of the same number (RFC 9110 §8.6).
 fn content_length(value: &[u8], before: Option<u64>) -> Result<u64, BadMessage> {
+    if before.is_none()
+        && let Some(length) = decimal(value)
+    {
+        return Ok(length);
+    }
     let mut length = before;
     for member in value.split(|&b| b == b',') {
         let number = decimal(crate::fields::trim(member)).ok_or(BadMessage::ContentLength)?;
@@ -275,6 +314,10 @@ fn unknown_coding(value: &[u8]) -> BadMessage {
 
 /// Gives the number of options.
 fn connection(value: &[u8], options: &mut ConnectionOptions) -> usize {
+    if value == b"keep-alive" {
+        options.keep_alive = true;
+        return 1;
+    }
     let mut number = 0;
     for option in list(value) {
         number += 1;

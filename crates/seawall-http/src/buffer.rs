@@ -8,11 +8,12 @@ use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 
 use crate::socket;
+use crate::turn::Turn;
 
 /// Enough for nearly every head, and for small answers whole.
 pub(crate) const SMALL: usize = 8 * 1024;
 /// For bodies: the window that one direction of one exchange may fill.
-pub(crate) const LARGE: usize = 128 * 1024;
+pub(crate) const LARGE: usize = 64 * 1024;
 
 /// Buffers kept for the next connection, by size.
 const MAX_SPARE_SMALL: usize = 512;
@@ -112,7 +113,9 @@ impl Buffer {
 
     /// Makes room for at least one more byte, in memory of at least `size` bytes.
     pub(crate) fn make_room(&mut self, buffers: &Buffers, size: usize) {
-        if self.data.len() < size || self.len() == self.data.len() {
+        if self.data.is_empty() {
+            self.data = buffers.take(if size <= SMALL { SMALL } else { LARGE.max(size) });
+        } else if self.data.len() < size || self.len() == self.data.len() {
             let size = size.max(if self.len() == self.data.len() { 2 * self.len() } else { 0 });
             let size = [SMALL, LARGE].into_iter().find(|class| size <= *class).unwrap_or(size);
             let mut data = buffers.take(size);
@@ -131,10 +134,11 @@ impl Buffer {
     pub(crate) fn poll_fill(
         &mut self,
         stream: &TcpStream,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         debug_assert!(self.end < self.data.len());
-        let read = ready!(socket::poll_read(stream, &mut self.data[self.end..], cx))?;
+        let read = ready!(socket::poll_read(stream, &mut self.data[self.end..], turn, cx))?;
         self.end += read;
         Poll::Ready(Ok(read))
     }

@@ -83,6 +83,12 @@ impl Client {
         &self.stream
     }
 
+    /// The time; see [`crate::turn`].
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.worker.turn.now()
+    }
+
     /// Begins the body of a request.
     pub(crate) fn begin_body(&self, decoder: BodyDecoder, limit: u64) {
         *self.body.borrow_mut() = decoder;
@@ -108,7 +114,7 @@ impl Client {
     pub(crate) fn poll_fill(&self, size: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut input = self.input.borrow_mut();
         input.make_room(&self.worker.buffers, size);
-        input.poll_fill(&self.stream, cx)
+        input.poll_fill(&self.stream, &self.worker.turn, cx)
     }
 
     /// Ready when there is something to read, without a buffer to read into.
@@ -144,7 +150,7 @@ impl Client {
             }
             match self.poll_fill(LARGE, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(BodyError::Gone)),
-                Poll::Ready(Ok(_)) => self.last_read.set(Some(Instant::now())),
+                Poll::Ready(Ok(_)) => self.last_read.set(Some(self.now())),
                 Poll::Pending => {
                     self.awaits_body.set(true);
                     return Poll::Pending;

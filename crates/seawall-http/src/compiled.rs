@@ -11,6 +11,7 @@ use crate::listen::Key;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
 use crate::upstream::Upstream;
+use crate::upstream::watch::RouteWatch;
 
 /// A plan, ready to run; all workers share it.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct Compiled {
     /// By position in the plan, as are the routes and listeners below.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) routes: Vec<Arc<PerWorker<RouteCells>>>,
+    pub(crate) watches: Vec<Arc<RouteWatch>>,
     /// For requests that no route takes.
     pub(crate) no_route: Arc<PerWorker<RouteCells>>,
     pub(crate) listeners: Vec<Entrance>,

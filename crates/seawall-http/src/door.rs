@@ -1,16 +1,21 @@
-//! The door as the rest of the program sees it: opened on a plan, given new ones, closed.
+//! The door as the rest of the program sees it: opened on a plan, given new ones, closed. What it
+//! tells of its upstreams is in [`status`], what can be told to it about their servers in
+//! [`servers`].
+
+pub mod servers;
+pub mod status;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use seawall_config::plan::{Balance, Plan};
+use arc_swap::ArcSwap;
+use seawall_config::plan::{Action, Plan, Retry, Route, ServerSpec};
 use seawall_telemetry::{AccessLog, Metrics};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::compiled::{Compiled, Entrance};
@@ -18,8 +23,10 @@ use crate::listen::{self, Bound, Key};
 use crate::refuse::Refusal;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
-use crate::upstream::resolve::{self, Names};
-use crate::upstream::{Endpoint, Upstream};
+use crate::upstream::Upstream;
+use crate::upstream::health::Checks;
+use crate::upstream::resolve::Names;
+use crate::upstream::watch::{self, RouteWatch, Watch};
 use crate::worker::{self, Command, Start};
 
 /// An open door. Dropping it ends its threads at once; [`Door::close`] does so gently.
@@ -28,40 +35,24 @@ pub struct Door {
     workers: Vec<Handle>,
     metrics: Arc<Metrics>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// The same in the order of the plan, for the metrics.
+    shown: Arc<ArcSwap<Vec<Arc<Upstream>>>>,
     entrances: Vec<(Entrance, SocketAddr)>,
-    names: Option<Names>,
+    watches: HashMap<Arc<str>, Arc<RouteWatch>>,
+    watch: Option<Watch>,
+    /// Wakes the watch.
+    look: Arc<Notify>,
+    names: Names,
+    checks: Checks,
     plan: Arc<Plan>,
     generation: u64,
     /// When the clock began that all workers go by.
     epoch: Instant,
 }
 
-/// An upstream as it is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamStatus {
-    /// Its name.
-    pub name: Arc<str>,
-    /// How a server is chosen.
-    pub balance: Balance,
-    /// Its servers; for a name, one for each address it has now.
-    pub servers: Vec<ServerStatus>,
-}
-
-/// A server as it is now, as all workers together see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerStatus {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// Its share of the requests relative to the others.
-    pub weight: u32,
-    /// Requests sent to it that have not ended.
-    pub in_flight: u32,
-    /// Open connections to it, idle ones too.
-    pub connections: usize,
-    /// For how long it is still passed over because it could not be reached; `None` when it is
-    /// not.
-    pub unreachable_for: Option<Duration>,
-}
+/// The servers in the files of upstreams, by the name of the upstream. Those of a file that cannot
+/// be read are not there: the door then goes on with those of the last good one.
+pub type FileServers = HashMap<Arc<str>, Vec<ServerSpec>>;
 
 #[derive(Debug)]
 struct Handle {
@@ -117,6 +108,7 @@ impl Door {
     /// When an address cannot be listened on or a thread cannot be started.
     pub async fn open(
         plan: Plan,
+        files: &FileServers,
         metrics: Arc<Metrics>,
         access_log: Option<&AccessLog>,
     ) -> Result<Door, DoorError> {
@@ -127,12 +119,19 @@ impl Door {
             ..plan.clone()
         });
         let epoch = Instant::now();
+        let shown: Arc<ArcSwap<Vec<Arc<Upstream>>>> = Arc::default();
+        metrics.count_servers(status::servers_by_standing(shown.clone(), epoch));
         let mut door = Door {
             workers: Vec::new(),
+            names: Names::new(metrics.clone(), epoch),
             metrics,
             upstreams: HashMap::new(),
+            shown,
             entrances: Vec::new(),
-            names: None,
+            watches: HashMap::new(),
+            watch: None,
+            look: Arc::default(),
+            checks: Checks::new(epoch),
             plan: nothing.clone(),
             generation: 0,
             epoch,
@@ -156,7 +155,7 @@ impl Door {
             let thread = Some(thread.map_err(|_| DoorError::Worker(index))?);
             door.workers.push(Handle { commands, thread });
         }
-        door.apply(plan, access_log).await?;
+        door.apply(plan, files, access_log).await?;
         Ok(door)
     }
 
@@ -169,20 +168,42 @@ impl Door {
     pub async fn apply(
         &mut self,
         plan: Plan,
+        files: &FileServers,
         access_log: Option<&AccessLog>,
     ) -> Result<(), DoorError> {
         let plan = Arc::new(plan);
         let (entrances, mut bound) = self.bind(&plan)?;
         let compiled =
             self.compile(plan.clone(), entrances.iter().map(|(e, _)| e.clone()).collect());
-        let names = resolve::start(&plan, &compiled.upstreams, &self.metrics)
-            .await
-            .map_err(DoorError::Resolver)?;
-        // Nothing can fail from here on but a worker that is not there.
-        for (config, upstream) in plan.upstreams.iter().zip(&compiled.upstreams) {
-            upstream.set_servers(&config.servers, &self.metrics);
+        let from_file = |config: &seawall_config::plan::Upstream| {
+            let read = || files.get(&config.name).map(Vec::as_slice);
+            config.servers_file.as_ref().map(|_| read())
+        };
+        let pairs = || plan.upstreams.iter().zip(&compiled.upstreams);
+        let needs: Vec<_> = pairs()
+            .map(|(config, upstream)| {
+                let questions = upstream.questions_with(&config.servers, from_file(config));
+                (upstream.clone(), questions)
+            })
+            .collect();
+        if needs.iter().any(|(_, questions)| !questions.is_empty()) {
+            self.names.ask(plan.server.resolver).map_err(DoorError::Resolver)?;
         }
+        self.names.follow(needs, true).await;
+        // Nothing can fail from here on but a worker that is not there.
+        for (config, upstream) in pairs() {
+            let file = from_file(config);
+            let began = upstream.endpoints().is_empty();
+            let change =
+                upstream.set_configured(&config.servers, file, self.clock(), &self.metrics);
+            // What a file says in so many words need not be repeated.
+            if !began || !upstream.names().is_empty() {
+                change.log(&upstream.name, "configuration");
+            }
+        }
+        self.checks.apply(&plan, &compiled.upstreams);
         self.upstreams = compiled.upstreams.iter().map(|u| (u.name.clone(), u.clone())).collect();
+        self.shown.store(Arc::new(compiled.upstreams.clone()));
         let compiled = Arc::new(compiled);
         let mut done = Vec::new();
         for (index, handle) in self.workers.iter().enumerate() {
@@ -200,12 +221,14 @@ impl Door {
         self.plan = plan;
         self.generation = compiled.generation;
         self.entrances = entrances;
-        self.names = names;
+        let named =
+            |(route, watch): (&Route, &Arc<RouteWatch>)| (route.name.clone(), watch.clone());
+        self.watches = self.plan.routes.iter().zip(&compiled.watches).map(named).collect();
+        self.watch = Some(watch::start(compiled.clone(), self.epoch, self.look.clone()));
+        let known: HashMap<&str, _> =
+            compiled.upstreams.iter().map(|u| (&*u.name, u.labels())).collect();
         self.metrics.forget_servers(|upstream, server| {
-            let known = compiled.upstreams.iter().find(|u| &*u.name == upstream);
-            known.is_some_and(|u| {
-                u.endpoints().iter().any(|endpoint| endpoint.server.label == server)
-            })
+            known.get(upstream).is_some_and(|labels| labels.contains(server))
         });
         self.metrics.reloaded();
         Ok(())
@@ -251,12 +274,30 @@ impl Door {
     fn compile(&self, plan: Arc<Plan>, listeners: Vec<Entrance>) -> Compiled {
         let upstream = |config: &seawall_config::plan::Upstream| {
             let known = self.upstreams.get(&config.name).cloned();
-            known.unwrap_or_else(|| Arc::new(Upstream::new(config.name.clone())))
+            let upstream = known.unwrap_or_else(|| {
+                let (name, look) = (config.name.clone(), self.look.clone());
+                Arc::new(Upstream::new(name, self.epoch, look, &self.metrics))
+            });
+            upstream.line.configure(&config.queue);
+            upstream
+        };
+        let watch = |route: &Route| {
+            let retry = match &route.action {
+                Action::Forward(to) => to.retry.clone(),
+                Action::Redirect(_) | Action::Respond(_) => Retry::default(),
+            };
+            if let Some(known) = self.watches.get(&route.name) {
+                known.budget.configure(retry.budget, retry.floor);
+                return known.clone();
+            }
+            let cells = self.metrics.route(&route.name);
+            Arc::new(RouteWatch::new(self.epoch.elapsed(), &retry, cells))
         };
         Compiled {
             generation: self.generation + 1,
             table: RouteTable::new(&plan.routes),
             upstreams: plan.upstreams.iter().map(upstream).collect(),
+            watches: plan.routes.iter().map(watch).collect(),
             routes: plan.routes.iter().map(|route| self.metrics.route(&route.name)).collect(),
             no_route: self.metrics.route(&"".into()),
             listeners,
@@ -275,30 +316,9 @@ impl Door {
         &self.plan
     }
 
-    /// The upstreams in the order of the plan, as they are now. Counts are of different moments
-    /// and need not add up.
-    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
-        let now = self.epoch.elapsed().as_millis() as u64;
-        let server = |endpoint: &Endpoint| {
-            let state = &endpoint.server;
-            let left = state.held_until.load(Relaxed).saturating_sub(now);
-            ServerStatus {
-                address: state.address,
-                weight: endpoint.weight,
-                in_flight: state.in_flight.load(Relaxed),
-                connections: state.connections.load(Relaxed),
-                unreachable_for: (left > 0).then(|| Duration::from_millis(left)),
-            }
-        };
-        let upstream = |config: &seawall_config::plan::Upstream| {
-            let upstream = self.upstreams.get(&config.name)?;
-            Some(UpstreamStatus {
-                name: config.name.clone(),
-                balance: config.balance.clone(),
-                servers: upstream.endpoints().iter().map(server).collect(),
-            })
-        };
-        self.plan.upstreams.iter().filter_map(upstream).collect()
+    /// Milliseconds since the door was opened.
+    fn clock(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
     }
 
     /// Stops listening, then waits for the exchanges in flight, at most for `patience`; what is

@@ -6,7 +6,7 @@ use seawall_h1::{BodyLength, Known, Method};
 
 use crate::forward::forward;
 use crate::message::{Request, Response};
-use crate::policy::{headers, redirect, respond};
+use crate::policy::{deadline, headers, redirect, respond};
 use crate::refuse::Refusal;
 use crate::route::Found;
 
@@ -26,7 +26,11 @@ pub(crate) async fn exchange(request: &Request<'_>) -> Result<Response, Refusal>
     request.facts.route.set(Some(at));
     let mut response = match &route.action {
         Action::Forward(to) => {
-            request.facts.deadline.set(Some(request.started + to.timeout));
+            let allowed = deadline::allowed(request, to.timeout);
+            request.facts.deadline.set(Some(request.started + allowed));
+            if allowed.is_zero() {
+                return Err(Refusal::DeadlinePassed);
+            }
             forward(request, route, to).await?
         }
         Action::Redirect(to) => redirect::answer(request, route, to),

@@ -26,6 +26,7 @@ mod tcp;
 mod tickets;
 mod timer;
 mod tunnel;
+mod turn;
 mod upstream;
 mod worker;
 

@@ -29,6 +29,8 @@ pub(crate) struct Request<'a> {
     pub(crate) trusted: bool,
     /// When its first byte came.
     pub(crate) started: Instant,
+    /// When its head was complete.
+    pub(crate) ready: Instant,
     pub(crate) facts: &'a Facts,
 }
 
@@ -78,7 +80,8 @@ impl Peer {
 
 /// An answer, from a server or of our own.
 pub(crate) struct Response {
-    pub(crate) head: ResponseHead,
+    /// In a box, since it is handed on a few times.
+    pub(crate) head: Box<ResponseHead>,
     pub(crate) body: Body,
 }
 

@@ -67,7 +67,7 @@ fn count(exchange: &Exchange<'_>, worker: &Worker, received: u64, outcome: Outco
     let compiled = &exchange.running.compiled;
     let route = exchange.facts.route.get();
     let cells = route.map_or(&compiled.no_route, |route| &compiled.routes[route]).of(worker.index);
-    let ended = Instant::now();
+    let ended = worker.turn.now();
     let class = match outcome.refusal {
         Some(Refusal::ClientGone) => 0,
         _ => usize::from(outcome.status / 100).min(5),

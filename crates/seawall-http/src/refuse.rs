@@ -40,8 +40,19 @@ pub enum Refusal {
     TooManyFromClient,
     /// No server of the upstream has an address, because its names do not resolve.
     Unresolved,
-    /// Every server of the upstream has as many connections as it may.
+    /// No server of the upstream may be used: all are unreachable, fail, or are taken out.
+    NoHealthyUpstream,
+    /// The circuit breaker of the upstream is open; so many seconds until it asks again.
+    BreakerOpen(u32),
+    /// Every server of the upstream has as many requests or connections as it may, and nobody may
+    /// wait.
     UpstreamFull,
+    /// As many requests wait for the upstream as may.
+    QueueFull,
+    /// The request has waited for the upstream for too long.
+    QueueTimeout,
+    /// The time that the caller gave the request was over before it was sent to a server.
+    DeadlinePassed,
     /// No connection to a server could be opened.
     ConnectFailed,
     /// No connection to a server could be opened in time.
@@ -90,7 +101,7 @@ pub struct Description {
 
 impl Refusal {
     /// One of each kind, in the order of their numbers.
-    pub const ALL: [Refusal; 24] = {
+    pub const ALL: [Refusal; 29] = {
         use Refusal::*;
         [
             BadRequest(BadMessage::RequestLine),
@@ -109,7 +120,12 @@ impl Refusal {
             TooManyConnections,
             TooManyFromClient,
             Unresolved,
+            NoHealthyUpstream,
+            BreakerOpen(1),
             UpstreamFull,
+            QueueFull,
+            QueueTimeout,
+            DeadlinePassed,
             ConnectFailed,
             ConnectTimeout,
             UpstreamClosed,
@@ -295,14 +311,59 @@ impl Refusal {
                 "No name of the upstream's `servers` resolves; see the log for the answer of the DNS server.",
                 5,
             ),
+            Refusal::NoHealthyUpstream => row(
+                "no-healthy-upstream",
+                503,
+                Upstream,
+                "destination_unavailable",
+                "No server behind this address is available.",
+                "All servers of the upstream are unreachable, fail their checks, or are taken out; `/api/upstreams` says which and why.",
+                2,
+            ),
+            Refusal::BreakerOpen(_) => row(
+                "breaker-open",
+                503,
+                Upstream,
+                "destination_unavailable",
+                "The servers behind this address are failing and are given time to recover.",
+                "The circuit breaker of the upstream is open, since too many requests failed or were slow; the log says how many. It probes by itself and lets more through as they succeed.",
+                1,
+            ),
             Refusal::UpstreamFull => row(
                 "upstream-full",
                 503,
                 Overload,
                 "connection_limit_reached",
                 "The servers behind this address are busy.",
-                "Every server has `limits.connections` of the upstream open: add servers, make them faster, or raise it.",
+                "Every server has as many requests as `max-in-flight` or as many connections as `limits.connections` of the upstream says: add servers, make them faster, raise it, or let requests wait in a `queue`.",
                 2,
+            ),
+            Refusal::QueueFull => row(
+                "queue-full",
+                503,
+                Overload,
+                "connection_limit_reached",
+                "The servers behind this address are busy, and too many requests wait for them already.",
+                "As many requests wait as `queue` of the upstream allows: add servers or make them faster; a longer queue only makes everybody wait longer.",
+                2,
+            ),
+            Refusal::QueueTimeout => row(
+                "queue-timeout",
+                503,
+                Overload,
+                "connection_limit_reached",
+                "The servers behind this address were busy for too long.",
+                "The request waited for `queue.wait` of the upstream, or was dropped because under overload the newest are served first: add servers or make them faster.",
+                2,
+            ),
+            Refusal::DeadlinePassed => row(
+                "deadline-passed",
+                504,
+                Client,
+                "http_response_timeout",
+                "The time that this request was given was over before it could be sent to a server.",
+                "`X-Request-Deadline-Ms` or `grpc-timeout` of a trusted caller left no time; the caller should ask for more or begin earlier.",
+                0,
             ),
             Refusal::ConnectFailed => row(
                 "connect-failed",
@@ -399,11 +460,14 @@ impl Refusal {
 
     /// The page among those of a route that is meant for this refusal: the most exact one.
     pub(crate) fn page_among(self, pages: &[ErrorPage]) -> Option<&ErrorPage> {
-        let Description { code, status, .. } = self.description();
-        let rank = |page: &ErrorPage| match &page.when {
-            ErrorMatch::Code(of) => (**of == *code).then_some(0),
-            ErrorMatch::Status(of) => (*of == status).then_some(1),
-            ErrorMatch::Class(of) => (u16::from(*of) == status / 100).then_some(2),
+        let status = self.description().status;
+        let rank = |page: &ErrorPage| {
+            let rank = match &page.when {
+                ErrorMatch::Code(_) => 0,
+                ErrorMatch::Status(_) => 1,
+                ErrorMatch::Class(_) => 2,
+            };
+            is_meant(&page.when, status, Some(self)).then_some(rank)
         };
         let fitting = pages.iter().filter_map(|page| Some((rank(page)?, page)));
         fitting.min_by_key(|(rank, _)| *rank).map(|(_, page)| page)
@@ -429,9 +493,13 @@ impl Refusal {
             ),
         };
         fields.push(b"Proxy-Status", status.as_bytes());
-        if description.retry_after > 0 {
+        let retry_after = match self {
+            Refusal::BreakerOpen(seconds) => seconds.max(1),
+            _ => description.retry_after,
+        };
+        if retry_after > 0 {
             // Up to as much again, so that those refused together do not come back together.
-            let seconds = u64::from(description.retry_after);
+            let seconds = u64::from(retry_after);
             let seconds = seconds + jitter % (seconds + 1);
             fields.push(b"Retry-After", seconds.to_string().as_bytes());
         }
@@ -480,6 +548,15 @@ impl Refusal {
              <small>{status} &middot; {code}</small></html>\n"
         )
         .into_bytes()
+    }
+}
+
+/// Whether an answer with this status, made for this refusal if it is of our own, is meant.
+pub(crate) fn is_meant(when: &ErrorMatch, status: u16, refusal: Option<Refusal>) -> bool {
+    match when {
+        ErrorMatch::Code(code) => refusal.is_some_and(|it| *it.description().code == **code),
+        ErrorMatch::Status(of) => *of == status,
+        ErrorMatch::Class(of) => u16::from(*of) == status / 100,
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Buffers, LARGE, SMALL};
 use crate::socket;
+use crate::worker::Worker;
 
 /// Bytes that one direction moves before others of the worker have their turn.
 const TURN: u64 = 1024 * 1024;
@@ -89,14 +90,14 @@ impl Relay {
         &mut self,
         client: &TcpStream,
         server: &TcpStream,
-        buffers: &Buffers,
+        worker: &Worker,
         cx: &mut Context<'_>,
     ) -> Poll<End> {
-        let up = self.up.poll(client, server, buffers, cx);
+        let up = self.up.poll(client, server, worker, cx);
         if up == Poll::Ready(Err(Broken::Receiver)) {
             self.down.suspect();
         }
-        let down = self.down.poll(server, client, buffers, cx);
+        let down = self.down.poll(server, client, worker, cx);
         if down == Poll::Ready(Err(Broken::Receiver)) {
             self.up.suspect();
         }
@@ -142,11 +143,11 @@ impl Way {
     pub(crate) fn poll_ahead(
         &mut self,
         from: &TcpStream,
-        buffers: &Buffers,
+        worker: &Worker,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         while self.state == State::Open && self.buffer.len() < SMALL {
-            if ready!(self.poll_read(from, buffers, SMALL, cx)).is_err() {
+            if ready!(self.poll_read(from, worker, SMALL, cx)).is_err() {
                 return Poll::Ready(());
             }
         }
@@ -165,7 +166,7 @@ impl Way {
         &mut self,
         from: &TcpStream,
         to: &TcpStream,
-        buffers: &Buffers,
+        worker: &Worker,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         let turn_ends = self.moved + TURN;
@@ -177,13 +178,13 @@ impl Way {
             }
             if let Err(broken) = ready!(self.poll_write(to, cx)) {
                 self.state = State::Broken;
-                self.buffer.release(buffers);
+                self.buffer.release(&worker.buffers);
                 return Poll::Ready(Err(broken));
             }
             if self.state == State::Ending {
                 let told = socket::shut_down(to);
                 self.state = if told.is_ok() { State::Ended } else { State::Broken };
-                self.buffer.release(buffers);
+                self.buffer.release(&worker.buffers);
                 continue;
             }
             if self.moved >= turn_ends {
@@ -191,7 +192,7 @@ impl Way {
                 return Poll::Pending;
             }
             let size = if self.flows { LARGE } else { SMALL };
-            ready!(self.poll_read(from, buffers, size, cx))?;
+            ready!(self.poll_read(from, worker, size, cx))?;
         }
     }
 
@@ -219,29 +220,29 @@ impl Way {
     fn poll_read(
         &mut self,
         from: &TcpStream,
-        buffers: &Buffers,
+        worker: &Worker,
         size: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         if self.buffer.is_empty() {
             let Poll::Ready(readable) = from.poll_read_ready(cx) else {
                 self.flows = false;
-                self.buffer.release(buffers);
+                self.buffer.release(&worker.buffers);
                 return Poll::Pending;
             };
             if readable.is_err() {
                 return Poll::Ready(Err(Broken::Sender));
             }
             if self.buffer.capacity() > size {
-                self.buffer.release(buffers);
+                self.buffer.release(&worker.buffers);
             }
         }
-        self.buffer.make_room(buffers, size);
+        self.buffer.make_room(&worker.buffers, size);
         let room = self.buffer.capacity() - self.buffer.len();
-        match self.buffer.poll_fill(from, cx) {
+        match self.buffer.poll_fill(from, &worker.turn, cx) {
             Poll::Pending => {
                 if self.buffer.is_empty() {
-                    self.buffer.release(buffers);
+                    self.buffer.release(&worker.buffers);
                 }
                 return Poll::Pending;
             }

@@ -154,37 +154,38 @@ fn holds(when: &When, request: &RequestHead) -> bool {
 }
 
 fn has_parameter(query: &[u8], name: &str, pattern: &ValuePattern) -> bool {
-    let query = query.strip_prefix(b"?").unwrap_or(query);
-    query.split(|&b| b == b'&').any(|pair| {
-        let (found, value) = match pair.iter().position(|&b| b == b'=') {
-            Some(at) => (&pair[..at], &pair[at + 1..]),
-            None => (pair, &[][..]),
-        };
-        !pair.is_empty()
-            && decoded_is(found, name.as_bytes())
+    parameters(query).any(|(found, value)| {
+        decoded(found).eq(name.bytes())
             && match pattern {
                 ValuePattern::Present => true,
-                ValuePattern::Exact(expect) => decoded_is(value, expect.as_bytes()),
+                ValuePattern::Exact(expect) => decoded(value).eq(expect.bytes()),
             }
     })
 }
 
-/// Whether `text`, percent-decoded and with `+` as a space, is `expect`. A `%` without two digits
-/// behind it stands for itself.
-fn decoded_is(text: &[u8], expect: &[u8]) -> bool {
-    let mut expect = expect.iter();
+/// The names and values in a query as they stand there; see [`decoded`].
+pub(crate) fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let query = query.strip_prefix(b"?").unwrap_or(query);
+    let pairs = query.split(|&b| b == b'&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| match pair.iter().position(|&b| b == b'=') {
+        Some(at) => (&pair[..at], &pair[at + 1..]),
+        None => (pair, &[][..]),
+    })
+}
+
+/// `text`, percent-decoded and with `+` as a space. A `%` without two digits behind it stands for
+/// itself.
+pub(crate) fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
     let mut at = 0;
-    while at < text.len() {
+    std::iter::from_fn(move || {
+        let first = *text.get(at)?;
         let digit = |at: usize| text.get(at).and_then(|&b| (b as char).to_digit(16));
-        let (byte, width) = match (text[at], digit(at + 1), digit(at + 2)) {
+        let (byte, width) = match (first, digit(at + 1), digit(at + 2)) {
             (b'%', Some(high), Some(low)) => ((high << 4 | low) as u8, 3),
             (b'+', _, _) => (b' ', 1),
             (byte, _, _) => (byte, 1),
         };
-        if expect.next() != Some(&byte) {
-            return false;
-        }
         at += width;
-    }
-    expect.next().is_none()
+        Some(byte)
+    })
 }

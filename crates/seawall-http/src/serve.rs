@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::compiled::Entrance;
 use crate::exchange::exchange;
 use crate::forward::conversation::AnswerError;
+use crate::forward::fallback;
 use crate::listen::Arrival;
 use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::pace::Pace;
@@ -28,6 +29,7 @@ use crate::refuse::Refusal;
 use crate::send::{SendError, Sending, Turn};
 use crate::tickets::{Admission, Open};
 use crate::timer::Timer;
+use crate::turn::TakesTurns;
 use crate::worker::{Running, Worker};
 
 /// A connection quiet for this long gives its memory back.
@@ -107,13 +109,13 @@ pub(crate) fn connection(
         _open: Open::enter(&worker),
         worker,
     };
-    async move {
+    TakesTurns::new(connection.worker.clone(), async move {
         // Bytes may have come with the header that told whose connection it is.
         let mut arrived = !connection.client.input.borrow().is_empty();
         while (std::mem::take(&mut arrived) || connection.wait(None).await == Arrived::Bytes)
             && Box::pin(connection.busy()).await == Next::Wait
         {}
-    }
+    })
 }
 
 /// What the wait for a request came to.
@@ -130,10 +132,10 @@ enum Arrived {
 impl Connection {
     /// Takes over the plan in place.
     fn refresh(&mut self) {
-        let current = self.worker.running();
-        if Rc::ptr_eq(&current, &self.running) {
+        if self.worker.is_running(&self.running) {
             return;
         }
+        let current = self.worker.running();
         match current.compiled.position(&self.entrance.key) {
             Some(listener) => (self.running, self.listener) = (current, listener),
             None => self.leaving = true,
@@ -162,7 +164,7 @@ impl Connection {
                 }
                 if *leaving || worker.draining.get() {
                     // Who has only just come has surely something to ask.
-                    if *used || Instant::now() >= fresh_until {
+                    if *used || worker.turn.now() >= fresh_until {
                         return Poll::Ready(Some(Arrived::End));
                     }
                     timer.set(fresh_until);
@@ -195,8 +197,8 @@ impl Connection {
             let listener = &running.compiled.plan.listeners[self.listener];
             let exchange =
                 |started| Exchange { running: &running, listener, facts: &facts, started };
-            let started = match incoming {
-                Incoming::Head(started) => started,
+            let (started, ready) = match incoming {
+                Incoming::Head { started, ready } => (started, ready),
                 Incoming::Lull => return Next::Wait,
                 Incoming::End => return Next::Close,
                 Incoming::Refused(refusal, started) => {
@@ -205,7 +207,7 @@ impl Connection {
                 }
             };
             let next;
-            (next, out) = self.serve(&exchange(started), &head, out).await;
+            (next, out) = self.serve(&exchange(started), ready, &head, out).await;
             if next == Next::Close {
                 self.linger().await;
                 return Next::Close;
@@ -225,23 +227,30 @@ impl Connection {
                 Arrived::Lull => return Incoming::Lull,
                 Arrived::End => return Incoming::End,
             }
+        } else {
+            // Pipelined requests cost a turn what others do, though they need no read each.
+            let turn = &self.worker.turn;
+            turn.spend(0);
+            poll_fn(|cx| turn.poll(cx)).await;
         }
         // The limits are those of the plan in place when the request begins.
         self.refresh();
-        let started = Instant::now();
+        let started = self.worker.turn.now();
         let listener = &self.running.compiled.plan.listeners[self.listener];
         let limits = HeadLimits { bytes: listener.limits.head, headers: listener.limits.headers };
         let until = started + listener.timeouts.head;
         let mut progress = HeadProgress::default();
+        let mut at_once = true;
         let Connection { client, timer, .. } = self;
         loop {
             let parsed = parse::request(client.input.borrow().bytes(), limits, &mut progress, head);
             match parsed {
                 Ok(Some(length)) => {
                     client.consume(length);
-                    return Incoming::Head(started);
+                    let ready = if at_once { started } else { Instant::now() };
+                    return Incoming::Head { started, ready };
                 }
-                Ok(None) => {}
+                Ok(None) => at_once = false,
                 Err(bad) => return Incoming::Refused(Refusal::of_request(bad), started),
             }
             timer.set(until);
@@ -264,6 +273,7 @@ impl Connection {
     async fn serve(
         &mut self,
         exchange: &Exchange<'_>,
+        ready: Instant,
         head: &RequestHead,
         out: Vec<u8>,
     ) -> (Next, Vec<u8>) {
@@ -279,6 +289,7 @@ impl Connection {
             peer: &self.peer,
             trusted: running.compiled.plan.server.trusts(self.peer.address),
             started,
+            ready,
             facts,
         };
         let (response, refusal) = match answer(&request, &mut self.timer).await {
@@ -289,7 +300,12 @@ impl Connection {
             }
             Err(refusal) => {
                 let route = facts.route.get().and_then(|at| running.compiled.plan.routes.get(at));
-                (self.refusal(refusal, Some(head), route), Some(refusal))
+                let page = route.and_then(|route| fallback::page_for(route, refusal));
+                let response = match page {
+                    Some(page) => fallback::page(&request, page, refusal),
+                    None => self.refusal(refusal, Some(head), route),
+                };
+                (response, Some(refusal))
             }
         };
         let keep_alive = head.keeps_alive()
@@ -319,7 +335,12 @@ impl Connection {
             }
             (Ok(()), Body::Answer(answer)) => answer.finish(),
             (Ok(()), _) => {}
-            (Err(error), _) => {
+            (Err(error), body) => {
+                if let Body::Answer(mut answer) = body
+                    && matches!(error, SendError::Answer(AnswerError::Silent))
+                {
+                    answer.broke_off();
+                }
                 refusal = Some(match error {
                     SendError::Answer(error) => cut_short(&error),
                     SendError::BodyTooSlow => Refusal::BodyTooSlow,
@@ -364,7 +385,7 @@ impl Connection {
 
     /// Reads past what is left of a short body.
     async fn skip_body(&mut self) -> Next {
-        self.timer.set(Instant::now() + LINGER);
+        self.timer.set(self.worker.turn.now() + LINGER);
         let Connection { client, timer, .. } = self;
         let from = client.received.get();
         poll_fn(|cx| {
@@ -420,7 +441,7 @@ impl Connection {
         if self.client.body_is_done() && self.client.input.borrow().is_empty() {
             return;
         }
-        self.timer.set(Instant::now() + LINGER);
+        self.timer.set(self.worker.turn.now() + LINGER);
         let Connection { client, timer, .. } = self;
         client.input.borrow_mut().consume_all();
         if client.shut_down().is_err() {
@@ -441,8 +462,11 @@ impl Connection {
 
 /// What the wait for a head came to.
 enum Incoming {
-    /// A head, whose first byte came then.
-    Head(Instant),
+    /// A head: when its first byte came, and its last.
+    Head {
+        started: Instant,
+        ready: Instant,
+    },
     /// Nothing for a moment.
     Lull,
     /// The connection is to be closed.
@@ -461,7 +485,7 @@ pub(crate) struct Exchange<'a> {
 /// Runs the spine, as long as the client stays, sends its body fast enough, and the deadline has
 /// not passed. What time the body takes is the client's, so the deadline counts from its last byte.
 async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Refusal> {
-    let Request { client, facts, listener, head, .. } = *request;
+    let Request { client, worker, facts, listener, head, .. } = *request;
     let mut exchange = pin!(exchange(request));
     let mut pace = Pace::default();
     poll_fn(|cx| {
@@ -477,15 +501,15 @@ async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Re
             let clients_turn = !body_is_done && client.awaits_body.get() && !waits_for_continue;
             let until = if clients_turn {
                 let (least, within) = (listener.limits.progress, listener.timeouts.body);
-                match pace.check(Instant::now(), client.received.get(), least, within) {
+                match pace.check(worker.turn.now(), client.received.get(), least, within) {
                     Ok(until) => until,
                     Err(_) => return Poll::Ready(Err(Refusal::BodyTooSlow)),
                 }
             } else {
                 pace = Pace::default();
                 let Some(deadline) = facts.deadline.get() else { return Poll::Pending };
-                let timeout = deadline - request.started;
-                client.last_read.get().map_or(deadline, |last| deadline.max(last + timeout))
+                let after = |last| deadline.max(last + (deadline - request.started));
+                client.last_read.get().map_or(deadline, after)
             };
             timer.set(until);
             if timer.poll(cx).is_pending() {
@@ -516,7 +540,7 @@ async fn send(
             if let Poll::Ready(result) = sending.poll(client, cx) {
                 return Poll::Ready(result);
             }
-            let now = Instant::now();
+            let now = client.now();
             let Body::Answer(answer) = &sending.body else {
                 match taking.check(now, sending.sent, least, within) {
                     Ok(until) => timer.set(until),

@@ -3,7 +3,8 @@
 //! A read or write that moved less than it could have has emptied or filled the socket, and the
 //! runtime is told so: the next attempt then waits for an event instead of asking the kernel in
 //! vain. The calls go to the kernel directly, since those of the C library are cancellation points
-//! and pay for it with two atomic operations each.
+//! and pay for it with two atomic operations each. The task is registered with the runtime only
+//! when a call has shown that there is something to wait for.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
@@ -13,56 +14,56 @@ use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Reads once into `room`, which is not empty. 0 means that the peer has closed its side.
+use crate::turn::Turn;
+
+/// Reads once into `room`, which is not empty, if the connection's turn is not over. 0 means that
+/// the peer has closed its side.
 #[inline]
 pub(crate) fn poll_read(
     stream: &TcpStream,
     room: &mut [u8],
+    turn: &Turn,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
+    ready!(turn.poll(cx));
     let all = room.len();
     loop {
-        ready!(stream.poll_read_ready(cx))?;
         let read = || match rustix::net::recv(stream, &mut *room, RecvFlags::empty()) {
             Ok((_, read)) => Ok((read, read > 0 && read < all)),
             Err(error) => Err(error),
         };
         if let Some(result) = attempt(stream, Interest::READABLE, read) {
+            turn.spend(*result.as_ref().unwrap_or(&0));
             return Poll::Ready(result);
         }
+        ready!(stream.poll_read_ready(cx))?;
     }
 }
 
-/// Writes once from `parts`, which are not all empty.
+/// Writes once from `parts`, which are not all empty. What is written was read before, and so has
+/// been counted in a turn.
 #[inline]
 pub(crate) fn poll_write(
     stream: &TcpStream,
     parts: &[IoSlice<'_>],
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_write_ready(cx))?;
-        let write = || {
-            let (written, all) = match parts {
-                [one] => (rustix::net::send(stream, one, SendFlags::NOSIGNAL)?, one.len()),
-                parts => {
-                    let all = parts.iter().map(|part| part.len()).sum();
-                    (
-                        rustix::net::sendmsg(
-                            stream,
-                            parts,
-                            &mut Default::default(),
-                            SendFlags::NOSIGNAL,
-                        )?,
-                        all,
-                    )
-                }
-            };
-            Ok((written, written < all))
+    let write = || {
+        let (written, all) = match parts {
+            [one] => (rustix::net::send(stream, one, SendFlags::NOSIGNAL)?, one.len()),
+            parts => {
+                let all = parts.iter().map(|part| part.len()).sum();
+                let ancillary = &mut Default::default();
+                (rustix::net::sendmsg(stream, parts, ancillary, SendFlags::NOSIGNAL)?, all)
+            }
         };
+        Ok((written, written < all))
+    };
+    loop {
         if let Some(result) = attempt(stream, Interest::WRITABLE, write) {
             return Poll::Ready(result);
         }
+        ready!(stream.poll_write_ready(cx))?;
     }
 }
 

@@ -29,6 +29,7 @@ use crate::relay::{End, Relay, Side, Way};
 use crate::socket;
 use crate::tickets::{Admission, Open};
 use crate::timer::Timer;
+use crate::turn::TakesTurns;
 use crate::upstream::pool::Dialled;
 use crate::worker::{Running, Worker};
 
@@ -82,12 +83,12 @@ pub(crate) fn connection(
         _open: Open::enter(&worker),
         worker,
     };
-    async move {
+    TakesTurns::new(session.worker.clone(), async move {
         // What is needed to find a server is much, and is let go before the long part.
         if Box::pin(session.dial(running, upstream)).await {
             session.carry().await;
         }
-    }
+    })
 }
 
 /// What a server is sent before the bytes of the client.
@@ -113,7 +114,7 @@ impl Session {
         let Session { relay, stream, .. } = self;
         let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
             Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
-            Poll::Pending => relay.up.poll_ahead(stream, &worker.buffers, cx).map(|()| None),
+            Poll::Pending => relay.up.poll_ahead(stream, &worker, cx).map(|()| None),
         });
         match dialled.await {
             Some(Ok(dialled)) => {
@@ -139,7 +140,7 @@ impl Session {
         let mut timer = Timer::new(Instant::now() + *idle);
         let end = poll_fn(|cx| {
             let before = relay.moved();
-            let end = relay.poll(stream, server, &worker.buffers, cx);
+            let end = relay.poll(stream, server, worker, cx);
             let after = relay.moved();
             cells.tcp_received.add(after.0 - before.0);
             cells.tcp_sent.add(after.1 - before.1);

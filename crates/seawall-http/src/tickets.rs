@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use seawall_config::plan::{ListenerLimits, Server as ServerPlan};
@@ -39,17 +42,24 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    pub(crate) fn enter(server: &Rc<PooledServer>, worker: usize) -> InFlight {
-        server.state.in_flight.fetch_add(1, Relaxed);
-        server.state.cells.of(worker).entered.add(1);
-        InFlight { server: server.clone(), worker }
+    /// Enters unless `limit` are in flight already.
+    pub(crate) fn enter(server: &Rc<PooledServer>, worker: usize, limit: u32) -> Option<InFlight> {
+        let state = &server.state;
+        if state.in_flight.fetch_add(1, SeqCst) >= limit {
+            state.in_flight.fetch_sub(1, SeqCst);
+            return None;
+        }
+        state.cells.of(worker).entered.add(1);
+        Some(InFlight { server: server.clone(), worker })
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.server.state.in_flight.fetch_sub(1, Relaxed);
-        self.server.state.cells.of(self.worker).left.add(1);
+        let state = &self.server.state;
+        state.in_flight.fetch_sub(1, SeqCst);
+        state.cells.of(self.worker).left.add(1);
+        state.line.freed();
     }
 }
 

@@ -45,7 +45,7 @@ impl Tunnel {
         cells.tunnels_opened.add(1);
         let end = poll_fn(|cx| {
             let before = relay.moved();
-            let end = relay.poll(ours, theirs, &worker.buffers, cx);
+            let end = relay.poll(ours, theirs, worker, cx);
             let after = relay.moved();
             cells.tunnel_received.add(after.0 - before.0);
             cells.tunnel_sent.add(after.1 - before.1);

@@ -1,22 +1,32 @@
 //! Groups of servers, as all workers share them: which servers there are now, and how busy each
-//! is. What belongs to one worker — idle connections, the rotation — is in [`pool`].
+//! is. What belongs to one worker — idle connections, the rotation — is in [`pool`], where servers
+//! come from in [`sources`].
 
+pub(crate) mod choose;
+pub(crate) mod health;
+pub(crate) mod line;
 pub(crate) mod pool;
 pub(crate) mod resolve;
+pub(crate) mod sources;
+pub(crate) mod trial;
+pub(crate) mod watch;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
-use seawall_config::plan::{ServerAddress, ServerSpec};
+use seawall_core::balance::key::hash_key;
+use seawall_core::balance::latency::Latency;
 use seawall_telemetry::Metrics;
-use seawall_telemetry::cells::PerWorker;
-use seawall_telemetry::metrics::Server as ServerCells;
+use seawall_telemetry::cells::{Cell, PerWorker};
+use seawall_telemetry::metrics::{Server as ServerCells, Upstream as UpstreamMetrics};
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::line::Line;
 
 /// One group of servers. Outlives plans: a reload changes its servers, not what is known of them.
 #[derive(Debug)]
@@ -26,17 +36,33 @@ pub(crate) struct Upstream {
     /// Goes up with every change of `endpoints`, so that workers notice without a lock.
     generation: AtomicU64,
     /// Goes up with every change of what may be used, see [`ServerState::standing`].
-    standings: AtomicU64,
-    source: Mutex<Source>,
-    /// Wakes the watch of this upstream before its next tick.
-    pub(crate) look: Notify,
+    standings: Arc<AtomicU64>,
+    sources: Mutex<sources::Sources>,
+    /// Requests in flight to all servers, while they are limited.
+    pub(crate) in_flight: Arc<AtomicUsize>,
+    /// Where requests wait.
+    pub(crate) line: Arc<Line>,
+    /// What the circuit breaker counts.
+    pub(crate) outcomes: Arc<PerWorker<Outcomes>>,
+    /// Servers that are ready, as of the watch's last look.
+    pub(crate) ready: AtomicUsize,
+    /// What cookies are signed with where no secret is configured.
+    pub(crate) process_key: [u8; 32],
+    pub(crate) metrics: Arc<UpstreamMetrics>,
+    /// What [`watch`] knows.
+    pub(crate) watched: Mutex<watch::Watched>,
+    /// Wakes the watch before its next tick.
+    pub(crate) look: Arc<Notify>,
+    /// Told with every change of `endpoints`, for those who wait for one.
+    changes: tokio::sync::watch::Sender<()>,
 }
 
-/// Where the servers come from.
+/// What came of attempts, as far as the circuit breaker is concerned.
 #[derive(Debug, Default)]
-struct Source {
-    servers: Vec<ServerSpec>,
-    resolved: HashMap<Arc<str>, Vec<IpAddr>>,
+pub(crate) struct Outcomes {
+    pub(crate) total: Cell,
+    pub(crate) failed: Cell,
+    pub(crate) slow: Cell,
 }
 
 /// One server of an upstream with its weight there.
@@ -51,7 +77,7 @@ pub(crate) struct Endpoint {
 /// What an operator has said about a server. Kept until it is said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub(crate) enum Order {
+pub enum Order {
     /// Use it.
     #[default]
     Use,
@@ -63,7 +89,7 @@ pub(crate) enum Order {
 
 /// Whether a server may be used, from the best to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// As far as is known it is well.
     Ready,
     /// It was taken out because of what it answered.
@@ -78,9 +104,48 @@ pub(crate) enum Standing {
     Disabled,
 }
 
+impl Order {
+    /// As it is written in the admin API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Order::Use => "use",
+            Order::Drain => "drain",
+            Order::Disable => "disable",
+        }
+    }
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Standing; 6] = [
+        Standing::Ready,
+        Standing::Ejected,
+        Standing::Failing,
+        Standing::Unreachable,
+        Standing::Draining,
+        Standing::Disabled,
+    ];
+
+    /// As it is shown in the admin API and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Ready => "ready",
+            Standing::Ejected => "ejected",
+            Standing::Failing => "failing",
+            Standing::Unreachable => "unreachable",
+            Standing::Draining => "draining",
+            Standing::Disabled => "disabled",
+        }
+    }
+}
+
 /// What all workers know of a server.
 #[derive(Debug)]
 pub(crate) struct ServerState {
+    /// A hash of its address.
+    pub(crate) id: u64,
+    /// The name of its upstream.
+    pub(crate) upstream: Arc<str>,
     pub(crate) address: SocketAddr,
     /// The address as text, for logs and labels.
     pub(crate) label: String,
@@ -92,10 +157,14 @@ pub(crate) struct ServerState {
     /// Told when a connection that was wanted has been closed.
     pub(crate) freed: Notify,
     /// Until when it is passed over because it could not be reached, in milliseconds of the
-    /// door's clock; 0 for not at all.
+    /// door's clock; 0 for not at all. Set by [`ServerState::cannot_connect`] and put off by
+    /// [`health`] until a connection can be opened.
     pub(crate) held_until: AtomicU64,
     /// It fails its active checks. Set by [`health`] alone.
     pub(crate) failing: AtomicBool,
+    /// It passes its active checks after it did not, which lifts an ejection. Set by [`health`],
+    /// taken by the watch.
+    pub(crate) recovered: AtomicBool,
     /// It is taken out because of what it answers. Set by the watch of the upstream alone.
     pub(crate) ejected: AtomicBool,
     /// An [`Order`].
@@ -103,18 +172,48 @@ pub(crate) struct ServerState {
     /// Since when it is used, as it was new or has returned, in milliseconds of the door's clock;
     /// for slow start.
     pub(crate) since: AtomicU64,
+    /// Gateway errors since the last good answer.
+    pub(crate) errors_in_a_row: AtomicU32,
+    /// So many of these are worth a look of the watch at once.
+    pub(crate) look_at: AtomicU32,
+    look: Arc<Notify>,
+    /// How long its answers take: a [`Latency`](seawall_core::balance::latency::Latency).
+    pub(crate) latency: AtomicU64,
+    /// The last connection that could not be opened was refused at once.
+    pub(crate) refuses: AtomicBool,
+    standings: Arc<AtomicU64>,
+    pub(crate) line: Arc<Line>,
+    /// The [`Standing`] that was seen last, and since when, see [`ServerState::note`].
+    noted: AtomicU8,
+    noted_since: AtomicU64,
+    /// What passes between those who use the server and those who check it.
+    pub(crate) notes: health::Notes,
     pub(crate) cells: Arc<PerWorker<ServerCells>>,
 }
 
 impl Upstream {
-    pub(crate) fn new(name: Arc<str>) -> Upstream {
+    /// Without servers yet. `epoch` is when the door's clock began; `look` wakes the watch.
+    pub(crate) fn new(
+        name: Arc<str>,
+        epoch: Instant,
+        look: Arc<Notify>,
+        metrics: &Metrics,
+    ) -> Upstream {
         Upstream {
+            metrics: metrics.upstream(&name),
             name,
             endpoints: ArcSwap::default(),
             generation: AtomicU64::new(0),
-            standings: AtomicU64::new(0),
-            look: Notify::new(),
-            source: Mutex::default(),
+            standings: Arc::default(),
+            in_flight: Arc::default(),
+            line: Arc::new(Line::new(epoch)),
+            outcomes: Arc::new(PerWorker::new(metrics.workers())),
+            ready: AtomicUsize::new(0),
+            process_key: process_key(),
+            watched: Mutex::default(),
+            look,
+            sources: Mutex::default(),
+            changes: tokio::sync::watch::Sender::new(()),
         }
     }
 
@@ -127,8 +226,8 @@ impl Upstream {
         self.standings.load(Relaxed)
     }
 
-    /// To be called after every change of a [`ServerState::standing`].
-    pub(crate) fn standing_changed(&self) {
+    /// See [`ServerState::standing_changed`].
+    fn standing_changed(&self) {
         self.standings.fetch_add(1, Relaxed);
     }
 
@@ -136,70 +235,24 @@ impl Upstream {
         self.endpoints.load_full()
     }
 
-    /// Takes over the servers of a new plan.
-    pub(crate) fn set_servers(&self, servers: &[ServerSpec], metrics: &Metrics) {
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        source.servers = servers.to_vec();
-        let named = |name: &Arc<str>| {
-            servers
-                .iter()
-                .any(|s| matches!(&s.address, ServerAddress::Name { host, .. } if host == name))
-        };
-        source.resolved.retain(|name, _| named(name));
-        self.rebuild(&source, metrics);
+    /// Sees every change of [`Upstream::endpoints`] from now on.
+    pub(crate) fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        self.changes.subscribe()
     }
+}
 
-    /// Takes over the addresses that a name resolved to. Says whether anything changed.
-    pub(crate) fn set_addresses(
-        &self,
-        name: &Arc<str>,
-        mut addresses: Vec<IpAddr>,
-        metrics: &Metrics,
-    ) -> bool {
-        addresses.sort_unstable();
-        addresses.dedup();
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        if source.resolved.get(name) == Some(&addresses) {
-            return false;
+/// A key that nobody else has, as long as the process lives.
+fn process_key() -> [u8; 32] {
+    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = [0; 32];
+        for (at, part) in key.chunks_exact_mut(8).enumerate() {
+            // Seeded by the system.
+            let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), at);
+            part.copy_from_slice(&number.to_be_bytes());
         }
-        source.resolved.insert(name.clone(), addresses);
-        self.rebuild(&source, metrics);
-        true
-    }
-
-    fn rebuild(&self, source: &Source, metrics: &Metrics) {
-        let old = self.endpoints();
-        let mut new: Vec<Endpoint> = Vec::new();
-        let mut add = |address: SocketAddr, spec: &ServerSpec| {
-            if new.iter().any(|endpoint| endpoint.server.address == address) {
-                return;
-            }
-            let known = old.iter().find(|endpoint| endpoint.server.address == address);
-            let server = match known {
-                Some(endpoint) => endpoint.server.clone(),
-                None => Arc::new(ServerState::new(address, &self.name, metrics)),
-            };
-            new.push(Endpoint {
-                server,
-                weight: spec.weight,
-                zone: spec.zone.clone(),
-                priority: spec.priority,
-            });
-        };
-        for spec in &source.servers {
-            match &spec.address {
-                ServerAddress::Socket(address) => add(*address, spec),
-                ServerAddress::Name { host, port } => {
-                    for address in source.resolved.get(host).into_iter().flatten() {
-                        add(SocketAddr::new(*address, *port), spec);
-                    }
-                }
-                ServerAddress::Service(_) => {}
-            }
-        }
-        self.endpoints.store(Arc::new(new));
-        self.generation.fetch_add(1, Relaxed);
-    }
+        key
+    })
 }
 
 impl ServerState {
@@ -212,9 +265,16 @@ impl ServerState {
         }
     }
 
-    /// Takes an order; say [`Upstream::standing_changed`] afterwards.
+    /// Takes an order.
     pub(crate) fn set_order(&self, order: Order) {
         self.order.store(order as u8, Relaxed);
+        self.standing_changed();
+    }
+
+    /// To be called after every change of what [`ServerState::standing`] looks at: workers look
+    /// again.
+    pub(crate) fn standing_changed(&self) {
+        self.standings.fetch_add(1, Relaxed);
     }
 
     /// Whether it may be used at `now`, in milliseconds of the door's clock.
@@ -229,9 +289,21 @@ impl ServerState {
         }
     }
 
-    fn new(address: SocketAddr, upstream: &Arc<str>, metrics: &Metrics) -> ServerState {
+    /// Its standing at `now`, and since when it has it as far as was looked at: whoever looks
+    /// twice a second knows it to half a second. For the control thread alone.
+    pub(crate) fn note(&self, now: u64) -> (Standing, u64) {
+        let standing = self.standing(now);
+        if self.noted.swap(standing as u8, Relaxed) != standing as u8 {
+            self.noted_since.store(now, Relaxed);
+        }
+        (standing, self.noted_since.load(Relaxed))
+    }
+
+    fn new(address: SocketAddr, upstream: &Upstream, now: u64, metrics: &Metrics) -> ServerState {
         let label = address.to_string();
         ServerState {
+            id: hash_key(label.as_bytes()),
+            upstream: upstream.name.clone(),
             address,
             in_flight: AtomicU32::new(0),
             connections: Arc::default(),
@@ -239,44 +311,22 @@ impl ServerState {
             freed: Notify::new(),
             held_until: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            recovered: AtomicBool::new(false),
             ejected: AtomicBool::new(false),
             order: AtomicU8::new(Order::Use as u8),
             since: AtomicU64::new(0),
-            cells: metrics.server(upstream, &label),
+            errors_in_a_row: AtomicU32::new(0),
+            look_at: AtomicU32::new(u32::MAX),
+            look: upstream.look.clone(),
+            latency: AtomicU64::new(Latency::default().to_bits()),
+            refuses: AtomicBool::new(false),
+            standings: upstream.standings.clone(),
+            line: upstream.line.clone(),
+            noted: AtomicU8::new(Standing::Ready as u8),
+            noted_since: AtomicU64::new(now),
+            notes: health::Notes::new(metrics.checks(&upstream.name, &label)),
+            cells: metrics.server(&upstream.name, &label),
             label,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn labels(upstream: &Upstream) -> Vec<String> {
-        upstream.endpoints().iter().map(|endpoint| endpoint.server.label.clone()).collect()
-    }
-
-    #[test]
-    fn servers_keep_their_state_while_names_and_plans_change() {
-        let metrics = Metrics::new(1, vec![]);
-        let upstream = Upstream::new("app".into());
-        let host: Arc<str> = "app.internal".into();
-        let fixed: SocketAddr = "127.0.0.1:1".parse().expect("an address");
-        let named = ServerAddress::Name { host: host.clone(), port: 80 };
-        let spec = |address| ServerSpec::new(address);
-        upstream.set_servers(&[spec(ServerAddress::Socket(fixed)), spec(named.clone())], &metrics);
-        assert_eq!(labels(&upstream), ["127.0.0.1:1"]);
-        upstream.endpoints()[0].server.in_flight.store(7, Relaxed);
-
-        let [a, b] = ["10.0.0.2", "10.0.0.1"].map(|text| text.parse().expect("an address"));
-        assert!(upstream.set_addresses(&host, vec![a, b, a], &metrics));
-        assert!(!upstream.set_addresses(&host, vec![b, a], &metrics), "nothing changed");
-        assert_eq!(labels(&upstream), ["127.0.0.1:1", "10.0.0.1:80", "10.0.0.2:80"]);
-        assert_eq!(upstream.endpoints()[0].server.in_flight.load(Relaxed), 7);
-
-        let generation = upstream.generation();
-        upstream.set_servers(&[spec(named)], &metrics);
-        assert!(upstream.generation() > generation);
-        assert_eq!(labels(&upstream), ["10.0.0.1:80", "10.0.0.2:80"]);
     }
 }

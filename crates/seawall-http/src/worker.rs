@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use seawall_config::plan;
 use seawall_core::random::Random;
+use seawall_core::retry::Share;
 use seawall_h1::ResponseHead;
 use seawall_telemetry::access_log::Lines;
 use tokio::runtime::{Builder, LocalOptions};
@@ -17,6 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use crate::buffer::Buffers;
 use crate::compiled::Compiled;
 use crate::listen::{Bound, Listening};
+use crate::turn::Turn;
+use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
 
 /// What the control thread tells a worker.
@@ -53,7 +57,8 @@ pub(crate) struct Worker {
     pub(crate) turned_away: Cell<usize>,
     /// Connections between requests, to be woken when the worker drains or a listener goes.
     idle: RefCell<IdleWakers>,
-    heads: RefCell<Vec<ResponseHead>>,
+    #[allow(clippy::vec_box)] // the boxes are what is lent
+    heads: RefCell<Vec<Box<ResponseHead>>>,
     texts: RefCell<Vec<Vec<u8>>>,
     pub(crate) lines: RefCell<Option<Lines>>,
     /// When it last complained of a peer; see [`Worker::may_complain`].
@@ -61,6 +66,8 @@ pub(crate) struct Worker {
     epoch: Instant,
     /// The time of the last housekeeping.
     recently: Cell<Instant>,
+    /// The connections' turns.
+    pub(crate) turn: Turn,
     date: Cell<(u64, [u8; 29])>,
 }
 
@@ -70,18 +77,22 @@ pub(crate) struct Running {
     pub(crate) compiled: Arc<Compiled>,
     /// By position in the plan.
     pub(crate) pools: Vec<Rc<Pool>>,
+    /// What pays for attempts beyond the first, by route.
+    pub(crate) shares: Vec<Share>,
 }
 
 impl Running {
     fn new(compiled: Arc<Compiled>, old: Option<&Running>) -> Running {
-        let pool = |upstream: &Arc<crate::upstream::Upstream>| {
-            let same =
-                |(other, _): &(&Arc<crate::upstream::Upstream>, _)| Arc::ptr_eq(other, upstream);
+        let zone = &compiled.plan.server.zone;
+        let pool = |(upstream, config): (&Arc<Upstream>, &plan::Upstream)| {
+            let same = |(other, _): &(&Arc<Upstream>, _)| Arc::ptr_eq(other, upstream);
             let old = old.and_then(|old| old.compiled.upstreams.iter().zip(&old.pools).find(same));
-            Rc::new(Pool::new(upstream.clone(), old.map(|(_, pool)| &**pool)))
+            let old = old.map(|(_, pool)| &**pool);
+            Rc::new(Pool::new(upstream.clone(), config, zone.clone(), old))
         };
-        let pools = compiled.upstreams.iter().map(pool).collect();
-        Running { compiled, pools }
+        let pools = compiled.upstreams.iter().zip(&compiled.plan.upstreams).map(pool).collect();
+        let shares = compiled.watches.iter().map(|watch| watch.budget.share()).collect();
+        Running { compiled, pools, shares }
     }
 }
 
@@ -103,9 +114,19 @@ impl Worker {
         Rc::ptr_eq(running, &self.running.borrow())
     }
 
-    /// Milliseconds since the door was opened.
+    /// Time since the door was opened.
+    pub(crate) fn clock(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// The same in milliseconds.
     pub(crate) fn clock_millis(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// The same, of a moment that has been.
+    pub(crate) fn millis_at(&self, moment: Instant) -> u64 {
+        moment.saturating_duration_since(self.epoch).as_millis() as u64
     }
 
     /// The time, up to half a second late and for free.
@@ -132,13 +153,13 @@ impl Worker {
 
     /// An empty head.
     #[inline]
-    pub(crate) fn take_head(&self) -> ResponseHead {
+    pub(crate) fn take_head(&self) -> Box<ResponseHead> {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Keeps a head's memory for the next answer.
     #[inline]
-    pub(crate) fn give_back_head(&self, mut head: ResponseHead) {
+    pub(crate) fn give_back_head(&self, mut head: Box<ResponseHead>) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < MAX_SPARE_HEADS && head.headers.capacity() <= MAX_SPARE_HEAD {
             head.clear();
@@ -263,6 +284,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             complained: Cell::new(None),
             epoch,
             recently: Cell::new(Instant::now()),
+            turn: Turn::default(),
             date: Cell::new((0, [b' '; 29])),
         });
         let mut listening: Vec<Listening> = Vec::new();
@@ -339,7 +361,10 @@ fn housekeeping(worker: &Worker) {
     let now = Instant::now();
     worker.recently.set(now);
     for (config, pool) in running.compiled.plan.upstreams.iter().zip(&running.pools) {
-        pool.sweep(&config.keepalive, now);
+        pool.sweep(worker, config, now);
+    }
+    for share in &running.shares {
+        share.flush();
     }
     if let Some(lines) = worker.lines.borrow_mut().as_mut() {
         lines.hand_over();

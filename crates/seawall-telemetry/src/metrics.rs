@@ -1,6 +1,8 @@
 //! Every metric there is, by name. Cells are found by name once, when a plan is put in place, and
 //! outlive it: a reload never sets a counter back.
 
+mod checks;
+mod upstreams;
 mod words;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,9 @@ use crate::access_log::AccessLog;
 use crate::cells::{Cell, Histogram, HistogramSnapshot, PerWorker};
 use crate::exposition::Exposition;
 pub use words::{HeaderFailure, TcpOutcome};
+
+pub use self::checks::{CheckOutcome, Checks};
+pub use self::upstreams::{BREAKER_STATES, Upstream};
 
 /// How many codes of refusals there can be.
 pub const MAX_REFUSALS: usize = 64;
@@ -26,8 +31,24 @@ pub struct Metrics {
     routes: Registry<Arc<str>, Route>,
     listeners: Registry<Arc<str>, Listener>,
     servers: Registry<(Arc<str>, String), Server>,
+    upstreams: Mutex<BTreeMap<Arc<str>, Arc<Upstream>>>,
+    checks: Registry<(Arc<str>, String), Checks>,
     reload: Reload,
     access_log: Mutex<Option<AccessLog>>,
+    standings: Mutex<Option<Standings>>,
+}
+
+/// The servers of each upstream by their state, from whoever knows them: name of the upstream,
+/// states and how many are in each.
+pub type ServersByState = Vec<(Arc<str>, Vec<(&'static str, u64)>)>;
+
+/// Counts servers by state when it is asked.
+struct Standings(Box<dyn Fn() -> ServersByState + Send + Sync>);
+
+impl std::fmt::Debug for Standings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Standings(..)")
+    }
 }
 
 /// What is counted for each route.
@@ -40,6 +61,16 @@ pub struct Route {
     pub duration: Histogram,
     /// Of those that a server answered: from the first byte of a request to the head of the answer.
     pub until_head: Histogram,
+    /// Attempts made again after one that failed.
+    pub retries: Cell,
+    /// Attempts made beside one that took long.
+    pub hedges: Cell,
+    /// Of these, those whose answer was taken.
+    pub hedges_won: Cell,
+    /// Attempts not made because the budget was spent.
+    pub unaffordable: Cell,
+    /// Answers that took the place of failed ones.
+    pub fallbacks: Cell,
     /// Bytes of request content.
     pub received: Cell,
     /// Bytes of answer content.
@@ -91,6 +122,15 @@ pub struct Server {
     pub resent: Cell,
     /// Requests sent on a connection that had been used before.
     pub reused: Cell,
+    /// Attempts that came to something: an answer, or none where one was due.
+    pub answered: Cell,
+    /// How long those that did not fail took until the head of the answer: the sum of their
+    /// logarithms, by which servers are compared.
+    pub log_latency: Cell,
+    /// Of these, those that a gateway error came of: no connection, no answer, 502, 503, 504.
+    pub gateway_errors: Cell,
+    /// Those that failed in whatever way: gateway errors and other answers from 500 on.
+    pub server_errors: Cell,
     /// Exchanges begun with it.
     pub entered: Cell,
     /// Of these, those that have ended.
@@ -150,8 +190,11 @@ impl Metrics {
             routes: Registry::new(),
             listeners: Registry::new(),
             servers: Registry::new(),
+            upstreams: Mutex::default(),
+            checks: Registry::new(),
             reload: Reload::default(),
             access_log: Mutex::default(),
+            standings: Mutex::default(),
         }
     }
 
@@ -175,10 +218,22 @@ impl Metrics {
         self.servers.of(&(upstream.clone(), address.to_owned()), self.workers)
     }
 
+    /// What is known of an upstream.
+    pub fn upstream(&self, name: &Arc<str>) -> Arc<Upstream> {
+        let mut all = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(name.clone()).or_default().clone()
+    }
+
+    /// The cells of the checks of a server, of which there is one, that of the control thread.
+    pub fn checks(&self, upstream: &Arc<str>, address: &str) -> Arc<PerWorker<Checks>> {
+        self.checks.of(&(upstream.clone(), address.to_owned()), 1)
+    }
+
     /// Forgets servers that `keep` does not name any more, so that names that resolve to ever new
     /// addresses do not fill the memory.
     pub fn forget_servers(&self, keep: impl Fn(&str, &str) -> bool) {
         self.servers.forget(|(upstream, address)| keep(upstream, address));
+        self.checks.forget(|(upstream, address)| keep(upstream, address));
     }
 
     /// Counts a refusal by its number; only `worker` itself may.
@@ -206,6 +261,13 @@ impl Metrics {
         *self.access_log.lock().unwrap_or_else(PoisonError::into_inner) = access_log;
     }
 
+    /// Names who counts the servers of each upstream by their state whenever the page is made.
+    /// The states must always be the same.
+    pub fn count_servers(&self, count: impl Fn() -> ServersByState + Send + Sync + 'static) {
+        let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        *standings = Some(Standings(Box::new(count)));
+    }
+
     /// How many configurations have been put in place since the start.
     pub fn generation(&self) -> u64 {
         self.reload.generation.load(Relaxed)
@@ -218,6 +280,10 @@ impl Metrics {
         self.expose_listeners(&mut page);
         self.expose_routes(&mut page);
         self.expose_servers(&mut page);
+        let all = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<_> = all.iter().map(|(name, known)| (name.clone(), known.clone())).collect();
+        upstreams::expose(&all, &mut page);
+        checks::expose(&self.checks.all(), &mut page);
         page.finish()
     }
 
@@ -389,7 +455,18 @@ impl Metrics {
             }
         }
         type Pick = fn(&Route) -> &Cell;
-        let counters: [(&str, &str, Pick); 2] = [
+        let counters: [(&str, &str, Pick); 7] = [
+            ("seawall_retries_total", "Attempts made again after one that failed.", |c| &c.retries),
+            ("seawall_hedges_total", "Attempts made beside one that took long.", |c| &c.hedges),
+            ("seawall_hedges_won_total", "Hedges whose answer was taken.", |c| &c.hedges_won),
+            (
+                "seawall_retries_unaffordable_total",
+                "Attempts not made because the retry budget was spent.",
+                |c| &c.unaffordable,
+            ),
+            ("seawall_fallbacks_total", "Answers that took the place of failed ones.", |c| {
+                &c.fallbacks
+            }),
             ("seawall_received_bytes_total", "Bytes of request content.", |c| &c.received),
             ("seawall_sent_bytes_total", "Bytes of answer content.", |c| &c.sent),
         ];
@@ -402,6 +479,15 @@ impl Metrics {
     }
 
     fn expose_servers(&self, page: &mut Exposition) {
+        let name = "seawall_upstream_servers";
+        page.metric(name, "gauge", "Servers of an upstream, by state.");
+        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        for (upstream, states) in standings.iter().flat_map(|count| count.0()) {
+            for (state, count) in states {
+                page.sample(name, &[("upstream", &upstream), ("state", state)], count);
+            }
+        }
+        drop(standings);
         let all = self.servers.all();
         let name = "seawall_upstream_connections_open";
         page.metric(name, "gauge", "Connections to a server open now.");

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 
 use seawall_telemetry::access_log::Destination;
+use seawall_telemetry::metrics::CheckOutcome;
 use seawall_telemetry::{AccessLog, Metrics};
 
 /// Type and labels by name.
@@ -32,6 +34,11 @@ fn everything() -> Metrics {
     metrics.listener(&"web".into()).of(0).tcp_ended[0].add(1);
     metrics.listener(&"web".into()).of(0).header_failures[0].add(1);
     metrics.server(&"app".into(), "127.0.0.1:1");
+    metrics.upstream(&"app".into()).breaker.store(1, Relaxed);
+    metrics.count_servers(|| vec![("app".into(), vec![("ready", 1)])]);
+    let checks = metrics.checks(&"app".into(), "127.0.0.1:1");
+    checks.of(0).count(CheckOutcome::Good);
+    checks.of(0).checked(true);
     metrics.log_to(AccessLog::start(&Destination::Stdout).ok());
     metrics
 }

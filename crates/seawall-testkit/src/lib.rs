@@ -30,7 +30,7 @@ mod wire;
 pub use address::{ReservedPort, Stalled};
 pub use apps::{NodeApp, PythonHttpServer};
 pub use client::RawClient;
-pub use dns::DnsServer;
+pub use dns::{DnsServer, ServiceTarget};
 pub use gate::Gate;
 pub use limits::raise_open_files;
 pub use load::{Load, LoadPlan, Tally};

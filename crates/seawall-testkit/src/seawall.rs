@@ -185,6 +185,20 @@ impl Seawall {
         ))
     }
 
+    /// A request with this body to the admin API.
+    ///
+    /// # Errors
+    /// When the admin API is off or does not answer.
+    pub fn admin_send(&self, method: &str, target: &str, body: &str) -> io::Result<Response> {
+        let admin = self
+            .admin()
+            .ok_or_else(|| io::Error::other("the admin API is off in this configuration"))?;
+        RawClient::connect(admin)?.exchange(format!(
+            "{method} {target} HTTP/1.1\r\nhost: {admin}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
     /// The sum of all samples of a metric whose labels contain each of `labels`, such as
     /// `route="api"`; 0 when there is none.
     ///

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::lists::{self, Trouble};
 use crate::run;
 use crate::source::{DEFAULT_FILE, Source};
 
@@ -196,6 +197,9 @@ fn check(file: PathBuf) -> ExitCode {
         Ok(loaded) => {
             eprint!("{}", loaded.warnings.render(colours));
             let plan = &loaded.plan;
+            if !lists_are_right(plan, colours) {
+                return ExitCode::FAILURE;
+            }
             let count =
                 |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
             print(&format!(
@@ -213,6 +217,26 @@ fn check(file: PathBuf) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether the files with servers are right, as far as they are there; says what is wrong.
+fn lists_are_right(plan: &seawall_config::plan::Plan, colours: bool) -> bool {
+    let mut right = true;
+    for read in lists::read(plan) {
+        match read.servers {
+            Ok(_) => {}
+            Err(Trouble::Wrong(problems)) => {
+                eprint!("{}", problems.render(colours));
+                right = false;
+            }
+            // It may be made later, by another program.
+            Err(Trouble::Unreadable(error)) => {
+                let (file, upstream) = (read.path.display(), &read.upstream);
+                eprintln!("warning: {file}, with servers of `{upstream}`, cannot be read: {error}");
+            }
+        }
+    }
+    right
 }
 
 /// To standard output, which may be closed early (`| head`).

@@ -6,11 +6,13 @@ use seawall_admin::{Ask, Problem, Reloaded, view};
 use seawall_config::plan::{AccessLog as AccessLogPlan, Server};
 use seawall_config::{Loaded, Problems};
 use seawall_http::Door;
-use seawall_http::door::{ServerStatus, UpstreamStatus};
 use seawall_telemetry::access_log::Destination;
 use seawall_telemetry::{AccessLog, Metrics};
 
+use crate::lists::{self, Lists};
+use crate::shown;
 use crate::source::{LoadError, Source};
+use crate::watch::Watch;
 
 /// What a reload works on.
 pub(crate) struct Reloader {
@@ -21,6 +23,11 @@ pub(crate) struct Reloader {
     pub(crate) server: Server,
     /// The log in place.
     pub(crate) access_log: Option<AccessLog>,
+    /// The files with servers.
+    pub(crate) lists: Lists,
+    pub(crate) watch: Watch,
+    /// The text of the configuration that was last looked at, when it is watched.
+    pub(crate) loaded: Option<Vec<u8>>,
 }
 
 impl Reloader {
@@ -52,13 +59,25 @@ impl Reloader {
                 let _ = answer.send(plan);
             }
             Ask::Upstreams(answer) => {
-                let upstreams = self.door.upstreams().into_iter().map(upstream).collect();
-                let _ = answer.send(upstreams);
+                let upstreams = self.door.upstreams().into_iter();
+                let upstreams = upstreams.map(|status| {
+                    let file = self.lists.of(&status.name);
+                    shown::upstream(status, file)
+                });
+                let _ = answer.send(upstreams.collect());
+            }
+            Ask::Servers { upstream, list, answer } => {
+                let _ = answer.send(self.set_servers(&upstream, list.as_deref()).await);
+            }
+            Ask::Order { upstream, server, order, answer } => {
+                let _ = answer.send(self.order(&upstream, &server, order));
             }
         }
     }
 
     async fn try_reload(&mut self) -> Result<Vec<Problem>, Vec<Problem>> {
+        // Looked at first, so that no change after it is missed.
+        let watched = self.source.watched();
         let Loaded { plan, warnings } = self.source.load().map_err(|error| {
             eprintln!("{}", error.render(false).trim_end());
             match error {
@@ -74,12 +93,17 @@ impl Reloader {
             tracing::warn!("{message}");
             problems.push(bare("warning", message));
         }
+        let read = lists::read(&plan);
+        for (read, trouble) in read.iter().filter_map(|r| Some((r, r.servers.as_ref().err()?))) {
+            crate::change::warn(&read.upstream, &read.path.display().to_string(), trouble);
+            problems.push(unusable(read, trouble));
+        }
         let server = plan.server.clone();
         let access_log = self.access_log(&server.access_log).map_err(|error| {
             vec![bare("error", format!("the access log cannot be opened: {error}"))]
         })?;
         let before = listeners(&self.door);
-        if let Err(error) = self.door.apply(plan, access_log.as_ref()).await {
+        if let Err(error) = self.door.apply(plan, &lists::good(&read), access_log.as_ref()).await {
             tracing::error!("{error}");
             self.undo_reopen(&server.access_log);
             return Err(vec![bare("error", error.to_string())]);
@@ -92,6 +116,8 @@ impl Reloader {
         self.metrics.log_to(access_log.clone());
         self.access_log = access_log;
         self.server = server;
+        self.loaded = watched.as_ref().and_then(|file| file.content.clone().ok());
+        self.watch.follow(watched.into_iter().chain(self.lists.replace(read)).collect());
         Ok(problems)
     }
 
@@ -143,22 +169,6 @@ impl Reloader {
     }
 }
 
-fn upstream(status: UpstreamStatus) -> view::Upstream {
-    let server = |server: ServerStatus| view::Server {
-        address: server.address,
-        weight: server.weight,
-        in_flight: server.in_flight,
-        connections: server.connections,
-        state: if server.unreachable_for.is_some() { "unreachable" } else { "up" },
-        seconds_left: server.unreachable_for.map(|left| left.as_secs_f64()),
-    };
-    view::Upstream {
-        name: status.name.to_string(),
-        balance: status.balance.word(),
-        servers: status.servers.into_iter().map(server).collect(),
-    }
-}
-
 /// Where the log goes, if anywhere.
 pub(crate) fn destination(plan: &AccessLogPlan) -> Option<Destination> {
     match plan {
@@ -176,7 +186,16 @@ fn bare(severity: &'static str, message: String) -> Problem {
     Problem { severity, file: String::new(), line: 0, column: 0, message, help: None }
 }
 
-fn described(problems: &Problems) -> Vec<Problem> {
+/// A file with servers that stays out, as a warning.
+fn unusable(read: &lists::Read, trouble: &lists::Trouble) -> Problem {
+    let file = read.path.display();
+    let upstream = &read.upstream;
+    let message = format!("the servers of `{upstream}` in {file} cannot be used: {trouble}");
+    bare("warning", message)
+}
+
+/// Problems as the API tells them.
+pub(crate) fn described(problems: &Problems) -> Vec<Problem> {
     let describe = |problem: &seawall_config::Problem| Problem {
         severity: problem.severity().as_str(),
         file: problems.file().to_owned(),

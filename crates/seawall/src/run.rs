@@ -13,17 +13,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::limits;
+use crate::lists::{self, Lists};
 use crate::reload::{Reloader, destination};
 use crate::source::Source;
+use crate::watch::Watch;
+use crate::{change, limits};
 
-/// How often a watched file is looked at.
-const WATCH: Duration = Duration::from_millis(500);
+/// How often what changes with time alone is looked after.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Runs until a signal says stop and the exchanges in flight have ended.
 pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
     // Looked at first, so that no change after it is missed.
-    let mut watched = source.watched();
+    let watched = source.watched();
     let Loaded { plan, warnings } = source.load()?;
     if !warnings.is_empty() {
         eprintln!("{}", warnings.render(false).trim_end());
@@ -62,30 +64,34 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
             asks: to_ask,
         };
         let admin = open_admin(server.admin, admin).await?;
-        let door = Door::open(plan, metrics.clone(), access_log.as_ref()).await?;
+        let read = lists::read(&plan);
+        for (read, trouble) in read.iter().filter_map(|r| Some((r, r.servers.as_ref().err()?))) {
+            change::warn(&read.upstream, &read.path.display().to_string(), trouble);
+        }
+        let files = lists::good(&read);
+        let door = Door::open(plan, &files, metrics.clone(), access_log.as_ref()).await?;
         for (name, address) in door.addresses() {
             tracing::info!(%name, %address, "listening");
         }
         ready.store(true, Relaxed);
         tracing::info!(workers, version = env!("CARGO_PKG_VERSION"), "ready");
-        let mut reloader = Reloader { source: source.clone(), door, metrics, server, access_log };
-        let mut looks = interval(WATCH);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lists = Lists::default();
+        let loaded = watched.as_ref().and_then(|file| file.content.clone().ok());
+        let watch = Watch::start();
+        watch.follow(watched.into_iter().chain(lists.replace(read)).collect());
+        let source = source.clone();
+        let mut reloader =
+            Reloader { source, door, metrics, server, access_log, lists, watch, loaded };
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = hang_up.recv() => {
                     reloader.reload().await;
                 }
                 Some(ask) = asks.recv() => reloader.answer(ask).await,
-                _ = looks.tick(), if watched.is_some() => {
-                    // An editor may replace the file in several steps; while it is away or empty
-                    // there is nothing to put in place.
-                    let now = source.watched().filter(|text| !text.is_empty());
-                    if now.is_some() && now != watched {
-                        watched = now;
-                        reloader.reload().await;
-                    }
-                }
+                change = reloader.watch.change() => reloader.file_changed(change).await,
+                _ = ticks.tick() => reloader.door.tidy(),
                 () = stop.recv() => break,
             }
         }

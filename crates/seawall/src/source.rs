@@ -5,8 +5,10 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use seawall_config::{Loaded, Problems, Surroundings};
+use seawall_config::{LARGEST_FILE, Loaded, Problems, Surroundings};
 use seawall_http::Refusal;
+
+use crate::watch::{self, Watched};
 
 /// The file that is looked for when none is named.
 pub(crate) const DEFAULT_FILE: &str = "seawall.toml";
@@ -91,17 +93,28 @@ impl Source {
         }
     }
 
-    /// What the file holds now, if it is to be watched; `None` while it cannot be read.
-    pub(crate) fn watched(&self) -> Option<Vec<u8>> {
+    /// The file that it is read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
         match self {
-            Source::File { file, watch: true } => std::fs::read(file).ok(),
+            Source::File { file, .. } => Some(file),
+            Source::Server { .. } => None,
+        }
+    }
+
+    /// The file with what it holds now, if it is to be watched.
+    pub(crate) fn watched(&self) -> Option<Watched> {
+        match self {
+            Source::File { file, watch: true } => {
+                let content = watch::content(file, LARGEST_FILE);
+                Some(Watched { path: file.clone(), most: LARGEST_FILE, content })
+            }
             _ => None,
         }
     }
 }
 
 /// At most so many bytes of a file that the configuration names.
-fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     // A pipe without a writer would hold up the process.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a file"));

@@ -33,12 +33,6 @@ impl Compiler<'_, '_> {
             return vec![ErrorMatch::Class(5)];
         }
         let mut all: Vec<ErrorMatch> = Vec::new();
-        if let Some(at) = entry.on.value()
-            && at.value.is_empty()
-        {
-            let help = "name a status, a class or a code, or take `on` away for \"5xx\"";
-            self.report.error(at.span, "this is for no failure at all", Some(help.to_owned()));
-        }
         for at in entry.on.items() {
             self.check_code(&at.value, at.span);
             if all.contains(&at.value) {

@@ -54,15 +54,18 @@ fn read(
         let message = "there are no files here: this configuration is not one itself".to_owned();
         return Err((message, "write the page into `respond`".to_owned()));
     };
-    let shown = path.shown();
+    let file = match path.is_from_environment() {
+        true => "this file".to_owned(),
+        false => format!("the file {}", path.shown()),
+    };
     match read(whole, LARGEST + 1) {
         Ok(content) if content.is_empty() => {
             let help = "write what is to be shown into it".to_owned();
-            Err((format!("the file {shown} is empty"), help))
+            Err((format!("{file} is empty"), help))
         }
         Ok(content) if content.len() > LARGEST => {
             let help = "at most 1MiB is allowed; serve large files from an upstream".to_owned();
-            Err((format!("the file {shown} is too large"), help))
+            Err((format!("{file} is too large"), help))
         }
         Ok(content) => Ok(content.into()),
         Err(error) => {
@@ -70,7 +73,7 @@ fn read(
                 true => "a relative path begins in the folder of this file".to_owned(),
                 false => format!("it is looked for as {}", whole.display()),
             };
-            Err((format!("the file {shown} cannot be read: {error}"), help))
+            Err((format!("{file} cannot be read: {error}"), help))
         }
     }
 }

@@ -92,14 +92,19 @@ fn servers(
             report.error(server.span, message, Some(help.to_owned()));
         }
         check_for_loop(server, listeners, report);
-        servers.push(ServerSpec {
-            address: address.clone(),
-            weight: small(server.value.weight.value),
-            zone: server.value.zone.value().map(|at| Arc::from(at.value.as_str())),
-            priority: u8::try_from(server.value.priority.value).unwrap_or(u8::MAX),
-        });
+        servers.push(spec(&server.value));
     }
     servers
+}
+
+/// A server of the plan.
+pub(crate) fn spec(entry: &ServerEntry) -> ServerSpec {
+    ServerSpec {
+        address: entry.address.value.clone(),
+        weight: small(entry.weight.value),
+        zone: entry.zone.value().map(|at| Arc::from(at.value.as_str())),
+        priority: u8::try_from(entry.priority.value).unwrap_or(u8::MAX),
+    }
 }
 
 /// Warns of servers with a zone when nobody knows which one is near.
@@ -116,37 +121,42 @@ fn check_zones(config: &Config, report: &mut Report) {
     }
 }
 
-/// Refuses a server that is one of our listeners: each request would be forwarded to ourselves
-/// until a limit ends it. An address of another machine on the port of an unspecified listener is
-/// no loop as far as can be known here.
+/// Refuses a server that is one of our listeners.
 fn check_for_loop(server: &At<ServerEntry>, listeners: &[Named<Listen>], report: &mut Report) {
-    let candidates: Vec<SocketAddr> = match &server.value.address.value {
-        ServerAddress::Socket(address) => vec![*address],
-        ServerAddress::Name { host, port } if &**host == "localhost" => vec![
-            SocketAddr::from((Ipv4Addr::LOCALHOST, *port)),
-            SocketAddr::from((Ipv6Addr::LOCALHOST, *port)),
-        ],
-        ServerAddress::Name { .. } | ServerAddress::Service(_) => Vec::new(),
-    };
     for named in listeners {
         let Some(section) = &named.section else {
             continue;
         };
-        let listener = section.address.value;
-        let same = |address: &SocketAddr| {
-            let exact = listener.ip().to_canonical() == address.ip().to_canonical();
-            listen::takes(listener, *address) && (exact || is_loopback(address.ip()))
-        };
-        if candidates.iter().any(same) {
+        if loops(&server.value.address.value, section.address.value) {
             let message = format!(
                 "this server is Seawall itself: the listener `{}` has that address",
                 named.name.value
             );
-            let help =
-                "write the address of your application; it and the listener need different ports";
-            report.error(server.span, message, Some(help.to_owned()));
+            report.error(server.span, message, Some(LOOP_HELP.to_owned()));
             return;
         }
+    }
+}
+
+/// How to mend a server that is a listener of ours.
+pub(crate) const LOOP_HELP: &str =
+    "write the address of your application; it and the listener need different ports";
+
+/// Whether a server is what listens on `listener`: each request would be forwarded to ourselves
+/// until a limit ends it. An address of another machine on the port of an unspecified listener is
+/// no loop as far as can be known here.
+pub(crate) fn loops(server: &ServerAddress, listener: SocketAddr) -> bool {
+    let same = |address: SocketAddr| {
+        let exact = listener.ip().to_canonical() == address.ip().to_canonical();
+        listen::takes(listener, address) && (exact || is_loopback(address.ip()))
+    };
+    match server {
+        ServerAddress::Socket(address) => same(*address),
+        ServerAddress::Name { host, port } if &**host == "localhost" => {
+            same(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)))
+                || same(SocketAddr::from((Ipv6Addr::LOCALHOST, *port)))
+        }
+        ServerAddress::Name { .. } | ServerAddress::Service(_) => false,
     }
 }
 

@@ -1,10 +1,10 @@
 //! What takes the place of a failed answer: `fallback` of `[[route]]`.
 
 use super::route::{MEDIA_TYPE, RespondWith, error_match};
-use super::{FILE, UPSTREAM};
+use super::{UPSTREAM, file};
 use crate::plan::ErrorMatch;
 use crate::read::At;
-use crate::rules::{Fault, Integer, List, OneOrMany, Parsed, Short, Table};
+use crate::rules::{Fault, Integer, OneOrMany, Parsed, Short, Table};
 use crate::section::section;
 use crate::text::Text;
 
@@ -34,8 +34,11 @@ section! {
     }
 }
 
-pub(super) const FALLBACK: List<Table<FallbackEntry>> =
-    List(Table::new("an entry of `fallback`"), 0, 16);
+pub(super) const FALLBACK: OneOrMany<Table<FallbackEntry>> =
+    OneOrMany(Table::new("an entry of `fallback`"), 16);
+
+const FILE: Parsed<Text> =
+    Parsed { kind: "the path of a file", example: "sorry.html", limits: "", parse: file };
 
 const ON: OneOrMany<Parsed<ErrorMatch>> = OneOrMany(
     Parsed {

@@ -20,7 +20,7 @@ section! {
     /// served, until the wait stays long: then the newest are served first, and the oldest refused.
     QueueEntry {
         /// Most requests that wait. What is beyond is refused at once.
-        required "size" size: u64, Integer(0, 1_000_000);
+        default "size" size: u64 = 100, Integer(0, 1_000_000);
         /// The longest that one waits.
         default "wait" wait: Duration = Duration::from_secs(5), Time(Duration::from_millis(1), Duration::from_secs(60 * 60));
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::balance::BALANCE;
 use super::{
-    BalanceWord, BreakerEntry, EjectEntry, FILE, HashEntry, HealthEntry, InFlightEntry, KIB,
-    LONGEST, MIB, QueueEntry, SHORTEST, StickyEntry, ZONE,
+    BalanceWord, BreakerEntry, EjectEntry, HashEntry, HealthEntry, InFlightEntry, KIB, LONGEST,
+    MIB, QueueEntry, SHORTEST, StickyEntry, ZONE, file,
 };
 use crate::address;
 use crate::plan::{ProxyProtocol, ServerAddress};
@@ -22,7 +22,7 @@ section! {
         /// up in the background, and every address it yields is a server of its own.
         /// `"srv:_http._tcp.app.internal"` is looked up as a service (RFC 2782), which tells names,
         /// ports, weights and priorities. Required unless there is `servers-file`.
-        optional "servers" servers: Vec<At<ServerEntry>>, SERVERS;
+        optional "servers" servers: Vec<At<ServerEntry>>, SERVERS_OR_NONE;
         /// A file with more servers, which is watched: what changes in it holds at once, without a
         /// reload. Its path is relative to the folder of the configuration file. It is TOML with
         /// the key `servers` as above, or JSON with a list of the same.
@@ -111,7 +111,15 @@ section! {
     }
 }
 
-const SERVERS: List<Short<ServerEntry>> = List(Short::new("address", "a server"), 0, 1_000);
+/// A list of servers.
+pub(crate) const SERVERS: List<Short<ServerEntry>> =
+    List(Short::new("address", "a server"), 1, 1_000);
+
+/// The same where others may come from a file.
+const SERVERS_OR_NONE: List<Short<ServerEntry>> = List(Short::new("address", "a server"), 0, 1_000);
+
+const FILE: Parsed<Text> =
+    Parsed { kind: "the path of a file", example: "servers.toml", limits: "", parse: file };
 
 const PROXY_PROTOCOL: Word<ProxyProtocol> =
     Word { words: &["v1", "v2"], values: &[ProxyProtocol::V1, ProxyProtocol::V2] };

@@ -102,6 +102,11 @@ impl<T: Section> Rule for Switch<T> {
         let (title, span) = (self.title.to_owned(), span_of(node));
         let entries = match node.get_ref() {
             DeValue::Table(table) => Entries::of(title, span, table),
+            DeValue::String(raw) if !raw.contains("${") => {
+                let expect = format!("`true` or a table for {title}");
+                reader.wrong_type(span, node.get_ref(), &expect);
+                return None;
+            }
             DeValue::Boolean(_) | DeValue::String(_) => match Boolean.read(node, reader)? {
                 true => Entries::absent(title, span),
                 false => return Some(None),

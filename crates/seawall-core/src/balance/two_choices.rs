@@ -3,91 +3,54 @@
 //! (Mitzenmacher: *The Power of Two Choices in Randomized Load Balancing*, 2001), and a stuck
 //! server stops attracting requests by itself.
 
-use super::Servers;
+use super::weights::Weights;
+use super::{Servers, is_lighter};
 use crate::random::Random;
 
-/// A usable server, or `None` when there is none.
-pub fn choose(servers: &impl Servers, random: &mut Random) -> Option<usize> {
-    let n = servers.len();
-    let equal = (1..n).all(|server| servers.weight(server) == servers.weight(0));
-    let (first, second) = match n {
-        0 => return None,
-        1 => return servers.is_usable(0).then_some(0),
-        _ if equal => {
-            let first = random.below(n as u64) as usize;
-            let second = (first + 1 + random.below(n as u64 - 1) as usize) % n;
-            (Some(first), Some(second))
-        }
-        _ => {
-            let first = draw(servers, random, |_| true);
-            (first, draw(servers, random, |server| Some(server) != first))
-        }
-    };
-    let usable = |server: &usize| servers.is_usable(*server);
-    match (first.filter(usable), second.filter(usable)) {
-        (Some(first), Some(second)) => Some(lighter(servers, first, second)),
-        (Some(only), None) | (None, Some(only)) => Some(only),
-        // Both draws hit servers that may not be used, so draw among the others only.
-        (None, None) => {
-            let first = draw(servers, random, |server| servers.is_usable(server))?;
-            let others = |server| servers.is_usable(server) && server != first;
-            let second = draw(servers, random, others);
-            Some(second.map_or(first, |second| lighter(servers, first, second)))
-        }
+/// A usable server, or `None` when there is none. `weights` is the table of `servers`. Of idle
+/// servers the first drawn is taken, so that they are chosen by weight.
+#[inline]
+pub fn choose(servers: &impl Servers, weights: &Weights, random: &mut Random) -> Option<usize> {
+    let first = weights.draw_usable(servers, None, random)?;
+    if servers.len() == 1 {
+        return Some(first);
     }
-}
-
-/// The one with the lower load for its weight; the first when they are equal, so that idle
-/// servers are chosen by weight.
-fn lighter(servers: &impl Servers, first: usize, second: usize) -> usize {
-    let cost =
-        |one: usize, other: usize| u64::from(servers.load(one)) * u64::from(servers.weight(other));
-    if cost(second, first) < cost(first, second) { second } else { first }
-}
-
-/// One of the servers that `may` be drawn, by weight.
-fn draw(servers: &impl Servers, random: &mut Random, may: impl Fn(usize) -> bool) -> Option<usize> {
-    let candidates = || (0..servers.len()).filter(|&server| may(server));
-    let total: u64 = candidates().map(|server| u64::from(servers.weight(server))).sum();
-    let mut ticket = random.below(total);
-    candidates().find(|&server| {
-        let weight = u64::from(servers.weight(server));
-        let hit = ticket < weight;
-        ticket = ticket.saturating_sub(weight);
-        hit
-    })
+    let second = weights.draw_usable(servers, Some(first), random);
+    Some(second.filter(|&second| is_lighter(servers, second, first)).unwrap_or(first))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulated::Simulated;
+    use super::super::simulated::{Simulated, assert_idle_servers_are_chosen_by_weight};
     use super::*;
 
     #[test]
     fn idle_servers_are_chosen_by_weight() {
-        for seed in 0..256 {
-            let servers = Simulated::new(&[1, 2, 5]);
-            let mut random = Random::seeded(seed);
-            let mut counts = [0u32; 3];
-            for _ in 0..8000 {
-                counts[choose(&servers, &mut random).expect("all are usable")] += 1;
-            }
-            for (count, expect) in counts.iter().zip([1000, 2000, 5000]) {
-                let off = f64::from(count.abs_diff(expect)) / 8000.0;
-                assert!(off < 0.03, "seed {seed}: {counts:?}");
-            }
-        }
+        let servers = Simulated::new(&[100, 200, 500]);
+        assert_idle_servers_are_chosen_by_weight(servers, choose);
     }
 
     #[test]
     fn the_busier_server_is_avoided() {
-        let mut servers = Simulated::new(&[1, 1]);
+        let mut servers = Simulated::new(&[100, 100]);
         servers.loads = vec![3, 2];
         let mut random = Random::seeded(1);
-        assert!((0..100).all(|_| choose(&servers, &mut random) == Some(1)));
+        let table = Weights::of(&servers);
+        assert!((0..100).all(|_| choose(&servers, &table, &mut random) == Some(1)));
         // Twice the weight bears twice the load.
-        servers.weights = vec![2, 1];
-        assert!((0..100).all(|_| choose(&servers, &mut random) == Some(0)));
+        servers.weights = vec![200, 100];
+        let table = Weights::of(&servers);
+        assert!((0..100).all(|_| choose(&servers, &table, &mut random) == Some(0)));
+    }
+
+    /// However rarely one of them is drawn.
+    #[test]
+    fn a_light_server_relieves_a_heavy_one_that_is_stuck() {
+        let mut servers = Simulated::new(&[100_000, 100]);
+        servers.loads = vec![5000, 2];
+        let table = Weights::of(&servers);
+        let mut random = Random::seeded(1);
+        assert!((0..100).all(|_| choose(&servers, &table, &mut random) == Some(1)));
     }
 
     #[test]
@@ -95,12 +58,13 @@ mod tests {
         for seed in 0..256 {
             let mut random = Random::seeded(seed);
             let n = 1 + random.below(12) as usize;
-            let weights: Vec<u32> = (0..n).map(|_| 1 + random.below(4) as u32).collect();
+            let weights: Vec<u32> = (0..n).map(|_| 100 * (1 + random.below(4) as u32)).collect();
             let mut servers = Simulated::new(&weights);
             servers.usable = (0..n).map(|_| random.below(3) == 0).collect();
+            let table = Weights::of(&servers);
             let mut seen = vec![false; n];
             for _ in 0..4000 {
-                match choose(&servers, &mut random) {
+                match choose(&servers, &table, &mut random) {
                     Some(server) => seen[server] = true,
                     None => assert!(servers.usable.iter().all(|usable| !usable), "seed {seed}"),
                 }
@@ -113,10 +77,11 @@ mod tests {
     fn load_is_spread_far_better_than_by_one_draw() {
         for seed in 0..256 {
             let mut random = Random::seeded(seed);
-            let mut servers = Simulated::new(&[1; 50]);
+            let mut servers = Simulated::new(&[100; 50]);
+            let table = Weights::of(&servers);
             let mut alone = [0u32; 50];
             for _ in 0..5000 {
-                let server = choose(&servers, &mut random).expect("all are usable");
+                let server = choose(&servers, &table, &mut random).expect("all are usable");
                 servers.loads[server] += 1;
                 alone[random.below(50) as usize] += 1;
             }

@@ -46,6 +46,8 @@ pub(crate) struct Conversation {
     window: usize,
     /// The last read filled the buffer.
     more: bool,
+    /// The answer so far speaks for the server.
+    pub(crate) sound: bool,
     /// How long the server may be silent.
     pub(crate) idle_timeout: Duration,
 }
@@ -84,6 +86,7 @@ impl Conversation {
             framing: 0,
             window: SMALL,
             more: false,
+            sound: false,
             idle_timeout: config.idle_timeout,
         }
     }
@@ -198,7 +201,10 @@ impl Conversation {
         debug_assert_eq!(self.content + self.framing, 0);
         loop {
             self.top_up(cx);
-            self.gather().map_err(AnswerError::Bad)?;
+            if let Err(bad) = self.gather() {
+                self.broke_off();
+                return Poll::Ready(Err(AnswerError::Bad(bad)));
+            }
             let last = self.decoder.is_done();
             if self.content > 0 {
                 return Poll::Ready(Ok(Some(Chunk { len: self.content, last })));
@@ -212,9 +218,19 @@ impl Conversation {
                     self.decoder = BodyDecoder::default();
                     return Poll::Ready(Ok(None));
                 }
-                Ok(0) | Err(_) => return Poll::Ready(Err(AnswerError::Closed)),
+                Ok(0) | Err(_) => {
+                    self.broke_off();
+                    return Poll::Ready(Err(AnswerError::Closed));
+                }
                 Ok(_) => {}
             }
+        }
+    }
+
+    /// To be called when the server does not finish what it began: counts against it.
+    pub(crate) fn broke_off(&mut self) {
+        if std::mem::take(&mut self.sound) {
+            self.lease.server.state.failed(true, self.lease.worker.index);
         }
     }
 
@@ -228,7 +244,7 @@ impl Conversation {
         input.make_room(buffers, self.window);
         let room = input.capacity() - input.len();
         self.more = false;
-        let read = ready!(input.poll_fill(&connection.stream, cx))?;
+        let read = ready!(input.poll_fill(&connection.stream, &worker.turn, cx))?;
         if read == room {
             self.more = true;
             self.window = LARGE;
@@ -296,12 +312,31 @@ impl Conversation {
 
     /// Ends the exchange; keeps the connection for the next one where that is possible.
     pub(crate) fn finish(self) {
-        let Conversation { lease, pump, decoder, keep, .. } = self;
+        let Conversation { lease, pump, decoder, keep, sound, .. } = self;
+        if sound {
+            lease.server.state.succeeded();
+        }
         let keep = keep && pump.is_done() && decoder.is_done() && lease.input.is_empty();
         lease.worker.give_back_text(pump.into_text());
         if keep {
             lease.give_back();
         }
+    }
+
+    /// Ends the exchange because the answer is of no use. What has come of it is read past, so that
+    /// a short one does not cost the connection.
+    pub(crate) fn discard(mut self) {
+        self.sound = false;
+        if !self.takes_more() && self.gather().is_ok() {
+            self.consume();
+        }
+        self.finish();
+    }
+
+    /// The request, as far as it went; nothing more of it is sent here.
+    pub(crate) fn take_pump(&mut self) -> Pump {
+        self.pump_stopped |= !self.pump.is_done();
+        std::mem::replace(&mut self.pump, Pump::new(BodyLength::Empty, Vec::new()))
     }
 
     /// The connection after a switch of protocols.

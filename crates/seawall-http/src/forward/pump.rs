@@ -9,10 +9,6 @@ use tokio::net::TcpStream;
 use crate::client::{BodyError, Client};
 use crate::socket;
 
-/// Bodies up to this size are kept while they are sent on a connection that may have died, so that
-/// they can be sent again.
-const REPLAY: usize = 64 * 1024;
-
 /// A request on its way out. Content stays in the client's buffer until it is written.
 #[derive(Debug)]
 pub(crate) struct Pump {
@@ -30,6 +26,8 @@ pub(crate) struct Pump {
     begun: bool,
     /// Content taken so far, while it is worth keeping.
     replay: Replay,
+    /// The most that is kept.
+    most: usize,
 }
 
 #[derive(Debug)]
@@ -63,13 +61,15 @@ impl Pump {
             taken: matches!(body, BodyLength::Empty | BodyLength::Length(0)),
             begun: false,
             replay: Replay::Nothing,
+            most: 0,
         }
     }
 
-    /// Keeps the content from now on, up to a size, so that it can be sent again.
-    pub(crate) fn record(&mut self) {
+    /// Keeps the content, as long as it is at most so many bytes, so that it can be sent again.
+    pub(crate) fn record(&mut self, most: usize) {
         if matches!(self.replay, Replay::Nothing) && !self.taken {
             self.replay = Replay::Kept(Vec::new());
+            self.most = most;
         }
     }
 
@@ -150,7 +150,7 @@ impl Pump {
             self.tail = CRLF.len();
         }
         match &mut self.replay {
-            Replay::Kept(content) if content.len() + length <= REPLAY => {
+            Replay::Kept(content) if content.len() + length <= self.most => {
                 content.extend_from_slice(&client.input.borrow().bytes()[..length]);
             }
             replay => *replay = Replay::Lost,

@@ -19,6 +19,7 @@ use crate::buffer::SMALL;
 use crate::socket;
 use crate::tickets::{Open, Place};
 use crate::timer::Timer;
+use crate::turn::Turn;
 use crate::worker::Worker;
 
 // A whole header fits into the buffer it is read into.
@@ -55,6 +56,8 @@ pub(super) async fn introduce(worker: Rc<Worker>, mut arrival: Arrival, place: P
 
 async fn read(worker: &Rc<Worker>, arrival: &mut Arrival) -> Result<Option<Header>, HeaderFailure> {
     let came = Instant::now();
+    // A header is short, so there is nobody to let in between.
+    let turn = Turn::default();
     let until = came + arrival.listener().timeouts.head;
     let mut timer = Timer::new(until);
     let Arrival { stream, input, .. } = arrival;
@@ -67,7 +70,7 @@ async fn read(worker: &Rc<Worker>, arrival: &mut Arrival) -> Result<Option<Heade
             let read = match readable {
                 true => {
                     input.make_room(&worker.buffers, SMALL);
-                    input.poll_fill(stream, cx)
+                    input.poll_fill(stream, &turn, cx)
                 }
                 false => Poll::Pending,
             };

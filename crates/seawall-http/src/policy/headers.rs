@@ -2,6 +2,7 @@
 //! must know about the client is put in, and the route's edits are made.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use seawall_config::plan::{Forward, HeaderEdits, Part, Route, ServerAddress, Template, Variable};
 use seawall_h1::fields::{is_same_variable, list, trim};
@@ -9,14 +10,20 @@ use seawall_h1::head::TargetForm;
 use seawall_h1::headers::Field;
 use seawall_h1::{BodyLength, Headers, Known, RequestHead, ResponseHead, Version, encode};
 
-use super::trace;
+use super::{deadline, trace};
 use crate::message::Request;
 
 /// How Seawall calls itself in `Via`.
 pub(crate) const PSEUDONYM: &[u8] = b"seawall";
 
-/// Writes the head of a request as a server is to see it.
-pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, out: &mut Vec<u8>) {
+/// Writes the head of a request as a server is to see it, which has so much time `left`.
+pub(crate) fn write_request(
+    request: &Request<'_>,
+    route: &Route,
+    to: &Forward,
+    left: Duration,
+    out: &mut Vec<u8>,
+) {
     let head = request.head;
     write_request_line(head, to, out);
     let edits = &route.request_headers;
@@ -41,6 +48,9 @@ pub(crate) fn write_request(request: &Request<'_>, route: &Route, to: &Forward, 
         out.extend_from_slice(b"Connection: TE\r\nTE: trailers\r\n");
     }
     write_origin(request, &kept, out);
+    if kept(b"x-request-deadline-ms") {
+        deadline::write(head, left, out);
+    }
     if kept(b"traceparent") {
         trace::write(request, out);
     }
@@ -90,6 +100,7 @@ fn is_forwarded(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool {
         | XForwardedProto | Traceparent => return false,
         Expect => return head.expects_continue,
         known if known.is_hop_by_hop() => return false,
+        Other if deadline::is_told_by(field.name, head) => return false,
         Other if is_twin(field.name) || (!trusted && is_for_proxies(field.name)) => return false,
         _ => {}
     }
@@ -284,8 +295,13 @@ pub(crate) fn fill(template: &Template, request: &Request<'_>, route: &Route, ou
 }
 
 fn scheme(request: &Request<'_>) -> &'static [u8] {
+    if is_secure(request) { b"https" } else { b"http" }
+}
+
+/// Whether the client came by TLS.
+pub(crate) fn is_secure(request: &Request<'_>) -> bool {
     let told = request.head.headers.known(Known::XForwardedProto).filter(|_| request.trusted);
-    if told.is_some_and(|told| told.eq_ignore_ascii_case(b"https")) { b"https" } else { b"http" }
+    told.is_some_and(|told| told.eq_ignore_ascii_case(b"https"))
 }
 
 /// The address of the client: the peer's, or what trusted peers tell. In `X-Forwarded-For`, each

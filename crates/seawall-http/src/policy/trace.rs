@@ -30,16 +30,30 @@ pub(crate) fn write(request: &Request<'_>, out: &mut Vec<u8>) {
 
 /// `00-TRACE-PARENT-01`: version, ids, and the flag that it may be recorded.
 fn make(trace: u128, parent: u64) -> [u8; 55] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
-    for (at, place) in text[3..35].iter_mut().rev().enumerate() {
-        *place = DIGITS[(trace >> (4 * at)) as usize & 15];
-    }
-    for (at, place) in text[36..52].iter_mut().rev().enumerate() {
-        *place = DIGITS[(parent >> (4 * at)) as usize & 15];
-    }
+    write_hex(&trace.to_be_bytes(), &mut text[3..35]);
+    write_hex(&parent.to_be_bytes(), &mut text[36..52]);
     text
 }
+
+#[inline(always)]
+fn write_hex(bytes: &[u8], text: &mut [u8]) {
+    for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        digits.copy_from_slice(&HEX[usize::from(*byte)]);
+    }
+}
+
+/// The digits of each byte.
+static HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// The field as it came with its trace id, if there is exactly one and it is well-formed.
 fn received(head: &RequestHead) -> Option<(&[u8], u128)> {

@@ -5,24 +5,24 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Context;
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use seawall_config::plan;
-use seawall_core::balance::round_robin::RoundRobin;
-use seawall_core::balance::{Servers, two_choices};
+use seawall_core::breaker::Rule;
+use seawall_core::retry::Share;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::choose::{Chosen, Members};
+use super::line::Turn;
+use super::trial::{Guard, Permission};
 use super::{ServerState, Upstream};
 use crate::buffer::Buffer;
+use crate::message::Request;
 use crate::refuse::Refusal;
 use crate::tickets::{InFlight, Place};
 use crate::worker::Worker;
-
-/// A server that could not be reached is passed over for this long while there are others.
-const HOLD_MILLIS: u64 = 1000;
 
 /// Servers that one request tries to connect to before it gives up.
 const MAX_CONNECTS: usize = 3;
@@ -30,16 +30,14 @@ const MAX_CONNECTS: usize = 3;
 /// One worker's view of an upstream.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    upstream: Arc<Upstream>,
-    seen: Cell<u64>,
-    members: RefCell<Rc<[Member]>>,
-    rotation: RefCell<RoundRobin>,
-}
-
-#[derive(Debug)]
-struct Member {
-    server: Rc<PooledServer>,
-    weight: u32,
+    pub(crate) upstream: Arc<Upstream>,
+    /// The generation and the standings that `members` are of.
+    seen: Cell<(u64, u64)>,
+    members: RefCell<Rc<Members>>,
+    /// The circuit breaker, if there is one.
+    pub(super) guard: Option<Guard>,
+    /// The zone of this process.
+    zone: Option<Arc<str>>,
 }
 
 /// One worker's connections to a server.
@@ -47,11 +45,11 @@ struct Member {
 pub(crate) struct PooledServer {
     pub(crate) state: Arc<ServerState>,
     /// The most recently used last.
-    idle: RefCell<Vec<Idle>>,
+    pub(super) idle: RefCell<Vec<Idle>>,
 }
 
 #[derive(Debug)]
-struct Idle {
+pub(super) struct Idle {
     connection: Connection,
     since: Instant,
 }
@@ -91,7 +89,14 @@ pub(crate) struct Lease {
     /// It was idle before, so it may have died unnoticed.
     pub(crate) reused: bool,
     pub(crate) worker: Rc<Worker>,
-    _in_flight: InFlight,
+    _slot: Slot,
+}
+
+/// A request's share of what may be in flight.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    _total: Option<Place>,
+    _server: InFlight,
 }
 
 /// A connection that carries nothing but one client's, so that no one takes it over.
@@ -99,99 +104,190 @@ pub(crate) struct Lease {
 pub(crate) struct Dialled {
     pub(crate) connection: Connection,
     pub(crate) server: Rc<PooledServer>,
-    _in_flight: InFlight,
+    _slot: Slot,
 }
 
-/// What a request has been through with an upstream.
-#[derive(Debug, Default)]
-pub(crate) struct Attempts {
-    /// Servers that could not be reached.
-    unreachable: Vec<Rc<PooledServer>>,
-    timed_out: bool,
+/// One request's search for a server, over all its attempts.
+#[derive(Debug)]
+pub(crate) struct Search<'a> {
+    pub(crate) worker: &'a Rc<Worker>,
+    pub(crate) pool: &'a Pool,
+    pub(crate) config: &'a plan::Upstream,
+    /// What it is hashed by, if the upstream asks for that and the request has it.
+    pub(crate) key: Option<u64>,
+    /// The server that a cookie names.
+    pub(crate) stuck_to: Option<u64>,
+    /// When it began.
+    pub(crate) began: Instant,
+    /// When the answer is due.
+    pub(crate) deadline: Instant,
+    /// What pays for attempts beyond the first.
+    pub(crate) share: Option<&'a Share>,
+    /// Servers that were tried in vain.
+    pub(crate) tried: RefCell<Vec<Rc<PooledServer>>>,
+    /// Connections that could not be opened.
+    unreachable: Cell<usize>,
+    /// The last of these for want of time.
+    timed_out: Cell<bool>,
+    /// One of these was not known to be unreachable.
+    discovered: Cell<bool>,
     /// Take no idle connection.
-    pub(crate) fresh: bool,
+    pub(crate) fresh: Cell<bool>,
     /// The request must not be sent twice, so an idle connection is looked at closely.
     pub(crate) once: bool,
 }
 
+impl<'a> Search<'a> {
+    pub(crate) fn new(
+        worker: &'a Rc<Worker>,
+        pool: &'a Pool,
+        config: &'a plan::Upstream,
+        began: Instant,
+        deadline: Instant,
+    ) -> Search<'a> {
+        Search {
+            worker,
+            pool,
+            config,
+            key: None,
+            stuck_to: None,
+            began,
+            deadline,
+            share: None,
+            tried: RefCell::default(),
+            unreachable: Cell::new(0),
+            timed_out: Cell::new(false),
+            discovered: Cell::new(false),
+            fresh: Cell::new(false),
+            once: false,
+        }
+    }
+
+    /// The door's clock when the search began, in milliseconds.
+    pub(crate) fn now_millis(&self) -> u64 {
+        self.worker.millis_at(self.began)
+    }
+
+    /// What it is refused with when there is no server left to try.
+    fn refusal(&self) -> Refusal {
+        match (self.discovered.get(), self.timed_out.get()) {
+            (false, _) => Refusal::NoHealthyUpstream,
+            (true, true) => Refusal::ConnectTimeout,
+            (true, false) => Refusal::ConnectFailed,
+        }
+    }
+
+    /// Passes over the server that the request was last sent to, while there are others.
+    pub(crate) fn exclude_last(&self, request: &Request<'_>) {
+        if let Some(server) = &*request.facts.server.borrow() {
+            self.tried.borrow_mut().push(server.clone());
+        }
+    }
+
+    fn unreachable(&self, server: Rc<PooledServer>, timed_out: bool) {
+        // Nothing has been sent, so nobody is harmed, and the next server is tried in any case; but
+        // what has gone into finding one is not there for retries.
+        if let Some(share) = self.share {
+            share.withdraw();
+        }
+        self.unreachable.set(self.unreachable.get() + 1);
+        self.timed_out.set(timed_out);
+        self.tried.borrow_mut().push(server);
+    }
+}
+
 impl Pool {
     /// The pool of an upstream, with the connections of `old`.
-    pub(crate) fn new(upstream: Arc<Upstream>, old: Option<&Pool>) -> Pool {
-        let pool = Pool {
-            seen: Cell::new(u64::MAX),
-            members: RefCell::new(
-                old.map_or_else(|| Rc::from([]), |old| old.members.borrow().clone()),
-            ),
-            rotation: RefCell::default(),
-            upstream,
-        };
-        pool.refresh();
-        pool
-    }
-
-    fn refresh(&self) {
-        let generation = self.upstream.generation();
-        if self.seen.replace(generation) == generation {
-            return;
-        }
-        let old = self.members.borrow().clone();
-        let member = |endpoint: &super::Endpoint| {
-            let known =
-                old.iter().find(|member| Arc::ptr_eq(&member.server.state, &endpoint.server));
-            let server = match known {
-                Some(member) => member.server.clone(),
-                None => Rc::new(PooledServer {
-                    state: endpoint.server.clone(),
-                    idle: RefCell::default(),
-                }),
-            };
-            Member { server, weight: endpoint.weight }
-        };
-        *self.members.borrow_mut() = self.upstream.endpoints().iter().map(member).collect();
-        *self.rotation.borrow_mut() = RoundRobin::default();
-    }
-
-    /// A connection to a server of this upstream. When dropped meanwhile, a connection that is
-    /// being opened is closed.
-    pub(crate) async fn lease(
-        &self,
-        worker: &Rc<Worker>,
+    pub(crate) fn new(
+        upstream: Arc<Upstream>,
         config: &plan::Upstream,
-        attempts: &mut Attempts,
-    ) -> Result<Lease, Refusal> {
-        loop {
-            self.refresh();
-            let members = self.members.borrow().clone();
-            if members.is_empty() {
-                return Err(Refusal::Unresolved);
-            }
-            let Some(chosen) = self.choose(&members, worker, config, attempts) else {
-                if attempts.unreachable.is_empty() && place(&members, config).await {
-                    continue;
+        zone: Option<Arc<str>>,
+        old: Option<&Pool>,
+    ) -> Pool {
+        Pool {
+            seen: Cell::new((u64::MAX, 0)),
+            members: RefCell::new(old.map_or_else(Rc::default, |old| old.members.borrow().clone())),
+            guard: upstream.guard(config),
+            zone,
+            upstream,
+        }
+    }
+
+    /// The members as they are now.
+    fn members(&self, worker: &Worker, config: &plan::Upstream) -> Rc<Members> {
+        let now = (self.upstream.generation(), self.upstream.standings());
+        if self.seen.replace(now) != now {
+            self.rebuild(worker, config);
+        }
+        self.members.borrow().clone()
+    }
+
+    fn rebuild(&self, worker: &Worker, config: &plan::Upstream) {
+        let old = self.members.borrow().clone();
+        let of = |state: &Arc<ServerState>| {
+            let known = old.iter().find(|server| Arc::ptr_eq(&server.state, state));
+            known.cloned().unwrap_or_else(|| {
+                Rc::new(PooledServer { state: state.clone(), idle: RefCell::default() })
+            })
+        };
+        let endpoints = self.upstream.endpoints();
+        let zone = self.zone.as_ref();
+        let members = Members::new(&endpoints, of, config, zone, worker, &old);
+        *self.members.borrow_mut() = Rc::new(members);
+    }
+
+    /// Whether the circuit breaker keeps anything back.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.gate.rule() != Rule::All)
+    }
+
+    /// Requests in flight relative to what may be; `None` when that is not limited. Above 1 while
+    /// some wait.
+    pub(crate) fn utilisation(&self, config: &plan::Upstream) -> Option<f64> {
+        let members = self.members.borrow();
+        let in_flight: f64 =
+            members.iter().map(|server| f64::from(server.state.in_flight.load(Relaxed))).sum();
+        let of_servers = config.max_in_flight.server;
+        let of_servers = of_servers.map(|most| f64::from(most) * members.len() as f64);
+        let total = config.max_in_flight.total.map(f64::from);
+        let most = of_servers.into_iter().chain(total).fold(f64::INFINITY, f64::min);
+        most.is_finite().then(|| in_flight / most)
+    }
+
+    /// The permission of the circuit breaker to make an attempt.
+    #[inline]
+    pub(crate) fn permission(&self, worker: &Worker) -> Result<Permission<'_>, Refusal> {
+        let pass = match &self.guard {
+            None => None,
+            Some(guard) => match guard.gate.enter(&mut worker.random.borrow_mut()) {
+                Ok(pass) => Some(pass),
+                Err(shut) => {
+                    let left = shut.until.map(|until| until.saturating_sub(worker.clock()));
+                    let seconds = left.unwrap_or_default().as_secs_f64().ceil() as u32;
+                    return Err(Refusal::BreakerOpen(seconds.max(1)));
                 }
-                return Err(attempts.refusal());
+            },
+        };
+        Ok(Permission::new(self, worker.index, pass))
+    }
+
+    /// A connection to a server of this upstream: one that was idle, or a new one. When dropped
+    /// meanwhile, a connection that is being opened is closed, and a place in the line given up.
+    pub(crate) async fn lease(&self, search: &Search<'_>) -> Result<Lease, Refusal> {
+        let worker = search.worker;
+        let mut turn = None;
+        loop {
+            let (server, slot) = self.server(search, &mut turn).await?;
+            let idle = match search.fresh.get() {
+                true => None,
+                false => server.take_idle(search.once),
             };
-            let server = members[chosen].server.clone();
-            let in_flight = InFlight::enter(&server, worker.index);
-            let idle = if attempts.fresh { None } else { server.take_idle(attempts.once) };
             let reused = idle.is_some();
             let connection = match idle {
                 Some(connection) => connection,
-                None => match server.connect(worker, config).await {
-                    Ok(connection) => connection,
-                    Err(failure) => {
-                        if failure == ConnectFailure::Full {
-                            // A fresh one is due, so an idle one has to make room for it.
-                            server.idle.borrow_mut().pop();
-                            continue;
-                        }
-                        attempts.timed_out = failure == ConnectFailure::Timeout;
-                        attempts.unreachable.push(server);
-                        if attempts.unreachable.len() >= MAX_CONNECTS {
-                            return Err(attempts.refusal());
-                        }
-                        continue;
-                    }
+                None => match self.open(&server, search).await? {
+                    Some(connection) => connection,
+                    None => continue,
                 },
             };
             return Ok(Lease {
@@ -200,55 +296,121 @@ impl Pool {
                 server,
                 reused,
                 worker: worker.clone(),
-                _in_flight: in_flight,
+                _slot: slot,
             });
         }
     }
 
     /// A new connection to a server of this upstream, of which no one has been sent a byte. When
     /// dropped meanwhile, a connection that is being opened is closed.
-    pub(crate) async fn dial(
-        &self,
-        worker: &Rc<Worker>,
-        config: &plan::Upstream,
-    ) -> Result<Dialled, Refusal> {
-        let mut attempts = Attempts { fresh: true, ..Attempts::default() };
-        let lease = self.lease(worker, config, &mut attempts).await?;
-        let Lease { connection, server, _in_flight, .. } = lease;
-        Ok(Dialled { connection, server, _in_flight })
+    pub(crate) async fn dial(&self, search: &Search<'_>) -> Result<Dialled, Refusal> {
+        let mut turn = None;
+        loop {
+            let (server, slot) = self.server(search, &mut turn).await?;
+            if let Some(connection) = self.open(&server, search).await? {
+                return Ok(Dialled { connection, server, _slot: slot });
+            }
+        }
     }
 
-    fn choose(
+    /// Opens a connection; `None` when another server is to be looked for.
+    async fn open(
         &self,
-        members: &[Member],
-        worker: &Worker,
-        config: &plan::Upstream,
-        attempts: &Attempts,
-    ) -> Option<usize> {
-        let balance = |choice: &Choice<'_>| match config.balance {
-            plan::Balance::RoundRobin => self.rotation.borrow_mut().choose(choice),
-            _ => two_choices::choose(choice, &mut worker.random.borrow_mut()),
-        };
-        let mut choice = Choice {
-            members,
-            unreachable: &attempts.unreachable,
-            limit: config.limits.connections,
-            held: Some(worker),
-        };
-        balance(&choice).or_else(|| {
-            // Rather a server that failed a moment ago than none.
-            choice.held = None;
-            balance(&choice)
-        })
+        server: &Rc<PooledServer>,
+        search: &Search<'_>,
+    ) -> Result<Option<Connection>, Refusal> {
+        let known = server.state.held_until.load(Relaxed) != 0;
+        match server.connect(search.worker, search.config).await {
+            Ok(connection) => return Ok(Some(connection)),
+            // A fresh one is due, so an idle one has to make room for it.
+            Err(ConnectFailure::Full) => drop(server.idle.borrow_mut().pop()),
+            Err(failure) => {
+                if !known {
+                    search.discovered.set(true);
+                }
+                search.unreachable(server.clone(), failure == ConnectFailure::Timeout);
+                if search.unreachable.get() >= MAX_CONNECTS {
+                    return Err(search.refusal());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A server with room for the request, chosen by the balancer; waits in line for one where the
+    /// upstream has a line.
+    async fn server(
+        &self,
+        search: &Search<'_>,
+        turn: &mut Option<Turn>,
+    ) -> Result<(Rc<PooledServer>, Slot), Refusal> {
+        let Search { worker, config, .. } = *search;
+        loop {
+            let members = self.members(worker, config);
+            if members.is_empty() {
+                return Err(Refusal::Unresolved);
+            }
+            // Nobody goes before those who wait.
+            let may_look = turn.is_some() || self.upstream.line.waiting() == 0;
+            let total = match config.max_in_flight.total {
+                Some(limit) if may_look => {
+                    Place::take(&self.upstream.in_flight, limit as usize).map(Some)
+                }
+                Some(_) => None,
+                None => Some(None),
+            };
+            let full = match (may_look, total) {
+                (true, Some(total)) => match members.choose(search) {
+                    Chosen::Server(server) => {
+                        let limit = config.max_in_flight.server.unwrap_or(u32::MAX);
+                        match InFlight::enter(&server, worker.index, limit) {
+                            Some(in_flight) => {
+                                if let Some(turn) = turn.take() {
+                                    turn.used();
+                                }
+                                return Ok((server, Slot { _total: total, _server: in_flight }));
+                            }
+                            // Another worker was quicker.
+                            None => continue,
+                        }
+                    }
+                    Chosen::None => return Err(search.refusal()),
+                    Chosen::Full => true,
+                },
+                _ => false,
+            };
+            if config.queue.size > 0 {
+                // There was no room for this turn, and there is none for anybody else's.
+                if let Some(turn) = turn.take() {
+                    turn.used();
+                }
+                let line = &self.upstream.line;
+                let until = search.deadline.min(Instant::now() + config.queue.wait);
+                let waiting = line.join(until)?;
+                // What became free before it stood in line has told nobody.
+                if members.has_room(search) {
+                    line.freed();
+                }
+                *turn = Some(waiting.turn(until).await?);
+            } else if !(full && members.wait_for_idle(config).await) {
+                return Err(Refusal::UpstreamFull);
+            }
+        }
     }
 
     /// Closes idle connections that the server has closed, that are too old, that are more than are
     /// to be kept, or whose place is wanted. Called about twice a second.
-    pub(crate) fn sweep(&self, config: &plan::Keepalive, now: Instant) {
-        self.refresh();
-        for member in self.members.borrow().iter() {
-            let mut idle = member.server.idle.borrow_mut();
-            let wanted = usize::from(member.server.state.wanted.load(Relaxed));
+    pub(crate) fn sweep(&self, worker: &Worker, config: &plan::Upstream, now: Instant) {
+        if self.members.borrow().is_ramping() {
+            self.rebuild(worker, config);
+        }
+        if config.balance == plan::Balance::LeastLatency {
+            self.members.borrow().look_at_latency();
+        }
+        let config = &config.keepalive;
+        for server in self.members.borrow().iter() {
+            let mut idle = server.idle.borrow_mut();
+            let wanted = usize::from(server.state.wanted.load(Relaxed));
             let surplus = idle.len().saturating_sub(config.idle).max(wanted.min(idle.len()));
             idle.drain(..surplus);
             idle.retain(|idle| now < idle.since + config.timeout && idle.connection.is_quiet());
@@ -256,67 +418,6 @@ impl Pool {
                 idle.shrink_to_fit();
             }
         }
-    }
-}
-
-/// Waits for a place when those of some server are taken by idle connections of other workers.
-/// False when all are in use, or when it takes longer than a connection may take.
-async fn place(members: &[Member], config: &plan::Upstream) -> bool {
-    let limit = config.limits.connections;
-    let has_idle =
-        |member: &&Member| (member.server.state.in_flight.load(Relaxed) as usize) < limit;
-    let Some(member) = members.iter().find(has_idle) else { return false };
-    let state = &member.server.state;
-    let freed = state.freed.notified();
-    state.wanted.store(true, Relaxed);
-    state.connections.load(Relaxed) < limit
-        || tokio::time::timeout(config.connect_timeout, freed).await.is_ok()
-}
-
-impl Attempts {
-    fn refusal(&self) -> Refusal {
-        match (self.unreachable.is_empty(), self.timed_out) {
-            (true, _) => Refusal::UpstreamFull,
-            (false, true) => Refusal::ConnectTimeout,
-            (false, false) => Refusal::ConnectFailed,
-        }
-    }
-}
-
-/// The servers as a balancer sees them.
-struct Choice<'a> {
-    members: &'a [Member],
-    unreachable: &'a [Rc<PooledServer>],
-    limit: usize,
-    /// Whose clock says whether a server is held; `None` when that does not matter.
-    held: Option<&'a Worker>,
-}
-
-impl Servers for Choice<'_> {
-    fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    fn weight(&self, server: usize) -> u32 {
-        self.members[server].weight
-    }
-
-    fn load(&self, server: usize) -> u32 {
-        self.members[server].server.state.in_flight.load(Relaxed)
-    }
-
-    fn is_usable(&self, server: usize) -> bool {
-        let server = &self.members[server].server;
-        let state = &server.state;
-        // The clock is only asked when there is a reason to.
-        let held = |worker: &Worker| match state.held_until.load(Relaxed) {
-            0 => false,
-            until => until > worker.clock_millis(),
-        };
-        let full =
-            || state.connections.load(Relaxed) >= self.limit && server.idle.borrow().is_empty();
-        let tried = || self.unreachable.iter().any(|tried| Rc::ptr_eq(tried, server));
-        !self.held.is_some_and(held) && !full() && !tried()
     }
 }
 
@@ -351,7 +452,9 @@ impl PooledServer {
         let (failure, error) = match tokio::time::timeout(config.connect_timeout, connecting).await
         {
             Ok(Ok(stream)) => {
-                state.held_until.store(0, Relaxed);
+                if state.connected(worker.clock_millis()) {
+                    state.standing_changed();
+                }
                 cells.opened.add(1);
                 let _counted =
                     Counted { place: Some(place), state: state.clone(), worker: worker.index };
@@ -363,13 +466,10 @@ impl PooledServer {
             Err(_) => (ConnectFailure::Timeout, "timed out".to_owned()),
         };
         cells.connect_failures.add(1);
-        let was_held = state.held_until.swap(worker.clock_millis() + HOLD_MILLIS, Relaxed);
-        if was_held == 0 {
-            tracing::warn!(
-                server = state.label,
-                error,
-                "server cannot be reached; it is passed over while there are others"
-            );
+        state.failed(true, worker.index);
+        state.refuses.store(failure == ConnectFailure::Failed, Relaxed);
+        if state.cannot_connect(worker.clock_millis(), &error) {
+            state.standing_changed();
         }
         Err(failure)
     }
@@ -387,10 +487,6 @@ impl Connection {
     /// Whether nothing has come from the server, not even a close. Costs no system call while that
     /// is so, since the runtime has been told.
     fn is_quiet(&self) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        if self.stream.poll_read_ready(&mut cx).is_pending() {
-            return true;
-        }
         let nothing = self.stream.try_read(&mut [0]);
         matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }

@@ -163,7 +163,7 @@ fn the_upstreams_are_told_as_they_are_now() -> io::Result<()> {
         assert_eq!((&app["name"], &app["balance"]), (&json!("app"), &json!("round-robin")));
         let (up, down) = (&app["servers"][0], &app["servers"][1]);
         assert_eq!(up["address"], origin.address().to_string());
-        assert_eq!((&up["state"], &up["weight"]), (&json!("up"), &json!(1)));
+        assert_eq!((&up["state"], &up["weight"]), (&json!("ready"), &json!(1)));
         assert_eq!(up["connections"], waiting.len());
         assert!(up.get("seconds_left").is_none());
         assert_eq!((&down["address"], &down["in_flight"]), (&json!(gone.to_string()), &json!(0)));

@@ -8,7 +8,7 @@ use seawall_testkit::{
     DnsServer, Gate, Origin, RawClient, ReservedPort, Response, Seawall, Stalled,
 };
 
-use crate::setup::{Setup, metric_becomes, refused};
+use crate::setup::{Setup, eventually, metric_becomes, refused};
 
 /// A Seawall and a request that it refuses, with `ACCEPT` where a field belongs.
 struct Scene {
@@ -129,6 +129,44 @@ fn provoke(refusal: Refusal) -> io::Result<Scene> {
             origin.wait_until(|seen| seen.iter().any(|seen| seen.length > 0))?;
             Ok(scene.with(held).with(origin))
         }
+        Refusal::NoHealthyUpstream => {
+            let down = ReservedPort::new()?;
+            let scene = Scene::new(Setup::to(down.address()), GET)?;
+            // Who finds that out is told so.
+            let found = scene.seawall.connect()?.get("test", "/")?;
+            assert!(found.text().contains("connect-failed"), "{}", found.text());
+            Ok(scene.with(down))
+        }
+        Refusal::BreakerOpen(_) => {
+            let origin = Origin::responding(|_| Response::new(500, ""))?;
+            let breaker = "breaker = { minimum = 1, open = \"10m\" }";
+            let scene = Scene::new(Setup::before(&origin).upstream(breaker), GET)?;
+            eventually("an open breaker", || {
+                Ok(scene.seawall.connect()?.get("test", "/")?.status == 503)
+            })?;
+            Ok(scene.with(origin))
+        }
+        Refusal::QueueFull | Refusal::QueueTimeout => {
+            let origin = Origin::silent()?;
+            let wait = if refusal == Refusal::QueueFull { "10m" } else { "50ms" };
+            let keys = format!("max-in-flight = 1\nqueue = {{ size = 1, wait = \"{wait}\" }}");
+            let scene = Scene::new(Setup::before(&origin).upstream(&keys), GET)?;
+            let mut held = scene.seawall.connect()?;
+            held.send(GET.replace("ACCEPT", ""))?;
+            origin.wait_until(|seen| seen.iter().any(|seen| seen.length > 0))?;
+            let mut waits = scene.seawall.connect()?;
+            if refusal == Refusal::QueueFull {
+                waits.send(GET.replace("ACCEPT", ""))?;
+                metric_becomes(&scene.seawall, "seawall_upstream_waiting", &[], 1.0)?;
+            }
+            Ok(scene.with(held).with(waits).with(origin))
+        }
+        Refusal::DeadlinePassed => {
+            let origin = Origin::silent()?;
+            let setup = Setup::before(&origin).server("trust = [\"127.0.0.1\"]");
+            let request = "GET / HTTP/1.1\r\nhost: test\r\nx-request-deadline-ms: 0\r\nACCEPT\r\n";
+            Ok(Scene::new(setup, request)?.with(origin))
+        }
         Refusal::ConnectFailed => {
             let down = ReservedPort::new()?;
             Ok(Scene::new(Setup::to(down.address()), GET)?.with(down))
@@ -184,6 +222,10 @@ fn check(refusal: Refusal, response: &Response, html: bool) {
     assert_eq!(response.header("cache-control"), Some("no-store"), "{code}");
     match (says.retry_after, response.header("retry-after").map(str::parse::<u32>)) {
         (0, None) => {}
+        // Until the breaker, which was told to stay open for ten minutes, asks again.
+        (_, Some(Ok(seconds))) if code == "breaker-open" => {
+            assert!((500..=1500).contains(&seconds))
+        }
         (least, Some(Ok(seconds))) => {
             assert!((least..=2 * least).contains(&seconds), "{code}: {seconds}");
         }
@@ -220,14 +262,23 @@ fn every_refusal_explains_itself_and_is_counted() -> io::Result<()> {
             refused(&scene.seawall, code, 1.0)?;
             continue;
         }
+        let before =
+            scene.seawall.metric("seawall_refusals_total", &[&format!("code=\"{code}\"")])?;
+        let all_before = scene.seawall.metric("seawall_refusals_total", &[])?;
         let problem = refusal_of(&scene, "application/json")?;
         check(refusal, &problem, false);
+        // Counted under its code and under no other.
+        refused(&scene.seawall, code, before + 1.0)?;
+        assert_eq!(
+            scene.seawall.metric("seawall_refusals_total", &[])?,
+            all_before + 1.0,
+            "{code}"
+        );
+        // What one request does may change what the next one is refused with.
+        let scene = provoke(refusal)?;
         let page = refusal_of(&scene, "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")?;
         let asks_for_pages = scene.read && !scene.request.starts_with("TRACE");
         check(refusal, &page, asks_for_pages);
-        // Counted under its code and under no other.
-        refused(&scene.seawall, code, 2.0)?;
-        assert_eq!(scene.seawall.metric("seawall_refusals_total", &[])?, 2.0, "{code}");
     }
     Ok(())
 }
@@ -346,15 +397,17 @@ fn pages_of_a_route_take_the_place_of_refusals() -> io::Result<()> {
     let pages = "errors = { 5xx = \"any\", 502 = \"<h1>Back soon</h1>\" }";
     let exact = "errors = { 502 = \"less\", \
                  connect-failed = { body = \"{}\", type = \"application/json\" } }";
-    let dead = format!("[upstream.dead]\nservers = [\"{}\"]", down.address());
+    // An upstream each, since only the first request finds out that the server is down.
+    let dead = |name: &str| format!("[upstream.{name}]\nservers = [\"{}\"]", down.address());
     let route = |path: &str, to: &str, pages: &str| {
         format!("[[route]]\npath = \"{path}\"\nto = \"{to}\"\n{pages}")
     };
     let seawall = Setup::before(&origin)
-        .with(&dead)
-        .with(&route("/dead", "dead", pages))
-        .with(&route("/exact", "dead", exact))
-        .with(&route("/plain", "dead", ""))
+        .with(&[dead("one"), dead("two"), dead("three"), dead("four")].join("\n"))
+        .with(&route("/dead", "one", pages))
+        .with(&route("/exact", "two", exact))
+        .with(&route("/plain", "three", ""))
+        .with(&route("/text", "four", ""))
         .with(&route("/alive", "app", pages))
         .start()?;
     let html = Some("text/html; charset=utf-8");
@@ -377,7 +430,7 @@ fn pages_of_a_route_take_the_place_of_refusals() -> io::Result<()> {
     let other = seawall.connect()?.get("test", "/plain")?;
     check(Refusal::ConnectFailed, &other, false);
 
-    let request = "GET /plain HTTP/1.1\r\nhost: test\r\naccept: text/plain\r\n\r\n";
+    let request = "GET /text HTTP/1.1\r\nhost: test\r\naccept: text/plain\r\n\r\n";
     let text = seawall.connect()?.exchange(request)?;
     let expect =
         "502 Bad Gateway\nThe server behind this address cannot be reached.\nconnect-failed\n";

@@ -259,14 +259,19 @@ fn nobody_there_is_a_502_and_nobody_answering_a_504() -> io::Result<()> {
     let (down, stalled) = (ReservedPort::new()?, Stalled::new()?);
     let seawall = Setup::to(down.address()).start()?;
     let mut client = seawall.connect()?;
-    for _ in 0..3 {
+    let found = (502, "connect-failed");
+    let known = (503, "no-healthy-upstream");
+    for expect in [found, known, known] {
         let response = client.get("test", "/")?;
-        assert_eq!((response.status, code(&response).as_str()), (502, "connect-failed"));
+        assert_eq!((response.status, code(&response).as_str()), expect);
         assert!(response.header("retry-after").is_some());
     }
     let seawall = Setup::to(stalled.address()).upstream("connect-timeout = \"100ms\"").start()?;
     let response = seawall.connect()?.get("test", "/")?;
     assert_eq!((response.status, code(&response).as_str()), (504, "connect-timeout"));
+    // Nobody else has to wait for that.
+    let response = seawall.connect()?.get("test", "/")?;
+    assert_eq!((response.status, code(&response).as_str()), known);
     refused(&seawall, "connect-timeout", 1.0)?;
     Ok(())
 }
