@@ -10,10 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Buffers, LARGE, SMALL};
 use crate::socket;
-use crate::worker::Worker;
-
-/// Bytes that one direction moves before others of the worker have their turn.
-const TURN: u64 = 1024 * 1024;
+use crate::turn::Turn;
 
 /// Both directions.
 #[derive(Debug, Default)]
@@ -90,14 +87,15 @@ impl Relay {
         &mut self,
         client: &TcpStream,
         server: &TcpStream,
-        worker: &Worker,
+        buffers: &Buffers,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<End> {
-        let up = self.up.poll(client, server, worker, cx);
+        let up = self.up.poll(client, server, buffers, turn, cx);
         if up == Poll::Ready(Err(Broken::Receiver)) {
             self.down.suspect();
         }
-        let down = self.down.poll(server, client, worker, cx);
+        let down = self.down.poll(server, client, buffers, turn, cx);
         if down == Poll::Ready(Err(Broken::Receiver)) {
             self.up.suspect();
         }
@@ -143,11 +141,12 @@ impl Way {
     pub(crate) fn poll_ahead(
         &mut self,
         from: &TcpStream,
-        worker: &Worker,
+        buffers: &Buffers,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         while self.state == State::Open && self.buffer.len() < SMALL {
-            if ready!(self.poll_read(from, worker, SMALL, cx)).is_err() {
+            if ready!(self.poll_read(from, SMALL, buffers, turn, cx)).is_err() {
                 return Poll::Ready(());
             }
         }
@@ -166,10 +165,10 @@ impl Way {
         &mut self,
         from: &TcpStream,
         to: &TcpStream,
-        worker: &Worker,
+        buffers: &Buffers,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
-        let turn_ends = self.moved + TURN;
         loop {
             match self.state {
                 State::Ended => return Poll::Ready(Ok(())),
@@ -178,21 +177,17 @@ impl Way {
             }
             if let Err(broken) = ready!(self.poll_write(to, cx)) {
                 self.state = State::Broken;
-                self.buffer.release(&worker.buffers);
+                self.buffer.release(buffers);
                 return Poll::Ready(Err(broken));
             }
             if self.state == State::Ending {
                 let told = socket::shut_down(to);
                 self.state = if told.is_ok() { State::Ended } else { State::Broken };
-                self.buffer.release(&worker.buffers);
+                self.buffer.release(buffers);
                 continue;
             }
-            if self.moved >= turn_ends {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             let size = if self.flows { LARGE } else { SMALL };
-            ready!(self.poll_read(from, worker, size, cx))?;
+            ready!(self.poll_read(from, size, buffers, turn, cx))?;
         }
     }
 
@@ -220,29 +215,30 @@ impl Way {
     fn poll_read(
         &mut self,
         from: &TcpStream,
-        worker: &Worker,
         size: usize,
+        buffers: &Buffers,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         if self.buffer.is_empty() {
             let Poll::Ready(readable) = from.poll_read_ready(cx) else {
                 self.flows = false;
-                self.buffer.release(&worker.buffers);
+                self.buffer.release(buffers);
                 return Poll::Pending;
             };
             if readable.is_err() {
                 return Poll::Ready(Err(Broken::Sender));
             }
             if self.buffer.capacity() > size {
-                self.buffer.release(&worker.buffers);
+                self.buffer.release(buffers);
             }
         }
-        self.buffer.make_room(&worker.buffers, size);
+        self.buffer.make_room(buffers, size);
         let room = self.buffer.capacity() - self.buffer.len();
-        match self.buffer.poll_fill(from, &worker.turn, cx) {
+        match self.buffer.poll_fill(from, turn, cx) {
             Poll::Pending => {
                 if self.buffer.is_empty() {
-                    self.buffer.release(&worker.buffers);
+                    self.buffer.release(buffers);
                 }
                 return Poll::Pending;
             }
@@ -288,13 +284,13 @@ mod tests {
     impl Between {
         async fn end(&mut self) -> End {
             let Between { ours: [client, server], relay, buffers } = self;
-            poll_fn(|cx| relay.poll(client, server, buffers, cx)).await
+            poll_fn(|cx| relay.poll(client, server, buffers, &Turn::default(), cx)).await
         }
 
         /// Until this much has moved, if it does not end before.
         async fn moved(&mut self, expect: (u64, u64)) {
             let Between { ours: [client, server], relay, buffers } = self;
-            poll_fn(|cx| match relay.poll(client, server, buffers, cx) {
+            poll_fn(|cx| match relay.poll(client, server, buffers, &Turn::default(), cx) {
                 Poll::Pending if relay.moved() != expect => Poll::Pending,
                 _ => Poll::Ready(()),
             })
