@@ -146,7 +146,7 @@ impl Door {
                 });
             }
         }
-        tracing::info!(upstream = name, server, order = order.word(), "an operator has said so");
+        tracing::info!(upstream = name, server, order = order.word(), "an operator gave an order");
         let servers = self.upstream(name).map(|status| status.servers).unwrap_or_default();
         let count =
             |usable: fn(&ServerStatus) -> bool| servers.iter().filter(|s| usable(s)).count();

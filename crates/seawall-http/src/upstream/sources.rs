@@ -428,10 +428,10 @@ impl Upstream {
                 None => {
                     let server = match sources.departed.remove(&address) {
                         Some(departed) => departed.server,
-                        None => Arc::new(ServerState::new(address, self, now, metrics)),
+                        None => Arc::new(ServerState::new(address, self, metrics)),
                     };
                     server.set_order(sources.orders.get(&address).copied().unwrap_or_default());
-                    server.since.store(since, Relaxed);
+                    server.arrive(now, since);
                     change.added.push(server.label.clone());
                     server
                 }

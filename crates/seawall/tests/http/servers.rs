@@ -165,7 +165,7 @@ fn a_server_is_drained() -> io::Result<()> {
     let now = server(&seawall, one.address())?;
     assert_eq!(
         (&now["in_flight"], &now["why"]),
-        (&json!(0), &json!("an operator has said so; no request is in flight"))
+        (&json!(0), &json!("by order of an operator; no request is in flight"))
     );
 
     let answer = order(&seawall, one.address(), "use")?;
