@@ -133,7 +133,7 @@ impl Door {
     ) -> Result<Ordered, ChangeError> {
         let upstream = self.find(name)?;
         let given = server.parse::<SocketAddr>().ok();
-        match given.and_then(|address| upstream.order(address, order)) {
+        match given.and_then(|address| upstream.order(address, order, self.clock())) {
             Some(true) => {}
             Some(false) => return Err(ChangeError::TooManyOrders(name.to_owned())),
             None => {

@@ -298,7 +298,7 @@ fn levels_of(
         },
     };
     let members: Vec<levels::Member> = endpoints.iter().zip(list).map(member).collect();
-    Levels::new(&members, Rules { panic: config.panic / 10, ..Rules::default() })
+    Levels::new(&members, Rules { panic: config.panic, ..Rules::default() })
 }
 
 fn tables(endpoints: &[Endpoint], balance: &Balance, old: &[Rc<Table>]) -> Vec<Rc<Table>> {
