@@ -220,7 +220,7 @@ impl Breaker {
             let reason = format!("{} of {settled} probes failed", tally.failed);
             return Some((self.wait(random), reason));
         }
-        if tally.ok > issued - fatal {
+        if tally.ok + fatal > issued {
             let reason = format!("{} of {settled} probes went well", tally.ok);
             return Some((State::Recovering { step: 0 }, reason));
         }

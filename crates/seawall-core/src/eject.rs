@@ -374,7 +374,6 @@ impl<S: Copy + Ord> Ejector<S> {
             let Some(server) = self.servers.get_mut(&first.server) else { return };
             server.out = None;
             server.begin(self.now);
-            server.forgiven = first.consecutive;
             verdicts.push(Verdict::Return { server: first.server, why: Returned::Needed });
         }
     }

@@ -238,6 +238,9 @@ fn a_probe_without_an_answer_counts_as_failed() {
     assert!(matches!(stage.breaker.state(), State::Open { .. }));
     stage.next_change(Counts::default());
     hanging.settle(false);
+    let next = stage.breaker.gate().enter(&mut stage.random);
+    assert_eq!(stage.tick(Counts::default()), None, "the next probe has its own time");
+    drop(next);
     stage.probes(&[true; 5]);
     stage.tick(Counts::default()).expect("the late answer is not counted");
     assert_eq!(stage.breaker.state(), State::Recovering { step: 0 });
@@ -255,6 +258,20 @@ fn half_open_without_requests_waits_for_the_next_one() {
     }
     stage.probes(&[true; 5]);
     stage.tick(Counts::default()).expect("all went well");
+}
+
+#[test]
+fn what_opened_it_does_not_open_it_again_when_it_has_recovered() {
+    let window = Duration::from_secs(600);
+    let mut stage = Stage::new(Settings { window, ..Settings::default() });
+    stage.break_open();
+    stage.probes(&[true; 5]);
+    while stage.breaker.state() != State::Closed {
+        stage.next_change(counts(10, 0, 0));
+    }
+    for _ in 0..100 {
+        assert_eq!(stage.tick(counts(10, 4, 0)), None);
+    }
 }
 
 #[test]

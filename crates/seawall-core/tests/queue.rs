@@ -139,14 +139,16 @@ fn an_overload_is_over_when_waits_are_short_again() {
 
 #[test]
 fn a_burst_is_no_overload() {
-    // 300 at once, served at 1 a millisecond: waits up to 300 ms, and all in order.
+    // 300 at once, every second, served at 1 a millisecond: waits up to 300 ms, and all in order.
     let mut queue = Queue::new(Settings::of_size(1000));
-    for item in 0..300 {
-        push(&mut queue, 0, LATE, item);
-    }
-    for item in 0..300 {
-        assert_eq!(pop(&mut queue, u64::from(item) + 1), (Some(item), vec![]));
-        assert!(!queue.is_overloaded());
+    for start in [0, 1000, 2000, 3000] {
+        for item in 0..300 {
+            push(&mut queue, start, LATE, item);
+        }
+        for item in 0..300 {
+            assert_eq!(pop(&mut queue, start + u64::from(item) + 1), (Some(item), vec![]));
+            assert!(!queue.is_overloaded());
+        }
     }
 }
 
