@@ -5,6 +5,7 @@ mod setup;
 
 mod admin;
 mod applications;
+mod breaker;
 mod cli;
 mod drain;
 mod early;
@@ -15,6 +16,7 @@ mod interim;
 mod malformed;
 mod names;
 mod proxy_protocol;
+mod queue;
 mod refusals;
 mod reload;
 mod resilience;
