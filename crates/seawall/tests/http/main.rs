@@ -5,6 +5,7 @@ mod setup;
 
 mod admin;
 mod applications;
+mod balance;
 mod breaker;
 mod cli;
 mod drain;
