@@ -27,3 +27,4 @@ mod streaming;
 mod tcp;
 mod upgrade;
 mod upstreams;
+mod worst_days;
