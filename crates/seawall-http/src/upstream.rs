@@ -44,8 +44,6 @@ pub(crate) struct Upstream {
     pub(crate) line: Arc<Line>,
     /// What the circuit breaker counts.
     pub(crate) outcomes: Arc<PerWorker<Outcomes>>,
-    /// Servers that are ready, as of the watch's last look.
-    pub(crate) ready: AtomicUsize,
     /// What cookies are signed with where no secret is configured.
     pub(crate) process_key: [u8; 32],
     pub(crate) metrics: Arc<UpstreamMetrics>,
@@ -208,7 +206,6 @@ impl Upstream {
             in_flight: Arc::default(),
             line: Arc::new(Line::new(epoch)),
             outcomes: Arc::new(PerWorker::new(metrics.workers())),
-            ready: AtomicUsize::new(0),
             process_key: process_key(),
             watched: Mutex::default(),
             look,

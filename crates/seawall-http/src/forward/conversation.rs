@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::message::Request;
 use crate::policy::headers::is_named_by_connection;
 use crate::refuse::Refusal;
 use crate::tunnel::Tunnel;
-use crate::upstream::pool::Lease;
+use crate::upstream::pool::{Lease, PooledServer};
 
 /// Interim answers that one request may get; more are an attack or a bug.
 const MAX_INTERIM: usize = 32;
@@ -331,6 +332,11 @@ impl Conversation {
             self.consume();
         }
         self.finish();
+    }
+
+    /// Who it is held with.
+    pub(crate) fn server(&self) -> &Rc<PooledServer> {
+        &self.lease.server
     }
 
     /// The request, as far as it went; nothing more of it is sent here.

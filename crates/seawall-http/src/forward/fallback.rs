@@ -39,6 +39,11 @@ pub(crate) async fn instead(
             Give::Upstream(other) => {
                 let left = pump.take().filter(|pump| pump.may_be_sent_again(errand.is_safe()));
                 let Some(left) = left else { continue };
+                // The first server that is asked is free, whichever upstream it is of.
+                if request.facts.server.borrow().is_some() && !errand.share.withdraw() {
+                    errand.cells().unaffordable.add(1);
+                    continue;
+                }
                 let second = Errand::new(request, errand.route, to, *other);
                 let now = Instant::now();
                 match second.run(now, second.again(left, now)).await {

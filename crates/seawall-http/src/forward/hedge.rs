@@ -4,7 +4,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use seawall_config::plan;
@@ -87,12 +86,16 @@ pub(crate) async fn attempts(
         }
     })
     .await;
-    if winner == 0 {
-        request.facts.server.replace(of_first);
-    } else {
+    let Some(result) = results[winner].take() else { unreachable!("the winner has a result") };
+    if winner == 1 {
         cells.hedges_won.add(1);
     }
-    let Some(result) = results[winner].take() else { unreachable!("the winner has a result") };
+    // Should this not be good enough, neither of the two is asked again.
+    search.exclude_last(request);
+    request.facts.server.replace(match &result {
+        Ok(answered) => Some(answered.conversation.server().clone()),
+        Err(_) => of_first,
+    });
     result
 }
 
@@ -108,7 +111,7 @@ fn due(errand: &Errand<'_>, hedge: &plan::Hedge, began: Instant) -> Option<Insta
         p95: errand.watch.p95(),
         utilisation: pool.utilisation(errand.config()),
         affordable: errand.share.is_affordable(),
-        others: pool.upstream.ready.load(Relaxed).saturating_sub(1),
+        others: pool.ready(errand.request.worker, errand.config()).saturating_sub(1),
     };
     let delay = decide(&situation).ok()?;
     let remaining = errand.search.deadline.saturating_duration_since(began);

@@ -137,6 +137,11 @@ impl Members {
         self.list.len()
     }
 
+    /// How many are well and in use.
+    pub(super) fn ready(&self) -> usize {
+        self.list.iter().filter(|member| member.standing == Standing::Ready).count()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

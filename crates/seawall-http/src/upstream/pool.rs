@@ -241,6 +241,11 @@ impl Pool {
         self.guard.as_ref().is_some_and(|guard| guard.gate.rule() != Rule::All)
     }
 
+    /// How many servers are well and in use.
+    pub(crate) fn ready(&self, worker: &Worker, config: &plan::Upstream) -> usize {
+        self.members(worker, config).ready()
+    }
+
     /// Requests in flight relative to what may be; `None` when that is not limited. Above 1 while
     /// some wait.
     pub(crate) fn utilisation(&self, config: &plan::Upstream) -> Option<f64> {

@@ -213,8 +213,6 @@ impl Upstream {
         let endpoints = self.endpoints();
         let millis = now.as_millis() as u64;
         let is_ready = |endpoint: &&Endpoint| endpoint.server.standing(millis) == Standing::Ready;
-        let ready = endpoints.iter().filter(is_ready).count();
-        self.ready.store(ready, Relaxed);
         self.let_in(config, endpoints.iter().filter(is_ready));
         let watched = &mut *self.watched();
         self.look_at_servers(config, watched, &endpoints, now, random);
