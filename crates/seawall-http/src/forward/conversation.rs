@@ -312,11 +312,14 @@ impl Conversation {
 
     /// Ends the exchange; keeps the connection for the next one where that is possible.
     pub(crate) fn finish(self) {
-        let Conversation { lease, pump, decoder, keep, sound, .. } = self;
+        let Conversation { lease, pump, pump_stopped, decoder, keep, sound, .. } = self;
         if sound {
             lease.server.state.succeeded();
         }
-        let keep = keep && pump.is_done() && decoder.is_done() && lease.input.is_empty();
+        // A server that still waits for the rest of a body would take the next request for it. The
+        // pump alone does not say so: it may have been taken away.
+        let sent = pump.is_done() && !pump_stopped;
+        let keep = keep && sent && decoder.is_done() && lease.input.is_empty();
         lease.worker.give_back_text(pump.into_text());
         if keep {
             lease.give_back();
