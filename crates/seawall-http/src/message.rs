@@ -34,6 +34,25 @@ pub(crate) struct Request<'a> {
     pub(crate) facts: &'a Facts,
 }
 
+impl Request<'_> {
+    /// Whether more of the body is waited for, and the client does not wait for `100 Continue`
+    /// itself.
+    #[inline]
+    pub(crate) fn waits_for_client(&self) -> bool {
+        self.client.awaits_body.get()
+            && !(self.head.expects_continue && self.client.received.get() == 0)
+    }
+
+    /// When the head of the answer is due that was due at `deadline` when the request came: what
+    /// time the body takes is the client's, so it counts from the last byte of that.
+    #[inline]
+    pub(crate) fn due(&self, deadline: Instant) -> Instant {
+        let after =
+            |last: Instant| deadline.max(last + deadline.saturating_duration_since(self.started));
+        self.client.last_read.get().map_or(deadline, after)
+    }
+}
+
 /// What becomes known of an exchange on its way; for deadlines, metrics and the access log.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
