@@ -293,6 +293,12 @@ impl Connection {
             facts,
         };
         let (response, refusal) = match answer(&request, &mut self.timer).await {
+            // An attempt was given up in the middle of an interim answer.
+            Ok(_) if self.client.in_interim.get() => {
+                let refusal = Some(Refusal::ClientGone);
+                record(&request, Outcome { status: 0, sent: 0, refusal });
+                return (Next::Close, out);
+            }
             Ok(response) => (response, None),
             Err(refusal) if refusal == Refusal::ClientGone || self.client.in_interim.get() => {
                 record(&request, Outcome { status: 0, sent: 0, refusal: Some(refusal) });

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::message::Request;
 use crate::policy::headers::is_named_by_connection;
 use crate::refuse::Refusal;
 use crate::tunnel::Tunnel;
-use crate::upstream::pool::Lease;
+use crate::upstream::pool::{Lease, PooledServer};
 
 /// Interim answers that one request may get; more are an attack or a bug.
 const MAX_INTERIM: usize = 32;
@@ -342,8 +343,14 @@ impl Conversation {
         std::mem::replace(&mut self.pump, Pump::new(BodyLength::Empty, Vec::new()))
     }
 
+    /// The server that answers.
+    pub(crate) fn server(&self) -> &Rc<PooledServer> {
+        &self.lease.server
+    }
+
     /// The connection after a switch of protocols.
     pub(crate) fn into_tunnel(self) -> Tunnel {
+        self.lease.server.state.succeeded();
         Tunnel::new(self.lease)
     }
 }
@@ -355,8 +362,12 @@ fn may_be_left_unread(head: &RequestHead) -> bool {
     !empty && matches!(head.method, Method::Get | Method::Head | Method::Options)
 }
 
-/// Passes an interim answer (100, 103) on at once.
+/// Passes an interim answer (100, 103) on at once; not if another attempt is in the middle of one,
+/// or was. When dropped in the middle, nothing else can be said to the client.
 async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Refusal> {
+    if client.in_interim.get() {
+        return Ok(());
+    }
     let mut out = Vec::with_capacity(256);
     encode::status_line(head.status, head.reason(), &mut out);
     let stays = |field: &Field<'_>| {

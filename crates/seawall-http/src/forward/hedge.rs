@@ -52,7 +52,6 @@ pub(crate) async fn attempts(
     }
     let cells = errand.cells();
     cells.hedges.add(1);
-    let of_first = request.facts.server.borrow().clone();
     search.exclude_last(request);
     let now = Instant::now();
     let again = Pump::new(request.head.body, errand.head(now));
@@ -87,12 +86,17 @@ pub(crate) async fn attempts(
         }
     })
     .await;
-    if winner == 0 {
-        request.facts.server.replace(of_first);
-    } else {
+    if winner == 1 {
         cells.hedges_won.add(1);
     }
     let Some(result) = results[winner].take() else { unreachable!("the winner has a result") };
+    if !good(&result) {
+        // Both were tried in vain, whichever is remembered as the last.
+        search.exclude_last(request);
+    }
+    if let Ok(answered) = &result {
+        request.facts.server.replace(Some(answered.conversation.server().clone()));
+    }
     result
 }
 
