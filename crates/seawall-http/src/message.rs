@@ -43,6 +43,23 @@ impl Request<'_> {
         let cells = route.map_or(&compiled.no_route, |route| &compiled.routes[route]);
         cells.of(self.worker.index)
     }
+
+    /// Whether more of the body is waited for, and the client does not wait for `100 Continue`
+    /// itself.
+    #[inline]
+    pub(crate) fn waits_for_client(&self) -> bool {
+        self.client.awaits_body.get()
+            && !(self.head.expects_continue && self.client.received.get() == 0)
+    }
+
+    /// When the head of the answer is due that was due at `deadline` when the request came: what
+    /// time the body takes is the client's, so it counts from the last byte of that.
+    #[inline]
+    pub(crate) fn due(&self, deadline: Instant) -> Instant {
+        let after =
+            |last: Instant| deadline.max(last + deadline.saturating_duration_since(self.started));
+        self.client.last_read.get().map_or(deadline, after)
+    }
 }
 
 /// What becomes known of an exchange on its way; for deadlines, metrics and the access log.

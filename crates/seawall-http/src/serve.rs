@@ -293,6 +293,12 @@ impl Connection {
             facts,
         };
         let (response, refusal) = match answer(&request, &mut self.timer).await {
+            // An attempt was given up in the middle of an interim answer.
+            Ok(_) if self.client.in_interim.get() => {
+                let refusal = Some(Refusal::ClientGone);
+                record(&request, Outcome { status: 0, sent: 0, refusal });
+                return (Next::Close, out);
+            }
             Ok(response) => (response, None),
             Err(refusal) if refusal == Refusal::ClientGone || self.client.in_interim.get() => {
                 record(&request, Outcome { status: 0, sent: 0, refusal: Some(refusal) });
@@ -483,7 +489,7 @@ pub(crate) struct Exchange<'a> {
 /// Runs the spine, as long as the client stays, sends its body fast enough, and the deadline has
 /// not passed. What time the body takes is the client's, so the deadline counts from its last byte.
 async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Refusal> {
-    let Request { client, worker, facts, listener, head, .. } = *request;
+    let Request { client, worker, facts, listener, .. } = *request;
     let mut exchange = pin!(exchange(request));
     let mut pace = Pace::default();
     poll_fn(|cx| {
@@ -495,8 +501,7 @@ async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Re
             if body_is_done && client.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Refusal::ClientGone));
             }
-            let waits_for_continue = head.expects_continue && client.received.get() == 0;
-            let clients_turn = !body_is_done && client.awaits_body.get() && !waits_for_continue;
+            let clients_turn = !body_is_done && request.waits_for_client();
             let until = if clients_turn {
                 let (least, within) = (listener.limits.progress, listener.timeouts.body);
                 match pace.check(worker.turn.now(), client.received.get(), least, within) {
@@ -506,8 +511,7 @@ async fn answer(request: &Request<'_>, timer: &mut Timer) -> Result<Response, Re
             } else {
                 pace = Pace::default();
                 let Some(deadline) = facts.deadline.get() else { return Poll::Pending };
-                let after = |last| deadline.max(last + (deadline - request.started));
-                client.last_read.get().map_or(deadline, after)
+                request.due(deadline)
             };
             timer.set(until);
             if timer.poll(cx).is_pending() {

@@ -33,8 +33,9 @@ pub(crate) struct Failed {
     pub(crate) unsent: bool,
 }
 
-/// Makes one attempt, whose answer is to be there within `patience`. When dropped, the connection to the server is closed, which cancels the work
-/// there, and the attempt counts for what it was: unanswered, if its time was over.
+/// Makes one attempt, whose answer is to be there within `patience`. When dropped, the connection
+/// to the server is closed, which cancels the work there, and the attempt counts for what it was:
+/// unanswered, if its time was over.
 pub(crate) async fn attempt(
     search: &Search<'_>,
     request: &Request<'_>,
@@ -65,7 +66,9 @@ pub(crate) async fn attempt(
     if reused {
         cells.reused.add(1);
     }
-    let trial = Trial::new(server.clone(), worker, permission, began, deadline);
+    // Time in line is nobody's answer.
+    let began = search.admitted.get().map_or(began, |admitted| admitted.max(began));
+    let trial = Trial::new(server.clone(), request, permission, began, deadline);
     let mut conversation = Box::new(Conversation::new(lease, pump, config));
     let mut head = worker.take_head();
     let result = match patience {
@@ -91,7 +94,8 @@ pub(crate) async fn attempt(
 }
 
 /// The head of the answer, or [`Refusal::UpstreamTimeout`] when it takes longer than `patience`,
-/// which begins anew while the client still sends.
+/// which begins anew while the client still sends, or is to send: how slow it may be is for others
+/// to say.
 async fn answer_within(
     conversation: &mut Conversation,
     request: &Request<'_>,
@@ -107,6 +111,7 @@ async fn answer_within(
         }
         match request.client.last_read.get() {
             Some(last) if last + patience > until => until = last + patience,
+            _ if request.waits_for_client() => until = Instant::now() + patience,
             _ => return Err(Refusal::UpstreamTimeout),
         }
     }

@@ -313,11 +313,14 @@ impl Conversation {
 
     /// Ends the exchange; keeps the connection for the next one where that is possible.
     pub(crate) fn finish(self) {
-        let Conversation { lease, pump, decoder, keep, sound, .. } = self;
+        let Conversation { lease, pump, pump_stopped, decoder, keep, sound, .. } = self;
         if sound {
             lease.server.state.succeeded();
         }
-        let keep = keep && pump.is_done() && decoder.is_done() && lease.input.is_empty();
+        // A server that still waits for the rest of a body would take the next request for it. The
+        // pump alone does not say so: it may have been taken away.
+        let sent = pump.is_done() && !pump_stopped;
+        let keep = keep && sent && decoder.is_done() && lease.input.is_empty();
         lease.worker.give_back_text(pump.into_text());
         if keep {
             lease.give_back();
@@ -347,6 +350,7 @@ impl Conversation {
 
     /// The connection after a switch of protocols.
     pub(crate) fn into_tunnel(self) -> Tunnel {
+        self.lease.server.state.succeeded();
         Tunnel::new(self.lease)
     }
 }
@@ -358,8 +362,12 @@ fn may_be_left_unread(head: &RequestHead) -> bool {
     !empty && matches!(head.method, Method::Get | Method::Head | Method::Options)
 }
 
-/// Passes an interim answer (100, 103) on at once.
+/// Passes an interim answer (100, 103) on at once; not if another attempt is in the middle of one,
+/// or was. When dropped in the middle, nothing else can be said to the client.
 async fn forward_interim(client: &Client, head: &ResponseHead) -> Result<(), Refusal> {
+    if client.in_interim.get() {
+        return Ok(());
+    }
     let mut out = Vec::with_capacity(256);
     encode::status_line(head.status, head.reason(), &mut out);
     let stays = |field: &Field<'_>| {

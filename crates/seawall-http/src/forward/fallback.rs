@@ -9,7 +9,7 @@ use super::pass_on;
 use super::retry::Errand;
 use crate::message::{Request, Response};
 use crate::policy::{headers, respond};
-use crate::refuse::{Refusal, is_meant};
+use crate::refuse::{Kind, Refusal, is_meant};
 
 /// The answer, or if it failed what the route gives instead: the first that fits and can be had.
 pub(crate) async fn instead(
@@ -17,15 +17,14 @@ pub(crate) async fn instead(
     result: Result<Answered, Failed>,
 ) -> Result<Response, Refusal> {
     let Errand { request, to, .. } = errand;
-    let (mut pump, failure) = match result {
+    let (mut pump, mut failure) = match result {
         Ok(answered) if answered.head.status < 400 => return Ok(pass_on(errand, answered)),
-        Ok(mut answered) => {
-            let stops = to.fallback.iter().any(|other| matches!(other.give, Give::Upstream(_)));
-            (stops.then(|| answered.conversation.take_pump()), Ok(answered))
-        }
+        // It may well be passed on, so it goes on being sent until there is something else.
+        Ok(answered) => (None, Ok(answered)),
         Err(Failed { refusal: Refusal::ClientGone, .. }) => return Err(Refusal::ClientGone),
         Err(failed) => (Some(failed.pump), Err(failed.refusal)),
     };
+    let mut is_taken = false;
     let (status, refusal) = match &failure {
         Ok(answered) => (answered.head.status, None),
         Err(refusal) => (refusal.description().status, Some(*refusal)),
@@ -37,13 +36,17 @@ pub(crate) async fn instead(
         let mut response = match &fallback.give {
             Give::Page(page) => respond::answer(request, page),
             Give::Upstream(other) => {
-                let left = pump.take().filter(|pump| pump.may_be_sent_again(errand.is_safe()));
-                let Some(left) = left else { continue };
-                // The first server that is asked is free, whichever upstream it is of.
-                if request.facts.server.borrow().is_some() && !errand.share.withdraw() {
-                    errand.cells().unaffordable.add(1);
+                // What is wrong with the request is so everywhere.
+                if refusal.is_some_and(|refusal| refusal.description().kind == Kind::Client) {
                     continue;
                 }
+                if let Ok(answered) = &mut failure
+                    && !std::mem::replace(&mut is_taken, true)
+                {
+                    pump = Some(answered.conversation.take_pump());
+                }
+                let left = pump.take().filter(|pump| pump.may_be_sent_again(errand.is_safe()));
+                let Some(left) = left else { continue };
                 let second = Errand::new(request, errand.route, to, *other);
                 let now = Instant::now();
                 match second.run(now, second.again(left, now)).await {

@@ -51,7 +51,6 @@ pub(crate) async fn attempts(
     }
     let cells = request.route_cells();
     cells.hedges.add(1);
-    let of_first = request.facts.server.borrow().clone();
     search.exclude_last(request);
     let now = Instant::now();
     let again = Pump::new(request.head.body, errand.head(now));
@@ -86,16 +85,17 @@ pub(crate) async fn attempts(
         }
     })
     .await;
-    let Some(result) = results[winner].take() else { unreachable!("the winner has a result") };
     if winner == 1 {
         cells.hedges_won.add(1);
     }
-    // Should this not be good enough, neither of the two is asked again.
-    search.exclude_last(request);
-    request.facts.server.replace(match &result {
-        Ok(answered) => Some(answered.conversation.server().clone()),
-        Err(_) => of_first,
-    });
+    let Some(result) = results[winner].take() else { unreachable!("the winner has a result") };
+    if !good(&result) {
+        // Both were tried in vain, whichever is remembered as the last.
+        search.exclude_last(request);
+    }
+    if let Ok(answered) = &result {
+        request.facts.server.replace(Some(answered.conversation.server().clone()));
+    }
     result
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Pump {
     chunked: bool,
     /// The whole body has been taken from the client.
     taken: bool,
-    /// Something has been written.
+    /// Something has been written, now or before it was begun again.
     begun: bool,
     /// Content taken so far, while it is worth keeping.
     replay: Replay,
@@ -81,11 +81,13 @@ impl Pump {
 
     /// Whether the request can be sent once more without harm.
     pub(crate) fn may_be_sent_again(&self, idempotent: bool) -> bool {
-        (idempotent || !self.begun) && !matches!(self.replay, Replay::Lost)
+        !self.begun || idempotent && !matches!(self.replay, Replay::Lost)
     }
 
     /// The same request from its beginning.
-    pub(crate) fn again(self, client: &Client, mut head: Vec<u8>) -> Pump {
+    pub(crate) fn again(mut self, client: &Client, mut head: Vec<u8>) -> Pump {
+        // Whatever the last attempt waited for, nobody does now.
+        client.awaits_body.set(false);
         if let Replay::Kept(content) = &self.replay {
             // What the client's buffer still holds of this content is in the record too.
             client.consume_content(client.content());
@@ -96,11 +98,15 @@ impl Pump {
             if self.chunked && !content.is_empty() {
                 head.extend_from_slice(CRLF);
             }
-            if self.chunked && self.taken {
-                client.with_trailers(|trailers| encode::last_chunk(trailers, &mut head));
-            }
+            (self.content, self.tail) = (0, 0);
+        } else if self.chunked && self.content > 0 {
+            // Nothing has been written, so all that was taken is still in the client's buffer.
+            encode::chunk_size(self.content, &mut head);
         }
-        Pump { out: head, out_at: 0, content: 0, tail: 0, begun: false, ..self }
+        if self.chunked && self.taken {
+            client.with_trailers(|trailers| encode::last_chunk(trailers, &mut head));
+        }
+        Pump { out: head, out_at: 0, ..self }
     }
 
     /// The memory of the head, for the next one.

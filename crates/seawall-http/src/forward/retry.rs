@@ -163,7 +163,8 @@ impl<'a> Errand<'a> {
     /// The pause before another attempt, if one may and can be made; it is paid for.
     fn pause(&self, may: bool, attempts: u32, retry_after: Option<Duration>) -> Option<Duration> {
         let Errand { request, to, search, .. } = self;
-        if !may || attempts >= to.retry.attempts {
+        // After half an interim answer, no other can be given.
+        if !may || attempts >= to.retry.attempts || request.client.in_interim.get() {
             return None;
         }
         let circumstances = Circumstances {
@@ -183,6 +184,7 @@ impl<'a> Errand<'a> {
             return None;
         }
         cells.retries.add(1);
+        request.client.awaits_body.set(false);
         search.exclude_last(request);
         Some(wait)
     }

@@ -244,8 +244,12 @@ impl Members {
             return Chosen::Full;
         }
         // One that refused connections costs nothing to ask, and may just have been started.
+        // Not when it is full: whoever holds it waits for this worker, so that there would be no
+        // end to looking.
         let refuses = |member: &&Member| {
-            member.standing == Standing::Unreachable && member.server.state.refuses.load(Relaxed)
+            member.standing == Standing::Unreachable
+                && member.server.state.refuses.load(Relaxed)
+                && !is_full(&member.server, search)
         };
         match left.find(refuses) {
             Some(member) => Chosen::Server(member.server.clone()),
@@ -265,22 +269,34 @@ impl Members {
     }
 
     /// Waits for a place when those of some server are taken by idle connections of other workers.
-    /// False when all are in use, or when it takes longer than a connection may take.
-    pub(super) async fn wait_for_idle(&self, config: &plan::Upstream) -> bool {
-        let limit = config.limits.connections;
-        let has_idle = |member: &&Member| {
-            let in_flight = member.server.state.in_flight.load(Relaxed) as usize;
-            member.chosen_from && in_flight < limit
-        };
-        let Some(member) = self.list.iter().find(has_idle) else { return false };
-        let state = &member.server.state;
-        if config.max_in_flight.server.is_some_and(|most| state.in_flight.load(Relaxed) >= most) {
-            return false;
-        }
+    /// False when all are in use, or when it takes longer than a connection may take. True only
+    /// when a server that the search may take has, or had a moment ago, room.
+    pub(super) async fn wait_for_idle(&self, search: &Search<'_>) -> bool {
+        let Some(state) = self.idle_elsewhere(search) else { return false };
         let freed = state.freed.notified();
         state.wanted.store(true, Relaxed);
-        state.connections.load(Relaxed) < limit
-            || tokio::time::timeout(config.connect_timeout, freed).await.is_ok()
+        state.connections.load(Relaxed) < search.config.limits.connections
+            || tokio::time::timeout(search.config.connect_timeout, freed).await.is_ok()
+    }
+
+    /// Has an idle connection of another worker closed, if that would make room.
+    pub(super) fn ask_for_idle(&self, search: &Search<'_>) {
+        if let Some(state) = self.idle_elsewhere(search) {
+            state.wanted.store(true, Relaxed);
+        }
+    }
+
+    /// A server that the search may take, but for its connections, not all of which are in use.
+    fn idle_elsewhere(&self, search: &Search<'_>) -> Option<&ServerState> {
+        let connections = u32::try_from(search.config.limits.connections).unwrap_or(u32::MAX);
+        let most = search.config.max_in_flight.server.unwrap_or(u32::MAX).min(connections);
+        let member = self.list.iter().find(|member| {
+            member.chosen_from
+                && member.standing < Standing::Unreachable
+                && !is_tried(&member.server, search)
+                && member.server.state.in_flight.load(Relaxed) < most
+        });
+        member.map(|member| &*member.server.state)
     }
 }
 

@@ -76,6 +76,7 @@ impl Drop for Counted {
         self.state.cells.of(self.worker).closed.add(1);
         if self.state.wanted.load(Relaxed) && self.state.wanted.swap(false, Relaxed) {
             self.state.freed.notify_waiters();
+            self.state.line.freed();
         }
     }
 }
@@ -135,6 +136,8 @@ pub(crate) struct Search<'a> {
     pub(crate) fresh: Cell<bool>,
     /// The request must not be sent twice, so an idle connection is looked at closely.
     pub(crate) once: bool,
+    /// When its wait in line ended, if it had to wait.
+    pub(crate) admitted: Cell<Option<Instant>>,
 }
 
 impl<'a> Search<'a> {
@@ -160,6 +163,7 @@ impl<'a> Search<'a> {
             discovered: Cell::new(false),
             fresh: Cell::new(false),
             once: false,
+            admitted: Cell::new(None),
         }
     }
 
@@ -351,13 +355,16 @@ impl Pool {
         turn: &mut Option<Turn>,
     ) -> Result<(Rc<PooledServer>, Slot), Refusal> {
         let Search { worker, config, .. } = *search;
+        // Whoever has to stand in line once more has waited before.
+        let mut waits_until = None;
         loop {
             let members = self.members(worker, config);
             if members.is_empty() {
                 return Err(Refusal::Unresolved);
             }
-            // Nobody goes before those who wait.
-            let may_look = turn.is_some() || self.upstream.line.waiting() == 0;
+            // Nobody goes before those who wait, as long as there is a line to join.
+            let may_look =
+                turn.is_some() || self.upstream.line.waiting() == 0 || config.queue.size == 0;
             let total = match config.max_in_flight.total {
                 Some(limit) if may_look => {
                     Place::take(&self.upstream.in_flight, limit as usize).map(Some)
@@ -391,14 +398,18 @@ impl Pool {
                     turn.used();
                 }
                 let line = &self.upstream.line;
-                let until = search.deadline.min(Instant::now() + config.queue.wait);
+                let until = *waits_until
+                    .get_or_insert_with(|| search.deadline.min(Instant::now() + config.queue.wait));
                 let waiting = line.join(until)?;
                 // What became free before it stood in line has told nobody.
                 if members.has_room(search) {
                     line.freed();
+                } else {
+                    members.ask_for_idle(search);
                 }
                 *turn = Some(Box::pin(waiting.turn(until)).await?);
-            } else if !(full && Box::pin(members.wait_for_idle(config)).await) {
+                search.admitted.set(Some(Instant::now()));
+            } else if !(full && Box::pin(members.wait_for_idle(search)).await) {
                 return Err(Refusal::UpstreamFull);
             }
         }

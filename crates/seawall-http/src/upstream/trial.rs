@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::ServerState;
 use super::pool::{Pool, PooledServer};
-use crate::worker::Worker;
+use crate::message::Request;
 
 /// The permission to make an attempt, as far as the circuit breaker is concerned. Dropped without
 /// an outcome it says nothing about the upstream.
@@ -56,11 +56,10 @@ pub(crate) struct Guard {
 
 /// An attempt that a server has been chosen for. Dropped before it is settled, it counts as
 /// unanswered if its time was over, and else as nothing: the client has left, or another attempt
-/// was quicker.
-#[derive(Debug)]
+/// was quicker. What time the client takes for its body is not held against the server.
 pub(crate) struct Trial<'a> {
     server: Rc<PooledServer>,
-    worker: &'a Rc<Worker>,
+    request: &'a Request<'a>,
     permission: Option<Permission<'a>>,
     began: Instant,
     deadline: Instant,
@@ -90,12 +89,12 @@ fn is_failure(status: u16) -> bool {
 impl<'a> Trial<'a> {
     pub(crate) fn new(
         server: Rc<PooledServer>,
-        worker: &'a Rc<Worker>,
+        request: &'a Request<'a>,
         permission: Permission<'a>,
         began: Instant,
         deadline: Instant,
     ) -> Trial<'a> {
-        Trial { server, worker, permission: Some(permission), began, deadline }
+        Trial { server, request, permission: Some(permission), began, deadline }
     }
 
     /// Counts the outcome that was there at `now`.
@@ -108,7 +107,10 @@ impl<'a> Trial<'a> {
         if outcome == Outcome::Nothing {
             return;
         }
-        let took = now.saturating_duration_since(self.began);
+        let worker = self.request.worker;
+        let last = self.request.client.last_read.get();
+        let began = last.map_or(self.began, |last| last.max(self.began));
+        let took = now.saturating_duration_since(began);
         let slow_after = permission.pool.guard.as_ref().and_then(|guard| guard.slow_after);
         let slow = slow_after.is_some_and(|after| took >= after);
         let (gateway_error, failure) = match outcome {
@@ -117,9 +119,9 @@ impl<'a> Trial<'a> {
         };
         permission.settle(failure, slow);
         let state = &self.server.state;
-        let cells = state.cells.of(self.worker.index);
+        let cells = state.cells.of(worker.index);
         cells.answered.add(1);
-        let clock = self.worker.millis_at(now);
+        let clock = worker.millis_at(now);
         let latency = Latency::from_bits(state.latency.load(Relaxed));
         let micros = took.as_secs_f32() * 1e6;
         let latency = match failure {
@@ -129,7 +131,7 @@ impl<'a> Trial<'a> {
         state.latency.store(latency.to_bits(), Relaxed);
         if failure {
             cells.server_errors.add(1);
-            state.failed(gateway_error, self.worker.index);
+            state.failed(gateway_error, worker.index);
         } else {
             cells.log_latency.add(log_latency(took));
         }
@@ -140,7 +142,11 @@ impl Drop for Trial<'_> {
     fn drop(&mut self) {
         if self.permission.is_some() {
             let now = Instant::now();
-            let outcome = if now >= self.deadline { Outcome::Broken } else { Outcome::Nothing };
+            let is_late = now >= self.request.due(self.deadline);
+            let outcome = match is_late && !self.request.waits_for_client() {
+                true => Outcome::Broken,
+                false => Outcome::Nothing,
+            };
             self.count(outcome, now);
         }
     }
