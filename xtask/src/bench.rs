@@ -6,7 +6,7 @@
 //! Traffic goes to loopback addresses only, for a bounded time.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -14,6 +14,8 @@ use clap::{Args, ValueEnum};
 use crate::build;
 use crate::tools::{self, Tool};
 
+pub(crate) mod balance;
+pub(crate) mod choice;
 mod cpu;
 mod idle;
 mod machine;
@@ -116,6 +118,13 @@ pub(crate) struct Setting {
     pub(crate) load_cores: String,
     pub(crate) peers: BTreeSet<Peer>,
     pub(crate) seawall: Option<PathBuf>,
+}
+
+impl Setting {
+    /// The binary that is measured.
+    pub(crate) fn binary(&self) -> anyhow::Result<&Path> {
+        self.seawall.as_deref().context("no seawall to measure")
+    }
 }
 
 impl Http {
