@@ -85,6 +85,9 @@ pub(crate) enum Case {
     /// Two workers beside one.
     #[value(name = "workers2")]
     Workers2,
+    /// Seawall with checks, ejection, breaker and retries beside Seawall without.
+    #[value(name = "guarded")]
+    Guarded,
     /// Memory of 10,000 idle connections.
     #[value(name = "idle10k")]
     Idle10k,
@@ -105,7 +108,7 @@ impl Case {
             Self::Small1000 => Some((1000, wrk::Ask::Small)),
             Self::Large64 => Some((64, wrk::Ask::Large)),
             Self::Upload64 => Some((64, wrk::Ask::Upload)),
-            Self::Workers2 | Self::Idle10k => None,
+            Self::Workers2 | Self::Guarded | Self::Idle10k => None,
         }
     }
 }
@@ -141,6 +144,7 @@ impl Http {
                     report.rows.extend(rounds::case(&setting, &origin, *case, connections, ask)?);
                 }
                 (Case::Workers2, _) => report.workers = rounds::workers(&both_cores(&setting))?,
+                (Case::Guarded, _) => report.guarded = rounds::guarded(&setting)?,
                 (_, None) => report.idle = idle::case(&setting)?,
             }
         }

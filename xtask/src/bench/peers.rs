@@ -120,8 +120,8 @@ impl Server {
         let cores = &setting.proxy_cores;
         match peer {
             Peer::Seawall => {
-                let upstream = format!("servers = [\"{origin}\"]\nkeepalive = {{ idle = 1024 }}\n");
-                Self::seawall(cores, setting.binary()?, &seawall_config(workers, &upstream, ""))
+                let config = seawall_config(workers, &seawall_upstream(origin), "");
+                Self::seawall(cores, setting.binary()?, &config)
             }
             Peer::Nginx => {
                 let servers = format!("server {origin};");
@@ -132,6 +132,17 @@ impl Server {
                 Self::haproxy(cores, |address| haproxy_proxy(address, &servers))
             }
         }
+    }
+
+    /// Starts Seawall with all that watches over servers: checks, ejection, breaker and retries.
+    pub(crate) fn guarded(setting: &Setting, origin: SocketAddr) -> anyhow::Result<Self> {
+        let check = Ask::Small.path();
+        let upstream = format!(
+            "{}health = \"{check}\"\neject = true\nbreaker = true\n",
+            seawall_upstream(origin)
+        );
+        let config = seawall_config(1, &upstream, "retry = 2\n");
+        Self::seawall(&setting.proxy_cores, setting.binary()?, &config)
     }
 
     /// Its process, the parent of any other it has.
@@ -315,6 +326,10 @@ frontend web
 backend app
 {servers}"
     )
+}
+
+fn seawall_upstream(origin: SocketAddr) -> String {
+    format!("servers = [\"{origin}\"]\nkeepalive = {{ idle = 1024 }}\n")
 }
 
 /// `upstream` and `route` are the lines of these two sections, the route's beside its `to`.
