@@ -55,8 +55,8 @@ pub(crate) struct Guard {
 }
 
 /// An attempt that a server has been chosen for. Dropped before it is settled, it counts as
-/// unanswered if its time was over, and else as nothing: the client has left, or another attempt
-/// was quicker.
+/// unanswered if its time was over, and else it only says how long the server took at least: the
+/// client has left, or another attempt was quicker.
 #[derive(Debug)]
 pub(crate) struct Trial<'a> {
     server: Rc<PooledServer>,
@@ -138,11 +138,18 @@ impl<'a> Trial<'a> {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if self.permission.is_some() {
-            let now = Instant::now();
-            let outcome = if now >= self.deadline { Outcome::Broken } else { Outcome::Nothing };
-            self.count(outcome, now);
+        if self.permission.is_none() {
+            return;
         }
+        let now = Instant::now();
+        if now >= self.deadline {
+            return self.count(Outcome::Broken, now);
+        }
+        let state = &self.server.state;
+        let latency = Latency::from_bits(state.latency.load(Relaxed));
+        let took = now.saturating_duration_since(self.began);
+        let latency = latency.gave_up(self.worker.millis_at(now), took.as_secs_f32() * 1e6);
+        state.latency.store(latency.to_bits(), Relaxed);
     }
 }
 
