@@ -6,7 +6,7 @@
 //! Traffic goes to loopback addresses only, for a bounded time.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -14,6 +14,8 @@ use clap::{Args, ValueEnum};
 use crate::build;
 use crate::tools::{self, Tool};
 
+pub(crate) mod balance;
+pub(crate) mod choice;
 mod cpu;
 mod idle;
 mod machine;
@@ -83,6 +85,9 @@ pub(crate) enum Case {
     /// Two workers beside one.
     #[value(name = "workers2")]
     Workers2,
+    /// Seawall with checks, ejection, breaker and retries beside Seawall without.
+    #[value(name = "guarded")]
+    Guarded,
     /// Memory of 10,000 idle connections.
     #[value(name = "idle10k")]
     Idle10k,
@@ -103,7 +108,7 @@ impl Case {
             Self::Small1000 => Some((1000, wrk::Ask::Small)),
             Self::Large64 => Some((64, wrk::Ask::Large)),
             Self::Upload64 => Some((64, wrk::Ask::Upload)),
-            Self::Workers2 | Self::Idle10k => None,
+            Self::Workers2 | Self::Guarded | Self::Idle10k => None,
         }
     }
 }
@@ -116,6 +121,13 @@ pub(crate) struct Setting {
     pub(crate) load_cores: String,
     pub(crate) peers: BTreeSet<Peer>,
     pub(crate) seawall: Option<PathBuf>,
+}
+
+impl Setting {
+    /// The binary that is measured.
+    pub(crate) fn binary(&self) -> anyhow::Result<&Path> {
+        self.seawall.as_deref().context("no seawall to measure")
+    }
 }
 
 impl Http {
@@ -132,6 +144,7 @@ impl Http {
                     report.rows.extend(rounds::case(&setting, &origin, *case, connections, ask)?);
                 }
                 (Case::Workers2, _) => report.workers = rounds::workers(&both_cores(&setting))?,
+                (Case::Guarded, _) => report.guarded = rounds::guarded(&setting)?,
                 (_, None) => report.idle = idle::case(&setting)?,
             }
         }

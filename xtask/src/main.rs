@@ -42,6 +42,10 @@ struct Bench {
 enum BenchWhat {
     /// Proxying HTTP/1.1, beside NGINX and HAProxy: CPU time per request, latency, memory.
     Http(bench::Http),
+    /// Eight servers of uneven speed behind Seawall, NGINX and HAProxy: the latency of answers.
+    Balance(bench::balance::Balance),
+    /// Choosing one of a hundred servers, by each balancer.
+    Choice,
     /// Finding a route among ten thousand.
     Routes,
 }
@@ -52,6 +56,8 @@ fn main() -> anyhow::Result<()> {
         Task::Test(test) => test.run(),
         Task::Bench(bench) => match bench.what {
             BenchWhat::Http(http) => http.run(),
+            BenchWhat::Balance(balance) => balance.run(),
+            BenchWhat::Choice => bench::choice::run(),
             BenchWhat::Routes => bench::routes::run(),
         },
         Task::Fuzz(fuzz) => fuzz.run(),

@@ -53,6 +53,12 @@ pub trait Servers {
     /// Only `least-latency` asks.
     fn latency(&self, server: usize) -> f32;
 
+    /// What is typical of these servers, in microseconds: [`latency::typical`]. Only
+    /// `least-latency` asks; infinity, where it is not said, means that no latency is far from it.
+    fn typical_latency(&self) -> f32 {
+        f32::INFINITY
+    }
+
     /// Whether one may be chosen now.
     fn is_usable(&self, server: usize) -> bool;
 
@@ -119,6 +125,7 @@ pub(crate) mod simulated {
         pub(crate) weights: Vec<u32>,
         pub(crate) loads: Vec<u32>,
         pub(crate) latencies: Vec<f32>,
+        pub(crate) typical: f32,
         pub(crate) usable: Vec<bool>,
     }
 
@@ -129,6 +136,7 @@ pub(crate) mod simulated {
                 weights: weights.to_vec(),
                 loads: vec![0; n],
                 latencies: vec![1000.0; n],
+                typical: 1000.0,
                 usable: vec![true; n],
             }
         }
@@ -146,6 +154,9 @@ pub(crate) mod simulated {
         }
         fn latency(&self, server: usize) -> f32 {
             self.latencies[server]
+        }
+        fn typical_latency(&self) -> f32 {
+            self.typical
         }
         fn is_usable(&self, server: usize) -> bool {
             self.usable[server]

@@ -60,9 +60,9 @@ impl Origin {
         let home = tempfile::tempdir()?;
         fs::create_dir(home.path().join("files"))?;
         fs::write(home.path().join("files/100k"), vec![b'l'; LARGE])?;
-        let port = ReservedPort::new()?;
-        let config = nginx_config(&format!(
-            "  sendfile on; tcp_nopush on;
+        let config = |address| {
+            nginx_config(&format!(
+                "  sendfile on; tcp_nopush on;
   open_file_cache max=16 inactive=1h; open_file_cache_valid 1h;
   upstream taker {{ server unix:taker.sock; keepalive 512; keepalive_requests 1000000000; }}
   server {{
@@ -84,13 +84,13 @@ impl Origin {
       proxy_pass_request_body off;
     }}
   }}",
-            address = port.address(),
-            small_path = Ask::Small.path(),
-            large_path = Ask::Large.path(),
-            upload_path = Ask::Upload.path(),
-            small = "s".repeat(SMALL),
-        ));
-        let server = Server::nginx(cores, home, port, &config)?;
+                small_path = Ask::Small.path(),
+                large_path = Ask::Large.path(),
+                upload_path = Ask::Upload.path(),
+                small = "s".repeat(SMALL),
+            ))
+        };
+        let server = Server::nginx_at(cores, home, config)?;
         server.check(&[Ask::Small, Ask::Large, Ask::Upload])?;
         Ok(Self { server })
     }
@@ -117,23 +117,32 @@ impl Server {
         origin: SocketAddr,
         workers: u32,
     ) -> anyhow::Result<Self> {
-        let home = tempfile::tempdir()?;
         let cores = &setting.proxy_cores;
         match peer {
             Peer::Seawall => {
-                let binary = setting.seawall.as_deref().context("no seawall to measure")?;
-                Self::seawall(cores, home, binary, origin, workers)
+                let config = seawall_config(workers, &seawall_upstream(origin), "");
+                Self::seawall(cores, setting.binary()?, &config)
             }
             Peer::Nginx => {
-                let port = ReservedPort::new()?;
-                let config = nginx_proxy(port.address(), origin);
-                Self::nginx(cores, home, port, &config)
+                let servers = format!("server {origin};");
+                Self::nginx(cores, |address| nginx_proxy(address, &servers))
             }
             Peer::Haproxy => {
-                let port = ReservedPort::new()?;
-                Self::haproxy(cores, home, port, origin)
+                let servers = format!("  server origin {origin}\n");
+                Self::haproxy(cores, |address| haproxy_proxy(address, &servers))
             }
         }
+    }
+
+    /// Starts Seawall with all that watches over servers: checks, ejection, breaker and retries.
+    pub(crate) fn guarded(setting: &Setting, origin: SocketAddr) -> anyhow::Result<Self> {
+        let check = Ask::Small.path();
+        let upstream = format!(
+            "{}health = \"{check}\"\neject = true\nbreaker = true\n",
+            seawall_upstream(origin)
+        );
+        let config = seawall_config(1, &upstream, "retry = 2\n");
+        Self::seawall(&setting.proxy_cores, setting.binary()?, &config)
     }
 
     /// Its process, the parent of any other it has.
@@ -161,23 +170,11 @@ impl Server {
         Ok(())
     }
 
-    fn seawall(
-        cores: &str,
-        home: TempDir,
-        binary: &Path,
-        origin: SocketAddr,
-        workers: u32,
-    ) -> anyhow::Result<Self> {
+    /// Starts Seawall with this configuration, which has one listener, `web`, on a free port.
+    pub(crate) fn seawall(cores: &str, binary: &Path, config: &str) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
         let file = home.path().join("seawall.toml");
-        fs::write(
-            &file,
-            format!(
-                "[server]\nworkers = {workers}\nadmin = \"127.0.0.1:0\"\naccess-log = \"off\"\n\
-                 [listen.web]\naddress = \"127.0.0.1:0\"\ntimeouts = {{ idle = \"600s\" }}\n\
-                 [upstream.app]\nservers = [\"{origin}\"]\nkeepalive = {{ idle = 1024 }}\n\
-                 [[route]]\nto = \"app\"\n"
-            ),
-        )?;
+        fs::write(&file, config)?;
         let mut command = pinned(cores);
         command.arg(binary).args(["run", "--config"]).arg(&file).env("NO_COLOR", "1");
         let process = Process::spawn(command)?;
@@ -192,8 +189,21 @@ impl Server {
         Ok(Self { address, process, _port: None, _home: home })
     }
 
-    fn nginx(cores: &str, home: TempDir, port: ReservedPort, config: &str) -> anyhow::Result<Self> {
-        fs::write(home.path().join("nginx.conf"), config)?;
+    /// Starts NGINX with the configuration for the address it is to listen on.
+    pub(crate) fn nginx(
+        cores: &str,
+        config: impl FnOnce(SocketAddr) -> String,
+    ) -> anyhow::Result<Self> {
+        Self::nginx_at(cores, tempfile::tempdir()?, config)
+    }
+
+    fn nginx_at(
+        cores: &str,
+        home: TempDir,
+        config: impl FnOnce(SocketAddr) -> String,
+    ) -> anyhow::Result<Self> {
+        let port = ReservedPort::new()?;
+        fs::write(home.path().join("nginx.conf"), config(port.address()))?;
         let mut command = pinned(cores);
         command.args(["nginx", "-e", "stderr", "-c", "nginx.conf", "-p"]).arg(home.path());
         // Workers of a privileged nginx would change to a user who may not read the directory.
@@ -202,25 +212,15 @@ impl Server {
         Self::announced_by_nothing(command, home, port)
     }
 
-    fn haproxy(
+    /// Starts HAProxy with the configuration for the address it is to listen on.
+    pub(crate) fn haproxy(
         cores: &str,
-        home: TempDir,
-        port: ReservedPort,
-        origin: SocketAddr,
+        config: impl FnOnce(SocketAddr) -> String,
     ) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let port = ReservedPort::new()?;
         let file = home.path().join("haproxy.cfg");
-        fs::write(
-            &file,
-            format!(
-                "global\n  nbthread 1\n  no strict-limits\n  maxconn {CLIENTS}\n\
-                 defaults\n  mode http\n  no log\n  option forwardfor\n  http-reuse always\n\
-                 \x20 timeout connect 5s\n  timeout client 600s\n  timeout server 60s\n\
-                 \x20 timeout http-keep-alive 600s\n\
-                 frontend web\n  bind {}\n  default_backend app\n\
-                 backend app\n  server origin {origin}\n",
-                port.address()
-            ),
-        )?;
+        fs::write(&file, config(port.address()))?;
         let mut command = pinned(cores);
         command.args(["haproxy", "-db", "-f"]).arg(&file);
         Self::announced_by_nothing(command, home, port)
@@ -284,9 +284,11 @@ http {{
 /// As NGINX's guide for keep-alive upstreams has it, with buffers that hold the bodies of the
 /// cases: with the default ones it would spend twice the time on large answers and put uploads
 /// into files, and look worse than it is.
-fn nginx_proxy(address: SocketAddr, origin: SocketAddr) -> String {
+///
+/// `servers` is what stands in the block of the upstream.
+pub(crate) fn nginx_proxy(address: SocketAddr, servers: &str) -> String {
     nginx_config(&format!(
-        "  upstream app {{ server {origin}; keepalive 1024; keepalive_requests 1000000000; }}
+        "  upstream app {{ {servers} keepalive 1024; keepalive_requests 1000000000; }}
   server {{
     listen {address} reuseport backlog=4096;
     client_body_buffer_size 128k;
@@ -300,4 +302,49 @@ fn nginx_proxy(address: SocketAddr, origin: SocketAddr) -> String {
     }}
   }}"
     ))
+}
+
+/// `servers` are the lines of the back end.
+pub(crate) fn haproxy_proxy(address: SocketAddr, servers: &str) -> String {
+    format!(
+        "global
+  nbthread 1
+  no strict-limits
+  maxconn {CLIENTS}
+defaults
+  mode http
+  no log
+  option forwardfor
+  http-reuse always
+  timeout connect 5s
+  timeout client 600s
+  timeout server 60s
+  timeout http-keep-alive 600s
+frontend web
+  bind {address}
+  default_backend app
+backend app
+{servers}"
+    )
+}
+
+fn seawall_upstream(origin: SocketAddr) -> String {
+    format!("servers = [\"{origin}\"]\nkeepalive = {{ idle = 1024 }}\n")
+}
+
+/// `upstream` and `route` are the lines of these two sections, the route's beside its `to`.
+pub(crate) fn seawall_config(workers: u32, upstream: &str, route: &str) -> String {
+    format!(
+        "[server]
+workers = {workers}
+admin = \"127.0.0.1:0\"
+access-log = \"off\"
+[listen.web]
+address = \"127.0.0.1:0\"
+timeouts = {{ idle = \"600s\" }}
+[upstream.app]
+{upstream}[[route]]
+to = \"app\"
+{route}"
+    )
 }

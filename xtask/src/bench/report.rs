@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use super::idle::{self, Idle};
 use super::peers::Peer;
-use super::rounds::{Row, Sample, Workers};
+use super::rounds::{Guarded, Row, Sample, Workers};
 use super::{Case, Setting, machine};
 
 /// Everything one run found.
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) workers: Vec<Workers>,
+    pub(crate) guarded: Vec<Guarded>,
     pub(crate) idle: Vec<Idle>,
     rounds: u32,
     seconds: u32,
@@ -56,6 +57,7 @@ impl Report {
         Self {
             rows: Vec::new(),
             workers: Vec::new(),
+            guarded: Vec::new(),
             idle: Vec::new(),
             rounds: setting.rounds,
             seconds: setting.seconds,
@@ -91,6 +93,7 @@ impl Report {
         self.write_verdicts(&mut out);
         self.write_rows(&mut out);
         self.write_workers(&mut out);
+        self.write_guarded(&mut out);
         self.write_idle(&mut out);
         out
     }
@@ -161,6 +164,29 @@ impl Report {
         }
     }
 
+    fn write_guarded(&self, out: &mut String) {
+        if self.guarded.is_empty() {
+            return;
+        }
+        out.push_str(
+            "\n## Watching over servers\n\n1 KiB answers, 64 connections, twice as many rounds: Seawall \
+             plain, and with `health`, `eject`, `breaker` and `retry`.\n\n\
+             | | CPU µs/request | of it user | requests/s | p99 ms | |\n|---|--:|--:|--:|--:|---|\n",
+        );
+        for row in &self.guarded {
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} | {} | {} | {} |",
+                if row.guarded { "with all of them" } else { "plain" },
+                spread(&row.samples, |sample| sample.cpu, 2),
+                spread(&row.samples, |sample| sample.user, 2),
+                spread(&row.samples, |sample| sample.rate, 0),
+                spread(&row.samples, |sample| sample.p99, 2),
+                errors(&row.samples).map_or_else(String::new, |what| format!("invalid: {what}")),
+            );
+        }
+    }
+
     fn write_idle(&self, out: &mut String) {
         if self.idle.is_empty() {
             return;
@@ -215,6 +241,7 @@ impl Report {
             push("p99", BEST, self.ratio(case, &both, |sample| sample.p99), 1.0);
         }
         verdicts.extend(self.worker_verdict());
+        verdicts.extend(self.guarded_verdict());
         verdicts.extend(self.idle_verdicts());
         verdicts
     }
@@ -250,6 +277,24 @@ impl Report {
             valid: errors(&one.samples).is_none()
                 && errors(&two.samples).is_none()
                 && median(two.busiest.clone()) <= BOTH_WORKED,
+        })
+    }
+
+    /// The median of what each round cost relative to the one beside it: what slows down the
+    /// machine slows down both.
+    fn guarded_verdict(&self) -> Option<Verdict> {
+        let [plain, guarded] = self.guarded.as_slice() else {
+            return None;
+        };
+        let pairs = guarded.samples.iter().zip(&plain.samples);
+        Some(Verdict {
+            case: Case::Guarded.name(),
+            measure: "CPU time",
+            against: "without `health`, `eject`, `breaker`, `retry`",
+            value: median(pairs.map(|(guarded, plain)| guarded.cpu / plain.cpu).collect()),
+            target: 1.03,
+            at_least: false,
+            valid: errors(&plain.samples).is_none() && errors(&guarded.samples).is_none(),
         })
     }
 
@@ -314,6 +359,10 @@ impl Report {
             "workers": self.workers.iter().map(|row| json!({
                 "workers": row.workers,
                 "busiest_thread": row.busiest,
+                "rounds": samples(&row.samples),
+            })).collect::<Vec<_>>(),
+            "guarded": self.guarded.iter().map(|row| json!({
+                "guarded": row.guarded,
                 "rounds": samples(&row.samples),
             })).collect::<Vec<_>>(),
             "idle": self.idle.iter().map(|idle| json!({
@@ -388,6 +437,7 @@ mod tests {
         Report {
             rows,
             workers: Vec::new(),
+            guarded: Vec::new(),
             idle: Vec::new(),
             rounds: 3,
             seconds: 1,
@@ -447,6 +497,22 @@ mod tests {
 
         report.workers[1].busiest = vec![0.99];
         assert_eq!(report.verdicts()[0].word(), "invalid", "one worker did it all");
+    }
+
+    #[test]
+    fn what_watching_costs_is_judged_round_by_round() {
+        let mut report = report(Vec::new());
+        for (guarded, cpu) in [(false, [10.0, 20.0, 30.0]), (true, [10.2, 20.4, 60.0])] {
+            report
+                .guarded
+                .push(Guarded { guarded, samples: row(Peer::Seawall, &cpu, 1.0).samples });
+        }
+        let seen: Vec<(f64, bool)> =
+            report.verdicts().iter().map(|one| (rounded(one.value), one.met())).collect();
+        assert_eq!(seen, [(1.02, true)]);
+        assert!(report.markdown().contains("| with all of them | 20.40 (10.20–60.00) |"));
+        report.guarded[1].samples[0].errors.read = 1;
+        assert_eq!(report.verdicts()[0].word(), "invalid");
     }
 
     #[test]

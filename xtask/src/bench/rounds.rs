@@ -23,6 +23,13 @@ pub(crate) struct Workers {
     pub(crate) busiest: Vec<f64>,
 }
 
+/// Seawall with all that watches over servers, or without any of it: its rounds.
+#[derive(Debug, Clone)]
+pub(crate) struct Guarded {
+    pub(crate) guarded: bool,
+    pub(crate) samples: Vec<Sample>,
+}
+
 /// One round.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sample {
@@ -108,6 +115,41 @@ pub(crate) fn workers(setting: &Setting) -> anyhow::Result<Vec<Workers>> {
             row.busiest.push(busiest);
         }
     }
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// Measures Seawall plain and with checks, ejection, breaker and retries on. Without Seawall there
+/// is nothing to measure.
+pub(crate) fn guarded(setting: &Setting) -> anyhow::Result<Vec<Guarded>> {
+    if !setting.peers.contains(&Peer::Seawall) {
+        return Ok(Vec::new());
+    }
+    let origin = Origin::start(&setting.load_cores)?;
+    let mut rows = Vec::new();
+    for guarded in [false, true] {
+        let proxy = match guarded {
+            true => Server::guarded(setting, origin.address())?,
+            false => Server::proxy(Peer::Seawall, setting, origin.address(), 1)?,
+        };
+        proxy.check(&[Ask::Small])?;
+        rows.push((proxy, Guarded { guarded, samples: Vec::new() }));
+    }
+    // The difference is small, so that more rounds are needed to see it.
+    for round in 0..2 * setting.rounds {
+        for (proxy, row) in &mut rows {
+            let sample = measure(setting, proxy, Ask::Small, 64)?;
+            eprintln!(
+                "  round {} {:<8} {:6.2} µs/request ({:.2} user)",
+                round + 1,
+                if row.guarded { "guarded" } else { "plain" },
+                sample.cpu,
+                sample.user
+            );
+            row.samples.push(sample);
+        }
+        rows.reverse();
+    }
+    rows.sort_by_key(|(_, row)| row.guarded);
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 

@@ -84,6 +84,23 @@ impl Latency {
         Latency::pack(latency, now_ms, failures + (1.0 - failures) * ANSWER)
     }
 
+    /// After `took_us` microseconds without an answer, when nobody waits for it any more: the client
+    /// has left, or another server was quicker. Who was never answered would otherwise not be known
+    /// to be slow.
+    ///
+    /// It raises the estimate to what was waited at least, and never lowers it; of an unmeasured
+    /// server it says nothing.
+    #[must_use]
+    pub fn gave_up(self, now_ms: u64, took_us: f32) -> Latency {
+        let waited = measurable(took_us);
+        match self.microseconds() {
+            Some(known) if waited > known => {
+                Latency::pack(waited, now_ms, self.failures_after(self.passed(now_ms)))
+            }
+            _ => self,
+        }
+    }
+
     /// What an answer is expected to cost at `now_ms`, in microseconds with failures counted in,
     /// given the typical latency of its group: see [`typical`].
     pub fn read(self, now_ms: u64, typical_us: f32) -> f32 {
@@ -227,6 +244,20 @@ mod tests {
         assert!(answered.read(61, TYPICAL) < 1.5 * TYPICAL);
         // One that took long was slow, too.
         assert_eq!(good.failed(1, 9000.0).microseconds(), Some(9000.0));
+    }
+
+    /// Trap of others: the answer of a stuck server is never waited for, so that it looks well.
+    #[test]
+    fn an_answer_that_was_not_waited_for_took_at_least_so_long() {
+        let known = Latency::default().observe(0, 1000.0).failed(1, 1.0);
+        let later = known.gave_up(50, 9000.0);
+        assert!(near(later.microseconds().unwrap_or(0.0), 9000.0), "{later:?}");
+        let failures = later.failures();
+        assert!(failures > 0.0 && failures <= known.failures(), "it is no failure: {later:?}");
+        // Less than is known says nothing, and nothing is known of a new one.
+        assert_eq!(known.gave_up(50, 900.0), known);
+        assert_eq!(known.gave_up(50, f32::NAN), known);
+        assert_eq!(Latency::default().gave_up(50, 9000.0), Latency::default());
     }
 
     #[test]

@@ -9,15 +9,32 @@ use crate::random::Random;
 /// Latencies that differ by less than this factor say nothing: the load decides.
 const ALIKE: f32 = 1.25;
 
+/// A server that is expected to take more than this many times what is typical is not settled for.
+const FAR: f32 = 4.0;
+
+/// Servers that are drawn beside the first: one, or all of these while the best of them is far
+/// from typical.
+const OTHERS: usize = 3;
+
 /// A usable server, or `None` when there is none. `weights` is the table of `servers`.
 #[inline]
 pub fn choose(servers: &impl Servers, weights: &Weights, random: &mut Random) -> Option<usize> {
-    let first = weights.draw_usable(servers, None, random)?;
+    let mut best = weights.draw_usable(servers, None, random)?;
     if servers.len() == 1 {
-        return Some(first);
+        return Some(best);
     }
-    let second = weights.draw_usable(servers, Some(first), random);
-    Some(second.filter(|&second| is_sooner(servers, second, first)).unwrap_or(first))
+    let far = FAR * servers.typical_latency();
+    for _ in 0..OTHERS {
+        let Some(other) = weights.draw_usable(servers, Some(best), random) else { break };
+        if is_sooner(servers, other, best) {
+            best = other;
+        }
+        // Where all are busy, all seem far, and more draws do no harm.
+        if servers.latency(best) * (servers.load(best) as f32 + 1.0) <= far {
+            break;
+        }
+    }
+    Some(best)
 }
 
 fn is_sooner(servers: &impl Servers, second: usize, first: usize) -> bool {
@@ -72,6 +89,30 @@ mod tests {
         let mut servers = Simulated::new(&[100, 200, 500]);
         servers.latencies = vec![1000.0, 1200.0, 1100.0];
         assert_idle_servers_are_chosen_by_weight(servers, choose);
+    }
+
+    /// A slow server and one that is stuck, among eight.
+    #[test]
+    fn two_bad_servers_are_not_settled_for() {
+        let mut servers = Simulated::new(&[100; 8]);
+        servers.latencies[3] = 40_000.0;
+        servers.loads[6] = 20;
+        let table = Weights::of(&servers);
+        let mut bad = [0; 2];
+        for (typical, bad) in [f32::INFINITY, 1000.0].into_iter().zip(&mut bad) {
+            servers.typical = typical;
+            for seed in 0..256 {
+                let mut random = Random::seeded(seed);
+                for _ in 0..100 {
+                    let chosen = choose(&servers, &table, &mut random).expect("all are usable");
+                    *bad += u32::from(matches!(chosen, 3 | 6));
+                }
+            }
+        }
+        let [of_two, of_more] = bad.map(|bad| f64::from(bad) / 25_600.0);
+        println!("of two: {of_two:.4}, of more: {of_more:.4}");
+        assert!((of_two - 1.0 / 28.0).abs() < 0.005, "{of_two}");
+        assert!(of_more < 0.004, "{of_more}");
     }
 
     #[test]

@@ -362,11 +362,11 @@ mod tests {
         for (text, rules, expect) in [
             ("0ufff", rules(140, 0), "0x1 100"),
             ("0ffff", rules(140, 0), ""),
-            ("0ufff", rules(140, 25), "0x1 100"),
-            ("0ufff", rules(140, 26), "0x4! 100"),
-            ("0uuuf1u", rules(100, 50), "0x3 75, 1x1 25"),
-            ("0uuuf", rules(100, 100), "0x4! 100"),
-            ("0ufff1u", rules(400, 50), "0x1 100, 1x1 0"),
+            ("0ufff", rules(140, 250), "0x1 100"),
+            ("0ufff", rules(140, 251), "0x4! 100"),
+            ("0uuuf1u", rules(100, 500), "0x3 75, 1x1 25"),
+            ("0uuuf", rules(100, 1000), "0x4! 100"),
+            ("0ufff1u", rules(400, 500), "0x1 100, 1x1 0"),
         ] {
             assert_eq!(groups(&members(text), rules), expect, "{text} {rules:?}");
         }

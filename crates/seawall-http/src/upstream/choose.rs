@@ -400,6 +400,10 @@ impl Servers for Choice<'_> {
         latency.read(self.search.now_millis(), self.typical)
     }
 
+    fn typical_latency(&self) -> f32 {
+        self.typical
+    }
+
     fn is_usable(&self, server: usize) -> bool {
         let member = &self.list[self.members[server]];
         let server = &member.server;

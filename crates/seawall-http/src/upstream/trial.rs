@@ -55,8 +55,9 @@ pub(crate) struct Guard {
 }
 
 /// An attempt that a server has been chosen for. Dropped before it is settled, it counts as
-/// unanswered if its time was over, and else as nothing: the client has left, or another attempt
-/// was quicker. What time the client takes for its body is not held against the server.
+/// unanswered if its time was over, and else it only says how long the server took at least: the
+/// client has left, or another attempt was quicker. What time the client takes for its body is not
+/// held against the server.
 pub(crate) struct Trial<'a> {
     server: Rc<PooledServer>,
     request: &'a Request<'a>,
@@ -140,15 +141,22 @@ impl<'a> Trial<'a> {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if self.permission.is_some() {
-            let now = Instant::now();
-            let is_late = now >= self.request.due(self.deadline);
-            let outcome = match is_late && !self.request.waits_for_client() {
-                true => Outcome::Broken,
-                false => Outcome::Nothing,
-            };
-            self.count(outcome, now);
+        if self.permission.is_none() {
+            return;
         }
+        let now = Instant::now();
+        if self.request.waits_for_client() {
+            return self.count(Outcome::Nothing, now);
+        }
+        if now >= self.request.due(self.deadline) {
+            return self.count(Outcome::Broken, now);
+        }
+        let state = &self.server.state;
+        let latency = Latency::from_bits(state.latency.load(Relaxed));
+        let took = now.saturating_duration_since(self.began);
+        let clock = self.request.worker.millis_at(now);
+        let latency = latency.gave_up(clock, took.as_secs_f32() * 1e6);
+        state.latency.store(latency.to_bits(), Relaxed);
     }
 }
 
