@@ -267,8 +267,9 @@ impl ServerState {
 
     /// Takes an order.
     pub(crate) fn set_order(&self, order: Order) {
-        self.order.store(order as u8, Relaxed);
-        self.standing_changed();
+        if self.order.swap(order as u8, Relaxed) != order as u8 {
+            self.standing_changed();
+        }
     }
 
     /// To be called after every change of what [`ServerState::standing`] looks at: workers look

@@ -75,7 +75,7 @@ pub(crate) async fn instead(
 }
 
 /// The page of a route for a refusal that came when there was no time for anything else.
-pub(crate) fn page_for<'a>(route: &'a Route, refusal: Refusal) -> Option<&'a Respond> {
+pub(crate) fn page_for(route: &Route, refusal: Refusal) -> Option<&Respond> {
     let Action::Forward(to) = &route.action else { return None };
     let status = refusal.description().status;
     to.fallback.iter().find_map(|fallback| match &fallback.give {

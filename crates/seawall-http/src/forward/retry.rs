@@ -62,8 +62,10 @@ impl<'a> Errand<'a> {
         if let Some(sticky) = &config.sticky {
             search.stuck_to = sticky::read(request, pool, sticky);
         }
+        let matters =
+            to.retry.unanswered || !to.retry.statuses.is_empty() || !to.fallback.is_empty();
         let has_key = || request.head.headers.first(b"idempotency-key").is_some();
-        let safe = idempotent || to.retry.unanswered && has_key();
+        let safe = idempotent || matters && has_key();
         let at = request.facts.route.get().unwrap_or_default();
         let (watch, share) = (&running.compiled.watches[at], &running.shares[at]);
         search.share = Some(share);
