@@ -522,6 +522,29 @@ fn a_reload_leaves_connections_where_they_are() -> io::Result<()> {
     ended(&seawall, "closed", 1.0)
 }
 
+#[test]
+fn a_connection_that_lives_on_keeps_nothing_else_of_its_server_alive() -> io::Result<()> {
+    let origin = Origin::responding(|_| Response::new(200, "here"))?;
+    let other = Origin::always("there")?;
+    // The upstream is there for HTTP too, so a connection stays idle.
+    let setup = |server: &Origin| {
+        Setup::before(server).with("[listen.tcp]\naddress = \"127.0.0.1:0\"\ntcp = \"app\"")
+    };
+    for gone in [setup(&other), Setup::alone().with("[[route]]\nrespond = \"page\"")] {
+        let seawall = setup(&origin).start()?;
+        assert_eq!(seawall.connect()?.get("test", "/")?.text(), "here");
+        let mut carried = connect(&seawall)?;
+        assert_eq!(carried.get("test", "/")?.text(), "here");
+        assert_eq!(origin.open_connections(), 2);
+        reload(&seawall, &gone)?;
+        eventually("the idle one is gone", || Ok(origin.open_connections() == 1))?;
+        assert_eq!(carried.get("test", "/")?.text(), "here");
+        drop(carried);
+        origin.wait_until_idle()?;
+    }
+    Ok(())
+}
+
 fn origin_saw_the_end(origin: &Origin) -> io::Result<()> {
     let seen = origin.wait_until(|seen| seen[0].ended)?;
     assert_eq!(seen[0].error, None);
