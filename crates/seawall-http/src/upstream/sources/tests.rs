@@ -279,7 +279,9 @@ fn orders_hold_until_they_are_taken_back() {
     let mut story = Story::new();
     let (one, two) = (at("127.0.0.1:1"), at("127.0.0.1:2"));
     story.configure(&[one.clone(), two.clone()]);
-    let order = |story: &Story, address: &str, order| story.upstream.order(socket(address), order);
+    let order = |story: &Story, address: &str, order| {
+        story.upstream.order(socket(address), order, story.now)
+    };
     assert_eq!(order(&story, "127.0.0.1:3", Order::Drain), None);
     let standings = story.upstream.standings();
     assert_eq!(order(&story, "127.0.0.1:1", Order::Drain), Some(true));
