@@ -327,7 +327,13 @@ fn apply(
         socket.stop(worker);
     }
     let old = worker.running();
-    *worker.running.borrow_mut() = Rc::new(Running::new(compiled, Some(&old)));
+    let new = Rc::new(Running::new(compiled, Some(&old)));
+    // Requests and tunnels may still hold pools that nobody will ask again.
+    let stays = |pool: &Rc<Pool>| {
+        new.pools.iter().any(|other| Arc::ptr_eq(&other.upstream, &pool.upstream))
+    };
+    old.pools.iter().filter(|pool| !stays(pool)).for_each(|pool| pool.retire());
+    *worker.running.borrow_mut() = new;
     for bound in bound {
         let name = bound.key.name.clone();
         match Listening::start(worker, bound) {

@@ -38,6 +38,8 @@ pub(crate) struct Pool {
     pub(super) guard: Option<Guard>,
     /// The zone of this process.
     zone: Option<Arc<str>>,
+    /// No plan has the upstream any more.
+    gone: Cell<bool>,
 }
 
 /// One worker's connections to a server.
@@ -46,6 +48,9 @@ pub(crate) struct PooledServer {
     pub(crate) state: Arc<ServerState>,
     /// The most recently used last.
     pub(super) idle: RefCell<Vec<Idle>>,
+    /// The upstream does not have it any more: it only lives on in connections that are in use, and
+    /// keeps none for later.
+    gone: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -213,7 +218,17 @@ impl Pool {
             members: RefCell::new(old.map_or_else(Rc::default, |old| old.members.borrow().clone())),
             guard: upstream.guard(config),
             zone,
+            gone: Cell::new(false),
             upstream,
+        }
+    }
+
+    /// Closes what is idle, now and from now on: no plan has the upstream any more.
+    pub(crate) fn retire(&self) {
+        self.gone.set(true);
+        for server in self.members.borrow().iter() {
+            server.gone.set(true);
+            server.close_if_gone();
         }
     }
 
@@ -231,12 +246,16 @@ impl Pool {
         let of = |state: &Arc<ServerState>| {
             let known = old.iter().find(|server| Arc::ptr_eq(&server.state, state));
             known.cloned().unwrap_or_else(|| {
-                Rc::new(PooledServer { state: state.clone(), idle: RefCell::default() })
+                let (idle, gone) = (RefCell::default(), Cell::new(false));
+                Rc::new(PooledServer { state: state.clone(), idle, gone })
             })
         };
         let endpoints = self.upstream.endpoints();
         let zone = self.zone.as_ref();
         let members = Members::new(&endpoints, of, config, zone, worker, &old);
+        old.iter().for_each(|server| server.gone.set(true));
+        members.iter().for_each(|server| server.gone.set(self.gone.get()));
+        old.iter().for_each(|server| server.close_if_gone());
         *self.members.borrow_mut() = Rc::new(members);
     }
 
@@ -418,7 +437,7 @@ impl Pool {
     /// Closes idle connections that the server has closed, that are too old, that are more than are
     /// to be kept, or whose place is wanted. Called about twice a second.
     pub(crate) fn sweep(&self, worker: &Worker, config: &plan::Upstream, now: Instant) {
-        if self.members.borrow().is_ramping() {
+        if self.members(worker, config).is_ramping() {
             self.rebuild(worker, config);
         }
         if config.balance == plan::Balance::LeastLatency {
@@ -491,9 +510,15 @@ impl PooledServer {
         Err(failure)
     }
 
+    fn close_if_gone(&self) {
+        if self.gone.get() {
+            self.idle.take();
+        }
+    }
+
     /// Keeps a connection for the next request, unless its place is wanted.
     pub(crate) fn keep(&self, connection: Connection, now: Instant) {
-        if self.state.wanted.load(Relaxed) {
+        if self.gone.get() || self.state.wanted.load(Relaxed) {
             return;
         }
         self.idle.borrow_mut().push(Idle { connection, since: now });
