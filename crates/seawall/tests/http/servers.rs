@@ -110,13 +110,9 @@ fn a_server_that_goes_ends_its_requests() -> io::Result<()> {
     })?;
     let two = Origin::always("two")?;
     let seawall = Setup::before(&one).start()?;
-    // One of the two goes there.
-    let mut clients = [seawall.connect()?, seawall.connect()?];
-    for client in &mut clients {
-        client.send(get("/", ""))?;
-    }
+    let mut waiting = seawall.connect()?;
+    waiting.send(get("/", ""))?;
     one.wait_for_connections(1)?;
-    eventually("one request left", || Ok(server(&seawall, two.address())?["in_flight"] == 0))?;
     let (status, answer) = put(&seawall, &json!([two.address().to_string()]).to_string())?;
     assert_eq!(status, 200, "{answer}");
     let departed = &answer["upstream"]["departed"];
@@ -144,9 +140,13 @@ fn a_server_is_drained() -> io::Result<()> {
     let two = Origin::always("two")?;
     let setup = Setup::to_all([one.address(), two.address()]).upstream("balance = \"round-robin\"");
     let seawall = setup.start()?;
-    let mut waiting = seawall.connect()?;
-    waiting.send(get("/", ""))?;
+    // One of the two goes there.
+    let mut clients = [seawall.connect()?, seawall.connect()?];
+    for client in &mut clients {
+        client.send(get("/", ""))?;
+    }
     one.wait_for_connections(1)?;
+    eventually("one request left", || Ok(server(&seawall, two.address())?["in_flight"] == 0))?;
 
     let answer = order(&seawall, one.address(), "drain")?;
     let drained = &answer["server"];
