@@ -32,7 +32,7 @@ pub(super) async fn run(post: &Post) {
                 () = post.server.notes.lost.notified() => {}
                 () = post.server.notes.doubted.notified() => {
                     let tried = connect(post).await;
-                    post.note_connection(tried.as_ref().map(|()| ()).map_err(String::as_str));
+                    post.note_connection(tried.as_ref().copied().map_err(String::as_str));
                     continue;
                 }
             }
