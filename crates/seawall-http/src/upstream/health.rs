@@ -274,6 +274,8 @@ pub(crate) struct Notes {
     alarm: Notify,
     /// Told when it can no longer be connected to.
     lost: Notify,
+    /// Told when that is in doubt.
+    doubted: Notify,
     /// Never held for longer than it takes to copy.
     report: Mutex<Option<CheckReport>>,
     cells: Arc<PerWorker<CheckCells>>,
@@ -286,6 +288,7 @@ impl Notes {
             regained: AtomicBool::new(false),
             alarm: Notify::new(),
             lost: Notify::new(),
+            doubted: Notify::new(),
             report: Mutex::default(),
             cells,
         }
@@ -304,6 +307,12 @@ impl ServerState {
         if !notes.suspect.load(Relaxed) && !notes.suspect.swap(true, Relaxed) {
             notes.alarm.notify_one();
         }
+    }
+
+    /// A connection was given up before it could be known whether it would be opened, so that
+    /// somebody with more time should see. Costs one connection, however often it is said meanwhile.
+    pub(crate) fn doubt(&self) {
+        self.notes.doubted.notify_one();
     }
 
     /// No connection could be opened at `now`, in milliseconds of the door's clock, because of

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -457,6 +458,24 @@ impl Pool {
     }
 }
 
+/// An attempt to connect. Dropped when there was no more time for it: a host that has gone without a
+/// word would else never be found out by requests that have less time than `connect-timeout`.
+struct Doubt<'a> {
+    state: &'a ServerState,
+    began: Instant,
+}
+
+/// How long a connection must have been waited for that is in doubt when it is given up.
+const DOUBTFUL: Duration = Duration::from_millis(50);
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if self.began.elapsed() >= DOUBTFUL {
+            self.state.doubt();
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum ConnectFailure {
     Full,
@@ -485,8 +504,10 @@ impl PooledServer {
             .ok_or(ConnectFailure::Full)?;
         let cells = state.cells.of(worker.index);
         let connecting = TcpStream::connect(state.address);
-        let (failure, error) = match tokio::time::timeout(config.connect_timeout, connecting).await
-        {
+        let doubt = Doubt { state, began: Instant::now() };
+        let tried = tokio::time::timeout(config.connect_timeout, connecting).await;
+        std::mem::forget(doubt);
+        let (failure, error) = match tried {
             Ok(Ok(stream)) => {
                 if state.connected(worker.clock_millis()) {
                     state.standing_changed();

@@ -4,6 +4,7 @@
 mod setup;
 
 mod admin;
+mod again;
 mod applications;
 mod balance;
 mod breaker;

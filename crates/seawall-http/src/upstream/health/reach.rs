@@ -28,7 +28,14 @@ pub(super) async fn run(post: &Post) {
     loop {
         // One that returns may have been lost when it was last here.
         if post.server.held_until.load(Relaxed) == 0 {
-            post.server.notes.lost.notified().await;
+            tokio::select! {
+                () = post.server.notes.lost.notified() => {}
+                () = post.server.notes.doubted.notified() => {
+                    let tried = connect(post).await;
+                    post.note_connection(tried.as_ref().copied().map_err(String::as_str));
+                    continue;
+                }
+            }
         }
         let mut pause = FIRST;
         loop {
@@ -40,14 +47,23 @@ pub(super) async fn run(post: &Post) {
                 // A request or a check was quicker.
                 break;
             }
-            let Ok(_open) = post.control.gate.acquire().await else { return };
-            let connecting = (post.control.connect)(post.server.address);
-            if let Ok(Ok(())) = timeout(patience, connecting).await {
+            if connect(post).await.is_ok() {
                 post.note_connection(Ok(()));
                 break;
             }
             pause = (pause * GROWTH / 100).min(LONGEST);
         }
+    }
+}
+
+/// Opens a connection, or says why not.
+async fn connect(post: &Post) -> Result<(), String> {
+    let patience = post.setting.borrow().connect_timeout;
+    let _open = post.control.gate.acquire().await.map_err(|error| error.to_string())?;
+    let connecting = (post.control.connect)(post.server.address);
+    match timeout(patience, connecting).await {
+        Ok(opened) => opened.map_err(|error| error.to_string()),
+        Err(_) => Err("timed out".to_owned()),
     }
 }
 

@@ -491,6 +491,22 @@ async fn who_cannot_be_reached_is_tried_again_in_the_background() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_was_given_up_is_tried_with_more_patience() {
+    let story = Story::of(1, None);
+    let server = story.server();
+    sleep(Duration::from_secs(30)).await;
+    server.doubt();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(story.world().tried.len(), 1, "once");
+    assert_eq!(story.standing(), Standing::Ready);
+    story.world().mood = Mood::Gone;
+    server.doubt();
+    story.until_it_is(Standing::Unreachable).await;
+    story.world().mood = Mood::Well;
+    story.until_it_is(Standing::Ready).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_check_speaks_for_the_port_it_asks() {
     let minute = Duration::from_secs(60);
     let rare = HealthCheck { every: minute, ..usual() };
