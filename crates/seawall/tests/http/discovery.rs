@@ -341,7 +341,7 @@ fn a_service_that_changes_under_load_fails_no_request() -> io::Result<()> {
 #[test]
 fn no_answer_takes_servers_away() -> io::Result<()> {
     let (dns, origin) = (DnsServer::start()?, Origin::always("here")?);
-    for wrong in ["unknown", "failing", "empty"] {
+    for wrong in ["unknown", "failing", "empty", "blocked"] {
         dns.set("app.test", &[ONE], 1);
         let setup = Setup::to_all([format!("app.test:{}", origin.address().port())]);
         let seawall = setup.server(&format!("resolver = \"{}\"", dns.address())).start()?;
@@ -356,8 +356,13 @@ fn no_answer_takes_servers_away() -> io::Result<()> {
                 dns.fail("app.test");
                 "the name server says"
             }
-            _ => {
+            "empty" => {
                 dns.set("app.test", &[], 1);
+                "there is no address record"
+            }
+            _ => {
+                // What some name servers answer for what they do not want to be found.
+                dns.set("app.test", &[[0, 0, 0, 0].into()], 1);
                 "there is no address record"
             }
         };
@@ -366,6 +371,7 @@ fn no_answer_takes_servers_away() -> io::Result<()> {
         })?;
         // Asked again, and told only once.
         let asked = dns.queries("app.test");
+        assert_eq!(seawall.reload()?.status, 200);
         dns.wait_for_queries("app.test", asked + 2)?;
         let now = upstream(&seawall)?;
         assert_eq!(now["names"][0]["addresses"], 1, "{now}");
