@@ -9,8 +9,7 @@ use seawall_testkit::{DnsServer, Load, LoadPlan, Origin, Response, Seawall, Serv
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::servers::upstream;
-use crate::setup::{Setup, code, eventually};
+use crate::setup::{Setup, code, eventually, state_becomes, upstream};
 
 const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1));
 const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
@@ -438,7 +437,7 @@ fn a_server_that_vanishes_ends_its_requests_and_returns_as_it_was() -> io::Resul
     eventually("it is gone", || Ok(count()? == 1))?;
     dns.set("app.test", &[ONE, TWO], 1);
     eventually("it is there", || Ok(count()? == 2))?;
-    assert_eq!(crate::servers::server(&seawall, two.address())?["state"], "draining");
+    state_becomes(&seawall, two.address(), "draining")?;
     let mut client = seawall.connect()?;
     for _ in 0..4 {
         assert_eq!(client.get("test", "/")?.text(), "one");
