@@ -201,6 +201,10 @@ fn as_written_in(format: Format, mut problems: Problems) -> Problems {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
     use super::*;
 
     fn read(format: Format, text: &str) -> Result<Vec<String>, Vec<String>> {
@@ -349,6 +353,61 @@ mod tests {
         let large = vec![b' '; LARGEST_LIST + 1];
         assert!(servers_from(&large, json, "f", &[]).is_err());
     }
+
+    proptest! {
+        /// Whatever the text: an answer, and problems that can be shown.
+        #[test]
+        fn any_text_has_an_answer(
+            pieces in vec(select(PIECES), 0..24), json: bool, cut: Index, noise: Vec<u8>,
+        ) {
+            let mut text = pieces.concat().into_bytes();
+            let at = cut.index(text.len() + 1);
+            text.splice(at..at, noise.into_iter().take(2));
+            let format = if json { Format::Json } else { Format::Toml };
+            match servers_from(&text, format, "f", &[]) {
+                Ok(servers) => prop_assert!((1..=1000).contains(&servers.len())),
+                Err(problems) => {
+                    prop_assert!(problems.errors() > 0);
+                    prop_assert!(!problems.render(false).is_empty());
+                }
+            }
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "=",
+        "\n",
+        " ",
+        "\"",
+        "servers",
+        "\"servers\"",
+        "servers = [",
+        "\"a:1\"",
+        "\"b.internal:80\"",
+        "\"srv:_a._b.c\"",
+        "\"10.0.0.1\"",
+        "address = \"c:1\"",
+        "\"address\": \"c:1\"",
+        "weight",
+        "\"weight\": 2",
+        "zone = \"a\"",
+        "7",
+        "-0",
+        "1e9",
+        "null",
+        "true",
+        "${A}",
+        "\\u12",
+        "\u{feff}",
+        "#",
+        "'",
+    ];
 
     #[test]
     fn there_is_a_limit_to_their_number() {

@@ -16,7 +16,7 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::{Resolver, TokioResolver};
 use seawall_core::random::Random;
 use seawall_telemetry::Metrics;
@@ -434,14 +434,21 @@ async fn records(
     kind: RecordType,
 ) -> Result<(Vec<IpAddr>, Duration), Failure> {
     let found = resolver.lookup(name, kind).await?;
-    let address = |data: &RData| data.ip_addr();
-    let mut all: Vec<IpAddr> = found.answers().iter().filter_map(|r| address(&r.data)).collect();
+    let answers = found.answers().iter().filter_map(|answer| answer.data.ip_addr());
+    let mut all: Vec<IpAddr> = answers.filter(may_be_a_server).collect();
     all.sort_unstable();
     all.dedup();
     if all.is_empty() {
         return Err(Failure::NoRecord);
     }
     Ok((all, time_left(found.valid_until())))
+}
+
+/// Whether there can be a server. Some name servers answer `0.0.0.0` for what they block, and a
+/// connection to that address would reach this machine.
+fn may_be_a_server(address: &IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !broadcast
 }
 
 fn time_left(until: std::time::Instant) -> Duration {

@@ -9,8 +9,7 @@ use seawall_testkit::{DnsServer, Load, LoadPlan, Origin, Response, Seawall, Serv
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::servers::upstream;
-use crate::setup::{Setup, code, eventually};
+use crate::setup::{Setup, code, eventually, state_becomes, upstream};
 
 const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1));
 const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
@@ -341,7 +340,7 @@ fn a_service_that_changes_under_load_fails_no_request() -> io::Result<()> {
 #[test]
 fn no_answer_takes_servers_away() -> io::Result<()> {
     let (dns, origin) = (DnsServer::start()?, Origin::always("here")?);
-    for wrong in ["unknown", "failing", "empty"] {
+    for wrong in ["unknown", "failing", "empty", "blocked"] {
         dns.set("app.test", &[ONE], 1);
         let setup = Setup::to_all([format!("app.test:{}", origin.address().port())]);
         let seawall = setup.server(&format!("resolver = \"{}\"", dns.address())).start()?;
@@ -356,8 +355,13 @@ fn no_answer_takes_servers_away() -> io::Result<()> {
                 dns.fail("app.test");
                 "the name server says"
             }
-            _ => {
+            "empty" => {
                 dns.set("app.test", &[], 1);
+                "there is no address record"
+            }
+            _ => {
+                // What some name servers answer for what they do not want to be found.
+                dns.set("app.test", &[[0, 0, 0, 0].into()], 1);
                 "there is no address record"
             }
         };
@@ -366,6 +370,7 @@ fn no_answer_takes_servers_away() -> io::Result<()> {
         })?;
         // Asked again, and told only once.
         let asked = dns.queries("app.test");
+        assert_eq!(seawall.reload()?.status, 200);
         dns.wait_for_queries("app.test", asked + 2)?;
         let now = upstream(&seawall)?;
         assert_eq!(now["names"][0]["addresses"], 1, "{now}");
@@ -432,7 +437,7 @@ fn a_server_that_vanishes_ends_its_requests_and_returns_as_it_was() -> io::Resul
     eventually("it is gone", || Ok(count()? == 1))?;
     dns.set("app.test", &[ONE, TWO], 1);
     eventually("it is there", || Ok(count()? == 2))?;
-    assert_eq!(crate::servers::server(&seawall, two.address())?["state"], "draining");
+    state_becomes(&seawall, two.address(), "draining")?;
     let mut client = seawall.connect()?;
     for _ in 0..4 {
         assert_eq!(client.get("test", "/")?.text(), "one");

@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::task::JoinSet;
 
 use super::super::sources::Target;
-use super::{Failure, Families, MOST_ADDRESSES, addresses, time_left};
+use super::{Failure, Families, MOST_ADDRESSES, addresses, may_be_a_server, time_left};
 
 /// Targets that are looked up at once.
 const AT_ONCE: usize = 16;
@@ -74,7 +74,7 @@ pub(super) async fn look_up(
     for additional in found.additionals() {
         let host = additional.name.to_string().to_ascii_lowercase();
         if let (Some(address), Some(families)) =
-            (additional.data.ip_addr(), hosts.get_mut(host.as_str()))
+            (additional.data.ip_addr().filter(may_be_a_server), hosts.get_mut(host.as_str()))
         {
             ttl = ttl.min(Duration::from_secs(additional.ttl.into()));
             match address {
