@@ -49,7 +49,7 @@ pub(crate) async fn attempts(
     if due(errand, hedge, began).is_none() || !errand.share.withdraw() {
         return first.await;
     }
-    let cells = errand.cells();
+    let cells = request.route_cells();
     cells.hedges.add(1);
     let of_first = request.facts.server.borrow().clone();
     search.exclude_last(request);
