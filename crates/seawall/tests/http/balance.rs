@@ -56,7 +56,10 @@ type Places = BTreeMap<usize, String>;
 
 const KEYS: usize = 60;
 
-fn places(seawall: &Seawall, request: &dyn Fn(usize) -> String) -> io::Result<Places> {
+/// Writes the request with a key.
+type Write<'a> = &'a dyn Fn(usize) -> String;
+
+fn places(seawall: &Seawall, request: Write<'_>) -> io::Result<Places> {
     let mut client = seawall.connect()?;
     let mut places = Places::new();
     for key in 0..KEYS {
@@ -79,7 +82,7 @@ fn a_key_stays_on_its_server_and_comes_back_to_it() -> io::Result<()> {
     let cookie = |key| get("/", &format!("cookie: x=1; k={key}; y=2\r\n"));
     let ip = |key| get("/", &format!("x-forwarded-for: 192.0.2.{key}\r\n"));
     let jwt = |key| get("/", &token(key));
-    let cases: [(&str, &str, &dyn Fn(usize) -> String); 8] = [
+    let cases: [(&str, &str, Write<'_>); 8] = [
         ("hash", "hash = \"path\"", &path),
         ("hash", "hash = \"query:k\"", &query),
         ("hash", "hash = \"header:x-key\"", &header),

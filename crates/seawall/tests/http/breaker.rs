@@ -246,6 +246,23 @@ fn an_open_breaker_has_its_page() -> io::Result<()> {
     Ok(())
 }
 
+/// No server of its own was asked, so that the budget has nothing to pay for.
+#[test]
+fn an_open_breaker_hands_over_to_another_upstream() -> io::Result<()> {
+    let (origin, other) = (moody("oh", 500)?, Origin::always("other")?);
+    let seawall = Setup::before(&origin.origin)
+        .upstream("breaker = { minimum = 5, open = \"1h\" }")
+        .with(&format!("[upstream.other]\nservers = [\"{}\"]", other.address()))
+        .route("fallback = { to = \"other\" }\nretry = { budget = \"0%\", floor = \"0/s\" }")
+        .start()?;
+    let mut client = seawall.connect()?;
+    until_open(&seawall, &mut client)?;
+    assert_eq!(other.requests(), 0, "while it was asked, a second answer had its price");
+    assert_eq!(storm(&seawall, 2, 50, |_| get("/", ""))?, BTreeMap::from([(200, 100)]));
+    assert_eq!(other.requests(), 100);
+    Ok(())
+}
+
 /// Errors that are the client's say nothing, and few requests say little.
 #[test]
 fn a_breaker_stays_closed_without_a_reason() -> io::Result<()> {
