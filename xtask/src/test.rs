@@ -11,6 +11,7 @@ use crate::tools::{self, Tool};
 /// Real origins and clients of the tests.
 const TOOLS: &[Tool] = &[
     Tool::named("nginx"),
+    Tool::named("haproxy"),
     Tool { program: "node", package: "nodejs" },
     Tool::named("python3"),
     Tool::named("curl"),

@@ -84,9 +84,8 @@ impl IntoResponse for Refused {
             Refused::Wrong { detail, problems } => {
                 let kind = "urn:seawall:problem:invalid";
                 let what = "What was sent is wrong; nothing was changed.";
-                let help = problems.iter().find_map(|problem| problem.help.clone());
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
-                Body { help, problems, ..body(status, kind, what, detail) }
+                Body { problems, ..body(status, kind, what, detail) }
             }
             Refused::Conflict { detail, help } => {
                 let kind = "urn:seawall:problem:conflict";

@@ -1,7 +1,8 @@
 //! The reference page, made from the declarations of the sections.
 //!
 //! Kept as `docs/reference/configuration.md`; a test compares the two. What is said once for many
-//! keys (units, templates, path patterns) stands in `reference/values.md`.
+//! keys (units, templates, path patterns) stands in `reference/values.md`, what several of them do
+//! to one request in `reference/together.md`.
 
 use crate::config::Config;
 use crate::plan::Variable;
@@ -28,6 +29,7 @@ pub fn reference() -> String {
         }
     }
     page.push('\n');
+    page.push_str(include_str!("reference/together.md"));
     page.push_str(include_str!("reference/values.md"));
     page.push_str("\n| Variable | Stands for |\n|---|---|\n");
     for (name, variable) in VARIABLES {
@@ -200,10 +202,10 @@ fn example(key: &str) -> &'static str {
             "[listen.web]\naddress = \":8080\"\ntimeouts = { head = \"5s\" }\nlimits = { body = \"10MiB\", connections = 50_000 }\n"
         }
         "upstream" => {
-            "[upstream.app]\nservers = [\"127.0.0.1:3000\", { address = \"127.0.0.1:3001\", weight = 2 }]\nkeepalive = { idle = 128 }\n"
+            "[upstream.app]\nservers = [\"127.0.0.1:3000\", { address = \"127.0.0.1:3001\", weight = 2 }]\nhealth = \"/healthz\"\neject = true\nbreaker = { slow-after = \"2s\" }\nmax-in-flight = 100\nkeepalive = { idle = 128 }\n\n[upstream.cache]\nservers = [\"10.0.0.1:3000\", \"10.0.0.2:3000\"]\nbalance = \"hash\"\nhash = \"path\"\n"
         }
         "route" => {
-            "[[route]]\nname = \"api\"\nhost = \"shop.example.com\"\npath = \"/api/*\"\nmethods = [\"GET\", \"POST\"]\nto = \"app\"\nstrip-prefix = \"/api\"\ntimeout = \"5s\"\nheaders = { response = { set = { \"cache-control\" = \"no-store\" } } }\n\n[[route]]\nname = \"to-https\"\nhost = \"*.example.org\"\nredirect = \"https://{host}{path}{query}\"\n"
+            "[[route]]\nname = \"api\"\nhost = \"shop.example.com\"\npath = \"/api/*\"\nmethods = [\"GET\", \"POST\"]\nto = \"app\"\nstrip-prefix = \"/api\"\ntimeout = \"5s\"\nretry = 2\nhedge = true\nfallback = { on = \"5xx\", respond = \"Back soon\" }\nheaders = { response = { set = { \"cache-control\" = \"no-store\" } } }\n\n[[route]]\nname = \"pictures\"\npath = \"/pictures/*\"\nto = \"cache\"\n\n[[route]]\nname = \"to-https\"\nhost = \"*.example.org\"\nredirect = \"https://{host}{path}{query}\"\n"
         }
         _ => "",
     }

@@ -5,13 +5,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use seawall_config::plan::Protocol;
-use seawall_config::{Problems, Severity, load, load_bytes};
+use seawall_config::{Problems, Severity, Surroundings, load, load_bytes, load_bytes_with};
 
 const EXAMPLES: &[&str] = &[
     include_str!("../../../examples/minimal.toml"),
     include_str!("../../../examples/two-apps.toml"),
     include_str!("../../../examples/limits.toml"),
     include_str!("problems/many.toml"),
+    include_str!("every_key.toml"),
 ];
 
 /// Pieces that mean something to TOML or to us.
@@ -73,6 +74,29 @@ const PIECES: &[&str] = &[
     "timeouts",
     "strip-prefix",
     "trust",
+    "tcp",
+    "zone",
+    "balance",
+    "hash",
+    "by",
+    "sticky",
+    "health",
+    "eject",
+    "breaker",
+    "max-in-flight",
+    "queue",
+    "proxy-protocol",
+    "retry",
+    "hedge",
+    "fallback",
+    "on",
+    "file",
+    "unanswered",
+    "5xx",
+    "50%",
+    "10/s",
+    "p95",
+    "srv:",
     "0",
     "1",
     "-1",
@@ -148,7 +172,15 @@ fn apply(text: &str, edits: &[Edit]) -> String {
 /// Loads `text` and checks what must hold of the answer whatever the text.
 fn check(text: &str) -> Result<(), TestCaseError> {
     let env = |name: &str| (name == "A").then(|| "${B}\"\n{}".to_owned());
-    match load(text, "f", &env) {
+    let around = Surroundings {
+        read: Some(&|path, most| match path.as_os_str().len() {
+            0..=3 => Err(std::io::ErrorKind::NotFound.into()),
+            length => Ok(vec![b'x'; length.min(most)]),
+        }),
+        codes: &[("connect-failed", 502)],
+        ..Surroundings::variables(&env)
+    };
+    match load_bytes_with(text.as_bytes(), "f", &around) {
         Ok(loaded) => {
             prop_assert_eq!(loaded.warnings.errors(), 0);
             let plan = &loaded.plan;
@@ -157,7 +189,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
             prop_assert!(!http || !plan.routes.is_empty());
             check_problems(&loaded.warnings, text)?;
             // A plan does not depend on anything but its text.
-            let again = load(text, "f", &env);
+            let again = load_bytes_with(text.as_bytes(), "f", &around);
             prop_assert_eq!(again.as_ref(), Ok(&loaded));
         }
         Err(problems) => {
@@ -222,8 +254,12 @@ proptest! {
     fn any_value_of_a_key(
         key in select(&[
             "server.workers", "server.admin", "server.admin-token", "server.drain", "server.access-log", "server.trust",
-            "server.resolver", "listen.a.address", "listen.a.limits", "upstream.a.servers",
-            "upstream.a.balance", "route",
+            "server.resolver", "server.zone", "listen.a.address", "listen.a.limits", "listen.a.tcp",
+            "listen.a.proxy-protocol", "upstream.a.servers", "upstream.a.servers-file",
+            "upstream.a.balance", "upstream.a.hash", "upstream.a.sticky", "upstream.a.panic",
+            "upstream.a.health", "upstream.a.health.status", "upstream.a.health.host",
+            "upstream.a.eject", "upstream.a.breaker", "upstream.a.max-in-flight",
+            "upstream.a.queue", "upstream.a.proxy-protocol", "route",
         ][..]),
         value in "\\PC{0,40}",
     ) {
@@ -236,10 +272,14 @@ proptest! {
     fn any_value_of_a_route(
         key in select(&[
             "name", "host", "path", "to", "redirect", "respond", "strip-prefix", "add-prefix", "timeout",
+            "retry", "retry.on", "retry.floor", "retry.budget", "hedge", "hedge.after", "fallback", "fallback.on",
         ][..]),
         value in "\\PC{0,40}",
     ) {
-        check(&format!("[listen.a]\naddress = ':0'\n[[route]]\n{key} = '''{value}'''\n"))?;
+        let start = "[listen.a]\naddress = ':0'\n[upstream.app]\nservers = ['a:1']\n[[route]]\n";
+        check(&format!("{start}{key} = '''{value}'''\n"))?;
+        check(&format!("{start}to = 'app'\n{key} = '''{value}'''\n"))?;
+        check(&format!("{start}to = 'app'\n{key} = ['''{value}''']\n"))?;
         check(&format!("[listen.a]\naddress = ':0'\n[[route]]\nredirect = '/'\nmatch-query = {{ '{value}' = '1' }}\n"))?;
     }
 

@@ -135,6 +135,42 @@ fn a_flood_of_problems_is_counted() {
 }
 
 #[test]
+fn without_files_a_file_is_a_problem() {
+    let text = whole("fallback", "fallback = { file = \"sorry.html\" }");
+    let problems = load(&text, "f", &environment).expect_err("there are no files");
+    let expect = "error 4:21: there are no files here: this configuration is not one itself\n    \
+                  write the page into `respond`\n";
+    assert_eq!(listed(&problems), expect);
+}
+
+#[test]
+fn files_have_a_limit_together() {
+    let entries: String = (0..65)
+        .map(|n| {
+            format!(
+                "[[route]]\npath = \"/{n}\"\nto = \"app\"\nfallback = {{ file = \"{n}.txt\" }}\n"
+            )
+        })
+        .collect();
+    let read = |_: &Path, most| Ok(vec![b'x'; most - 1]);
+    let around = Surroundings { read: Some(&read), ..Surroundings::variables(&environment) };
+    let text = whole("route", &format!("name = \"first\"\npath = \"/x\"\nto = \"app\"\n{entries}"));
+    let problems = load_bytes_with(text.as_bytes(), "f", &around).expect_err("65 MiB");
+    let expect = "error 264:21: this file is one too many\n    \
+                  all files named here have at most 64MiB together\n";
+    assert_eq!(listed(&problems), expect);
+}
+
+#[test]
+fn codes_are_checked_where_they_are_known() {
+    let text = whole("route", "to = \"app\"\nerrors = { frobnicated = \"x\" }");
+    let loaded = load(&text, "f", &environment).expect("no code is known");
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let loaded = load_bytes_with(text.as_bytes(), "f", &surroundings()).expect("a warning");
+    assert_eq!(loaded.warnings.len(), 1, "{}", loaded.warnings);
+}
+
+#[test]
 fn problems_tell_their_parts() {
     let problems = load(&whole("server", "drian = \"1s\""), "etc/f.toml", &environment);
     let problems = problems.expect_err("the key is unknown");
@@ -152,7 +188,7 @@ fn problems_tell_their_parts() {
 /// A whole file around the part of a case, which comes first so that its lines are easy to count.
 fn whole(kind: &str, part: &str) -> String {
     let listen = "[listen.web]\naddress = \"0.0.0.0:8080\"\n";
-    let upstream = "[upstream.app]\nservers = [\"127.0.0.1:3000\"]\n";
+    let upstream = "[upstream.app]\nservers = [\"127.0.0.1:3000\", \"127.0.0.1:3001\"]\n";
     let route = "[[route]]\nto = \"app\"\n";
     match kind {
         "server" => format!("[server]\n{part}\n{listen}{upstream}{route}"),

@@ -1,10 +1,11 @@
 //! The JSON Schema takes what the loader takes, and refuses what an editor can know to be wrong.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use regex_lite::Regex;
-use seawall_config::json_schema;
+use seawall_config::{Surroundings, json_schema, load_bytes_with};
 use serde_json::{Value, json};
 
 #[test]
@@ -21,12 +22,55 @@ fn the_examples_keep_to_the_schema() {
 }
 
 #[test]
+fn every_key_is_accepted() {
+    let text = include_str!("every_key.toml");
+    assert_eq!(faults(text), Vec::<String>::new());
+    let around = Surroundings {
+        read: Some(&|_, _| Ok(b"<p>Sorry".to_vec())),
+        ..Surroundings::variables(&|_| None)
+    };
+    let loaded = load_bytes_with(text.as_bytes(), "every_key.toml", &around);
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+
+    let schema: Value = serde_json::from_str(&json_schema()).expect("the schema is JSON");
+    let table: toml::Table = text.parse().expect("the text is TOML");
+    let mut keys = BTreeMap::new();
+    visit(&schema, &[&to_json(&toml::Value::Table(table))], "", &mut keys);
+    let missing: Vec<&String> = keys.iter().filter(|(_, there)| !**there).map(|(k, _)| k).collect();
+    assert!(missing.is_empty(), "write these into every_key.toml: {missing:?}");
+    assert!(keys.len() >= 120, "only {} keys", keys.len());
+}
+
+/// Notes of every key of a schema whether one of the values has it.
+fn visit(schema: &Value, values: &[&Value], path: &str, keys: &mut BTreeMap<String, bool>) {
+    for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+        let found: Vec<&Value> = values.iter().filter_map(|value| value.get(key)).collect();
+        let path = format!("{path}/{key}");
+        *keys.entry(path.clone()).or_default() |= !found.is_empty();
+        visit(inner, &found, &path, keys);
+    }
+    for either in schema["anyOf"].as_array().into_iter().flatten() {
+        visit(either, values, path, keys);
+    }
+    if schema["items"].is_object() {
+        let items = values.iter().filter_map(|value| value.as_array());
+        visit(&schema["items"], &items.flatten().collect::<Vec<_>>(), path, keys);
+    }
+    if schema["additionalProperties"].is_object() {
+        let members = values.iter().filter_map(|value| value.as_object());
+        let members: Vec<&Value> = members.flat_map(|all| all.values()).collect();
+        visit(&schema["additionalProperties"], &members, path, keys);
+    }
+}
+
+#[test]
 fn variables_may_stand_for_any_value() {
     let text = r#"
         server = { workers = "${A}", drain = "${B}s", admin = "${C}" }
-        listen.web = { address = "${D}", limits = { head = "${E}", headers = "${F}" } }
-        upstream.app = { servers = ["${G}"], balance = "${H:-round-robin}" }
-        route = [{ to = "${I}", methods = ["${J}"] }]
+        listen.web = { proxy-protocol = "${K}", address = "${D}", limits = { head = "${E}", headers = "${F}" } }
+        upstream.app = { servers = ["${G}"], balance = "${H:-round-robin}", panic = "${L}", eject = "${M}", max-in-flight = "${N}", health = "${O}" }
+        route = [{ to = "${I}", methods = ["${J}"], retry = { floor = "${P}/s", on = ["${Q}"] }, hedge = "${R}", fallback = { on = "${S}", file = "${T}" } }]
     "#;
     assert_eq!(faults(text), Vec::<String>::new());
 }
@@ -79,36 +123,56 @@ fn mistakes_are_seen() {
 
 #[test]
 fn patterns_of_units_are_those_of_the_loader() {
-    let load = |unit: &str, key: &str| {
-        let text = format!(
-            "[listen.web]\naddress = \":0\"\n{key} = \"{unit}\"\n[[route]]\nrespond = \"x\"\n"
-        );
+    let load = |unit: &str, kind: &str| {
+        let listener = "[listen.web]\naddress = \":0\"\n";
+        let rest = "[upstream.app]\nservers = [\"a:1\"]\n[[route]]\nto = \"app\"\n";
+        let text = match kind {
+            "time" => format!("{listener}timeouts.head = \"{unit}\"\n{rest}"),
+            "size" => format!("{listener}limits.body = \"{unit}\"\n{rest}"),
+            "share" => format!(
+                "{listener}[upstream.app]\nservers = [\"a:1\"]\npanic = \"{unit}\"\n[[route]]\nto = \"app\"\n"
+            ),
+            _ => format!("{listener}{rest}retry.floor = \"{unit}\"\n"),
+        };
         seawall_config::load(&text, "f", &|_| None).is_ok()
     };
-    let schema: Value = serde_json::from_str(&json_schema()).expect("it is JSON");
-    let section = &schema["properties"]["listen"]["additionalProperties"]["properties"];
-    for (key, pointer, values) in [
+    let schema: Value = serde_json::from_str(&json_schema()).expect("the schema is JSON");
+    let named = "additionalProperties/properties";
+    for (kind, pointer, values) in [
         (
-            "timeouts.head",
-            "/timeouts/properties/head",
+            "time",
+            format!("/properties/listen/{named}/timeouts/properties/head"),
             &[
                 "1ms", "10s", "1m30s", "2h", "29d", "", "10", "s", "10 s", "1.5s", "10S", "10sec",
                 "+1s",
             ][..],
         ),
         (
-            "limits.body",
-            "/limits/properties/body",
+            "size",
+            format!("/properties/listen/{named}/limits/properties/body"),
             &[
                 "0B", "1kB", "1KB", "1MB", "1KiB", "1TiB", "1", "1K", "1kb", "1kiB", "1 MB", "1mB",
                 "1GiB1B",
             ][..],
         ),
+        (
+            "share",
+            format!("/properties/upstream/{named}/panic"),
+            &[
+                "0%", "50%", "12.5%", "007%", "", "50", "%", "5 %", "1.%", ".5%", "1.25%", "+1%",
+                "1,5%",
+            ][..],
+        ),
+        (
+            "rate",
+            "/properties/route/items/properties/retry/anyOf/1/properties/floor".to_owned(),
+            &["0/s", "10/s", "30/m", "", "10", "/s", "10/h", "1.5/s", "10 /s", "10/sec", "+1/s"][..],
+        ),
     ] {
-        let pattern = section.pointer(pointer).and_then(|field| field["pattern"].as_str());
+        let pattern = schema.pointer(&pointer).and_then(|field| field["pattern"].as_str());
         let pattern = Regex::new(pattern.expect("units have a pattern")).expect("it is a pattern");
         for value in values {
-            assert_eq!(pattern.is_match(value), load(value, key), "{key} = {value:?}");
+            assert_eq!(pattern.is_match(value), load(value, kind), "{pointer} = {value:?}");
         }
     }
 }

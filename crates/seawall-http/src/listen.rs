@@ -187,7 +187,9 @@ fn admit(worker: &Rc<Worker>, key: &Key, stream: TcpStream, peer: SocketAddr) {
     let running = worker.running();
     let Some(at) = running.compiled.position(key) else { return };
     let input = Buffer::default();
-    let arrival = Arrival { stream, client: peer, destination: None, input, running, at };
+    // A listener on `[::]` sees IPv4 inside of IPv6.
+    let client = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let arrival = Arrival { stream, client, destination: None, input, running, at };
     let listener = arrival.listener();
     match arrival.entrance().doorkeeper.place(&listener.limits) {
         Ok(place) => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use seawall_config::plan::Listener;
 use seawall_h1::{RequestHead, ResponseHead};
+use seawall_telemetry::metrics::Route as RouteCells;
 use tokio::time::Instant;
 
 use crate::client::Client;
@@ -32,6 +33,16 @@ pub(crate) struct Request<'a> {
     /// When its head was complete.
     pub(crate) ready: Instant,
     pub(crate) facts: &'a Facts,
+}
+
+impl Request<'_> {
+    /// What is counted for the route that took it.
+    pub(crate) fn route_cells(&self) -> &RouteCells {
+        let compiled = &self.running.compiled;
+        let route = self.facts.route.get();
+        let cells = route.map_or(&compiled.no_route, |route| &compiled.routes[route]);
+        cells.of(self.worker.index)
+    }
 }
 
 /// What becomes known of an exchange on its way; for deadlines, metrics and the access log.

@@ -10,10 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::buffer::{Buffer, Buffers, LARGE, SMALL};
 use crate::socket;
-use crate::worker::Worker;
-
-/// Bytes that one direction moves before others of the worker have their turn.
-const TURN: u64 = 1024 * 1024;
+use crate::turn::Turn;
 
 /// Both directions.
 #[derive(Debug, Default)]
@@ -90,14 +87,15 @@ impl Relay {
         &mut self,
         client: &TcpStream,
         server: &TcpStream,
-        worker: &Worker,
+        buffers: &Buffers,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<End> {
-        let up = self.up.poll(client, server, worker, cx);
+        let up = self.up.poll(client, server, buffers, turn, cx);
         if up == Poll::Ready(Err(Broken::Receiver)) {
             self.down.suspect();
         }
-        let down = self.down.poll(server, client, worker, cx);
+        let down = self.down.poll(server, client, buffers, turn, cx);
         if down == Poll::Ready(Err(Broken::Receiver)) {
             self.up.suspect();
         }
@@ -143,11 +141,12 @@ impl Way {
     pub(crate) fn poll_ahead(
         &mut self,
         from: &TcpStream,
-        worker: &Worker,
+        buffers: &Buffers,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         while self.state == State::Open && self.buffer.len() < SMALL {
-            if ready!(self.poll_read(from, worker, SMALL, cx)).is_err() {
+            if ready!(self.poll_read(from, SMALL, buffers, turn, cx)).is_err() {
                 return Poll::Ready(());
             }
         }
@@ -166,10 +165,10 @@ impl Way {
         &mut self,
         from: &TcpStream,
         to: &TcpStream,
-        worker: &Worker,
+        buffers: &Buffers,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
-        let turn_ends = self.moved + TURN;
         loop {
             match self.state {
                 State::Ended => return Poll::Ready(Ok(())),
@@ -178,21 +177,17 @@ impl Way {
             }
             if let Err(broken) = ready!(self.poll_write(to, cx)) {
                 self.state = State::Broken;
-                self.buffer.release(&worker.buffers);
+                self.buffer.release(buffers);
                 return Poll::Ready(Err(broken));
             }
             if self.state == State::Ending {
                 let told = socket::shut_down(to);
                 self.state = if told.is_ok() { State::Ended } else { State::Broken };
-                self.buffer.release(&worker.buffers);
+                self.buffer.release(buffers);
                 continue;
             }
-            if self.moved >= turn_ends {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             let size = if self.flows { LARGE } else { SMALL };
-            ready!(self.poll_read(from, worker, size, cx))?;
+            ready!(self.poll_read(from, size, buffers, turn, cx))?;
         }
     }
 
@@ -220,29 +215,30 @@ impl Way {
     fn poll_read(
         &mut self,
         from: &TcpStream,
-        worker: &Worker,
         size: usize,
+        buffers: &Buffers,
+        turn: &Turn,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>> {
         if self.buffer.is_empty() {
             let Poll::Ready(readable) = from.poll_read_ready(cx) else {
                 self.flows = false;
-                self.buffer.release(&worker.buffers);
+                self.buffer.release(buffers);
                 return Poll::Pending;
             };
             if readable.is_err() {
                 return Poll::Ready(Err(Broken::Sender));
             }
             if self.buffer.capacity() > size {
-                self.buffer.release(&worker.buffers);
+                self.buffer.release(buffers);
             }
         }
-        self.buffer.make_room(&worker.buffers, size);
+        self.buffer.make_room(buffers, size);
         let room = self.buffer.capacity() - self.buffer.len();
-        match self.buffer.poll_fill(from, &worker.turn, cx) {
+        match self.buffer.poll_fill(from, turn, cx) {
             Poll::Pending => {
                 if self.buffer.is_empty() {
-                    self.buffer.release(&worker.buffers);
+                    self.buffer.release(buffers);
                 }
                 return Poll::Pending;
             }
@@ -251,5 +247,141 @@ impl Way {
             Poll::Ready(Ok(read)) => self.flows = read == room,
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{self, Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream as Far};
+
+    use super::*;
+
+    /// Both ends of a connection: ours, and that of whoever is at the other end.
+    fn connection() -> io::Result<(TcpStream, Far)> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let far = Far::connect(listener.local_addr()?)?;
+        let (ours, _) = listener.accept()?;
+        ours.set_nonblocking(true)?;
+        Ok((TcpStream::from_std(ours)?, far))
+    }
+
+    /// A relay between two such.
+    struct Between {
+        ours: [TcpStream; 2],
+        relay: Relay,
+        buffers: Buffers,
+    }
+
+    fn between() -> io::Result<(Between, Far, Far)> {
+        let ((to_client, client), (to_server, server)) = (connection()?, connection()?);
+        let ours = [to_client, to_server];
+        let between = Between { ours, relay: Relay::default(), buffers: Buffers::default() };
+        Ok((between, client, server))
+    }
+
+    impl Between {
+        async fn end(&mut self) -> End {
+            let Between { ours: [client, server], relay, buffers } = self;
+            poll_fn(|cx| relay.poll(client, server, buffers, &Turn::default(), cx)).await
+        }
+
+        /// Until this much has moved, if it does not end before.
+        async fn moved(&mut self, expect: (u64, u64)) {
+            let Between { ours: [client, server], relay, buffers } = self;
+            poll_fn(|cx| match relay.poll(client, server, buffers, &Turn::default(), cx) {
+                Poll::Pending if relay.moved() != expect => Poll::Pending,
+                _ => Poll::Ready(()),
+            })
+            .await;
+            assert_eq!(relay.moved(), expect);
+        }
+    }
+
+    fn reset(far: Far) -> io::Result<()> {
+        socket2::SockRef::from(&far).set_linger(Some(std::time::Duration::ZERO))
+    }
+
+    #[tokio::test]
+    async fn a_silent_relay_holds_no_buffer() -> io::Result<()> {
+        let (mut between, mut client, mut server) = between()?;
+        // As much as fills a buffer to the last byte, too.
+        for length in [1, SMALL, SMALL + 1, 3 * SMALL] {
+            let before = between.relay.moved();
+            client.write_all(&vec![b'x'; length])?;
+            server.write_all(&vec![b'x'; length])?;
+            let more = length as u64;
+            between.moved((before.0 + more, before.1 + more)).await;
+            let way = &between.relay;
+            assert_eq!((way.up.buffer.capacity(), way.down.buffer.capacity()), (0, 0), "{length}");
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_is_our_own_is_sent_first_and_not_counted() -> io::Result<()> {
+        let (mut between, mut client, mut server) = between()?;
+        let mut read = Buffer::default();
+        read.extend(b"early ", &between.buffers);
+        between.relay.up = Way::beginning_with(b"own ", read, &between.buffers);
+        client.write_all(b"late")?;
+        client.shutdown(Shutdown::Write)?;
+        server.shutdown(Shutdown::Write)?;
+        assert_eq!(between.end().await, End::Closed);
+        assert_eq!(between.relay.moved(), (10, 0));
+        let mut all = String::new();
+        server.read_to_string(&mut all)?;
+        assert_eq!(all, "own early late");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_fails_after_all_was_said_has_said_it() -> io::Result<()> {
+        let (mut between, mut client, mut server) = between()?;
+        server.write_all(b"all there is")?;
+        server.shutdown(Shutdown::Write)?;
+        between.moved((0, 12)).await;
+        reset(server)?;
+        // There is no other way to notice than to send.
+        client.write_all(b"x")?;
+        assert_eq!(between.end().await, End::Failed { side: Side::Server, complete: true });
+        let mut all = Vec::new();
+        client.read_to_end(&mut all)?;
+        assert_eq!(all, b"all there is");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_fails_before_has_not() -> io::Result<()> {
+        let (mut between, mut client, server) = between()?;
+        client.write_all(b"x")?;
+        between.moved((1, 0)).await;
+        reset(server)?;
+        assert_eq!(between.end().await, End::Failed { side: Side::Server, complete: false });
+
+        let (mut between, client, mut server) = self::between()?;
+        server.write_all(b"x")?;
+        between.moved((0, 1)).await;
+        reset(client)?;
+        assert_eq!(between.end().await, End::Failed { side: Side::Client, complete: false });
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_a_failure_is_brought_over() -> io::Result<()> {
+        let (mut between, mut client, mut server) = between()?;
+        // The server is told more than it reads, answers, and leaves: its socket is reset.
+        client.write_all(&[b'x'; 100])?;
+        between.moved((100, 0)).await;
+        server.write_all(b"enough")?;
+        drop(server);
+        client.write_all(&[b'x'; 100]).ok();
+        let end = between.end().await;
+        assert_eq!(end, End::Failed { side: Side::Server, complete: false });
+        let mut all = vec![0; 6];
+        client.read_exact(&mut all)?;
+        assert_eq!(all, b"enough");
+        Ok(())
     }
 }

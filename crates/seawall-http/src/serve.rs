@@ -300,12 +300,10 @@ impl Connection {
             }
             Err(refusal) => {
                 let route = facts.route.get().and_then(|at| running.compiled.plan.routes.get(at));
-                let page = route.and_then(|route| fallback::page_for(route, refusal));
-                let response = match page {
-                    Some(page) => fallback::page(&request, page, refusal),
-                    None => self.refusal(refusal, Some(head), route),
-                };
-                (response, Some(refusal))
+                match route.and_then(|route| fallback::page(&request, route, refusal)) {
+                    Some(page) => (page, None),
+                    None => (self.refusal(refusal, Some(head), route), Some(refusal)),
+                }
             }
         };
         let keep_alive = head.keeps_alive()

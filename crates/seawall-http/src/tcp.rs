@@ -114,7 +114,9 @@ impl Session {
         let Session { relay, stream, .. } = self;
         let dialled = poll_fn(|cx| match dialling.as_mut().poll(cx) {
             Poll::Ready(dialled) => Poll::Ready(Some(dialled)),
-            Poll::Pending => relay.up.poll_ahead(stream, &worker, cx).map(|()| None),
+            Poll::Pending => {
+                relay.up.poll_ahead(stream, &worker.buffers, &worker.turn, cx).map(|()| None)
+            }
         });
         match dialled.await {
             Some(Ok(dialled)) => {
@@ -140,7 +142,7 @@ impl Session {
         let mut timer = Timer::new(Instant::now() + *idle);
         let end = poll_fn(|cx| {
             let before = relay.moved();
-            let end = relay.poll(stream, server, worker, cx);
+            let end = relay.poll(stream, server, &worker.buffers, &worker.turn, cx);
             let after = relay.moved();
             cells.tcp_received.add(after.0 - before.0);
             cells.tcp_sent.add(after.1 - before.1);
@@ -148,7 +150,7 @@ impl Session {
                 return Poll::Ready(Some(end));
             }
             if after != before {
-                timer.set(Instant::now() + *idle);
+                timer.set(worker.turn.now() + *idle);
             }
             timer.poll(cx).map(|()| None)
         });

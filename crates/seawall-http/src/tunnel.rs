@@ -45,7 +45,7 @@ impl Tunnel {
         cells.tunnels_opened.add(1);
         let end = poll_fn(|cx| {
             let before = relay.moved();
-            let end = relay.poll(ours, theirs, worker, cx);
+            let end = relay.poll(ours, theirs, &worker.buffers, &worker.turn, cx);
             let after = relay.moved();
             cells.tunnel_received.add(after.0 - before.0);
             cells.tunnel_sent.add(after.1 - before.1);
@@ -53,7 +53,7 @@ impl Tunnel {
                 return Poll::Ready(Some(end));
             }
             if after != before {
-                timer.set(Instant::now() + idle);
+                timer.set(worker.turn.now() + idle);
             }
             timer.poll(cx).map(|()| None)
         });

@@ -267,8 +267,9 @@ impl ServerState {
 
     /// Takes an order.
     pub(crate) fn set_order(&self, order: Order) {
-        self.order.store(order as u8, Relaxed);
-        self.standing_changed();
+        if self.order.swap(order as u8, Relaxed) != order as u8 {
+            self.standing_changed();
+        }
     }
 
     /// To be called after every change of what [`ServerState::standing`] looks at: workers look
@@ -299,7 +300,14 @@ impl ServerState {
         (standing, self.noted_since.load(Relaxed))
     }
 
-    fn new(address: SocketAddr, upstream: &Upstream, now: u64, metrics: &Metrics) -> ServerState {
+    /// It takes part from `now` on, as one that is new or has returned; `since` is when its share
+    /// of the requests begins to grow, 0 for one that gets all of it at once.
+    fn arrive(&self, now: u64, since: u64) {
+        self.since.store(since, Relaxed);
+        self.noted_since.store(now, Relaxed);
+    }
+
+    fn new(address: SocketAddr, upstream: &Upstream, metrics: &Metrics) -> ServerState {
         let label = address.to_string();
         ServerState {
             id: hash_key(label.as_bytes()),
@@ -323,7 +331,7 @@ impl ServerState {
             standings: upstream.standings.clone(),
             line: upstream.line.clone(),
             noted: AtomicU8::new(Standing::Ready as u8),
-            noted_since: AtomicU64::new(now),
+            noted_since: AtomicU64::new(0),
             notes: health::Notes::new(metrics.checks(&upstream.name, &label)),
             cells: metrics.server(&upstream.name, &label),
             label,

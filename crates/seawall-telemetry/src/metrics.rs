@@ -2,6 +2,7 @@
 //! outlive it: a reload never sets a counter back.
 
 mod checks;
+mod files;
 mod upstreams;
 mod words;
 
@@ -36,6 +37,7 @@ pub struct Metrics {
     reload: Reload,
     access_log: Mutex<Option<AccessLog>>,
     standings: Mutex<Option<Standings>>,
+    files: files::Files,
 }
 
 /// The servers of each upstream by their state, from whoever knows them: name of the upstream,
@@ -195,6 +197,7 @@ impl Metrics {
             reload: Reload::default(),
             access_log: Mutex::default(),
             standings: Mutex::default(),
+            files: files::Files::default(),
         }
     }
 
@@ -261,6 +264,17 @@ impl Metrics {
         *self.access_log.lock().unwrap_or_else(PoisonError::into_inner) = access_log;
     }
 
+    /// Notes whether the file with servers of an upstream can be used, when it was looked at since
+    /// it has changed.
+    pub fn file_looked_at(&self, upstream: &Arc<str>, good: bool) {
+        self.files.note(upstream, good);
+    }
+
+    /// Forgets the files of upstreams that `keep` does not name any more.
+    pub fn forget_files(&self, keep: impl Fn(&str) -> bool) {
+        self.files.forget(keep);
+    }
+
     /// Names who counts the servers of each upstream by their state whenever the page is made.
     /// The states must always be the same.
     pub fn count_servers(&self, count: impl Fn() -> ServersByState + Send + Sync + 'static) {
@@ -284,6 +298,7 @@ impl Metrics {
         let all: Vec<_> = all.iter().map(|(name, known)| (name.clone(), known.clone())).collect();
         upstreams::expose(&all, &mut page);
         checks::expose(&self.checks.all(), &mut page);
+        self.files.expose(&mut page);
         page.finish()
     }
 

@@ -36,6 +36,7 @@ fn everything() -> Metrics {
     metrics.server(&"app".into(), "127.0.0.1:1");
     metrics.upstream(&"app".into()).breaker.store(1, Relaxed);
     metrics.count_servers(|| vec![("app".into(), vec![("ready", 1)])]);
+    metrics.file_looked_at(&"app".into(), true);
     let checks = metrics.checks(&"app".into(), "127.0.0.1:1");
     checks.of(0).count(CheckOutcome::Good);
     checks.of(0).checked(true);

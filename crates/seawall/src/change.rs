@@ -84,14 +84,14 @@ impl Reloader {
                     }
                     if self.lists.of(&upstream).is_some_and(|list| list.trouble.is_some()) {
                         tracing::info!(%upstream, file, "the file with its servers is right again");
-                        self.lists.note(&upstream, None);
+                        self.lists.note(&upstream, None, &self.metrics);
                     }
                 }
                 // Who writes it may not be done.
                 Err(_) if !change.settled => {}
                 Err(trouble) => {
                     warn(&upstream, &file, &trouble);
-                    self.lists.note(&upstream, Some(trouble.to_string()));
+                    self.lists.note(&upstream, Some(trouble.to_string()), &self.metrics);
                 }
             }
         }

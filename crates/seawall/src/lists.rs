@@ -9,6 +9,7 @@ use seawall_config::Problems;
 use seawall_config::plan::{Plan, ServerSpec};
 use seawall_config::servers::{Format, LARGEST_LIST, servers_from};
 use seawall_http::door::FileServers;
+use seawall_telemetry::Metrics;
 
 use crate::watch::{self, Content, Watched};
 
@@ -101,19 +102,21 @@ pub(crate) struct List {
 
 impl Lists {
     /// The files of a new plan, which are to be watched from now on. Failures are counted on.
-    pub(crate) fn replace(&mut self, read: Vec<Read>) -> Vec<Watched> {
+    pub(crate) fn replace(&mut self, read: Vec<Read>, metrics: &Metrics) -> Vec<Watched> {
         let before = std::mem::take(&mut self.all);
         let mut watched: Vec<Watched> = Vec::new();
         for read in read {
             let failures = before.get(&read.upstream).map_or(0, |list| list.failures);
             let trouble = read.servers.err().map(|trouble| trouble.to_string());
             let failures = failures + u64::from(trouble.is_some());
+            metrics.file_looked_at(&read.upstream, trouble.is_none());
             if !watched.iter().any(|file| file.path == read.path) {
                 let (path, content) = (read.path.clone(), read.content);
                 watched.push(Watched { path, most: LARGEST_LIST, content });
             }
             self.all.insert(read.upstream, List { path: read.path, trouble, failures });
         }
+        metrics.forget_files(|upstream| self.all.contains_key(upstream));
         watched
     }
 
@@ -132,8 +135,9 @@ impl Lists {
     }
 
     /// Notes what is wrong with the file of an upstream now, if anything.
-    pub(crate) fn note(&mut self, upstream: &str, trouble: Option<String>) {
+    pub(crate) fn note(&mut self, upstream: &Arc<str>, trouble: Option<String>, metrics: &Metrics) {
         if let Some(list) = self.all.get_mut(upstream) {
+            metrics.file_looked_at(upstream, trouble.is_none());
             list.failures += u64::from(trouble.is_some());
             list.trouble = trouble;
         }

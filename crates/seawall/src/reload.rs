@@ -117,7 +117,8 @@ impl Reloader {
         self.access_log = access_log;
         self.server = server;
         self.loaded = watched.as_ref().and_then(|file| file.content.clone().ok());
-        self.watch.follow(watched.into_iter().chain(self.lists.replace(read)).collect());
+        let lists = self.lists.replace(read, &self.metrics);
+        self.watch.follow(watched.into_iter().chain(lists).collect());
         Ok(problems)
     }
 

@@ -78,7 +78,7 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
         let mut lists = Lists::default();
         let loaded = watched.as_ref().and_then(|file| file.content.clone().ok());
         let watch = Watch::start();
-        watch.follow(watched.into_iter().chain(lists.replace(read)).collect());
+        watch.follow(watched.into_iter().chain(lists.replace(read, &metrics)).collect());
         let source = source.clone();
         let mut reloader =
             Reloader { source, door, metrics, server, access_log, lists, watch, loaded };

@@ -1,5 +1,6 @@
 //! Passive ejection of the plan.
 
+use super::upstream::is_alone;
 use super::{longest, small};
 use crate::config::{EjectEntry, ServerEntry, Upstream};
 use crate::plan::{Eject, ServerAddress};
@@ -10,11 +11,7 @@ use crate::units::show_percent;
 pub(super) fn compile(section: &Upstream, report: &mut Report) -> Option<Eject> {
     let at = section.eject.value()?;
     let eject = at.value.as_ref()?;
-    let alone = match section.servers.items() {
-        [server] => matches!(server.value.address.value, ServerAddress::Socket(_)),
-        _ => false,
-    };
-    if alone && !section.servers_file.is_there() {
+    if is_alone(section) {
         let message = "there is one server, and the last one is never ejected";
         let help = "take `eject` away, add a server, or use a `breaker`, which also holds for one";
         report.warning(at.span, message, Some(help.to_owned()));

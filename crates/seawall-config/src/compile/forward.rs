@@ -14,7 +14,8 @@ impl Compiler<'_, '_> {
         let upstream = self.upstreams.find("to", to, self.report);
         self.check_strip(route);
         let retry = retry::compile(route, self.report);
-        let hedge = hedge::compile(route, self.report);
+        let section = upstream.and_then(|index| self.sections.get(index)?.section.as_ref());
+        let hedge = hedge::compile(route, section, self.report);
         let fallback = self.fallback(&route.fallback, upstream);
         Some(Forward {
             upstream: upstream?,

@@ -1,13 +1,24 @@
 //! Hedges of the plan.
 
-use crate::config::{HedgeAfter, Route};
+use super::upstream::is_alone;
+use crate::config::{HedgeAfter, Route, Upstream};
 use crate::plan::Hedge;
 use crate::report::Report;
 use crate::source::Span;
 use crate::units::show_duration;
 
-pub(super) fn compile(route: &Route, report: &mut Report) -> Option<Hedge> {
-    let hedge = route.hedge.value()?.value.as_ref()?;
+pub(super) fn compile(
+    route: &Route,
+    upstream: Option<&Upstream>,
+    report: &mut Report,
+) -> Option<Hedge> {
+    let at = route.hedge.value()?;
+    let hedge = at.value.as_ref()?;
+    if upstream.is_some_and(is_alone) {
+        let message = "there is one server, and no other that a second attempt could go to";
+        let help = "take `hedge` away, or add a server to the upstream";
+        report.warning(at.span, message, Some(help.to_owned()));
+    }
     let after = match hedge.after.value {
         HedgeAfter::P95 => None,
         HedgeAfter::Time(time) => Some(time),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Seen;
 use super::names::Upstreams;
 use super::pages::Pages;
-use crate::config::{Config, Edits, ErrorBody, Listen, RedirectTo, RespondWith, Route};
+use crate::config::{Config, Edits, ErrorBody, Listen, RedirectTo, RespondWith, Route, Upstream};
 use crate::nearest::nearest;
 use crate::plan::{
     self, Action, ErrorMatch, ErrorPage, HeaderEdits, HostPattern, PathPattern, Redirect, Respond,
@@ -27,7 +27,8 @@ pub(super) fn compile(
     let routes = &config.route;
     check_number(config, report);
     let (names, pages) = (Seen::new(), Pages::new(around));
-    let mut compiler = Compiler { upstreams, around, names, pages, report };
+    let sections = &*config.upstream;
+    let mut compiler = Compiler { upstreams, sections, around, names, pages, report };
     let numbered = routes.iter().enumerate();
     numbered.map(|(index, route)| compiler.one(index, route.as_ref()?)).collect()
 }
@@ -54,6 +55,8 @@ fn check_number(config: &Config, report: &mut Report) {
 
 pub(super) struct Compiler<'a, 't> {
     pub(super) upstreams: &'a Upstreams<'a>,
+    /// What the upstreams say, by position.
+    pub(super) sections: &'a [Named<Upstream>],
     pub(super) around: &'a Surroundings<'a>,
     names: Seen<String>,
     pub(super) pages: Pages<'a>,

@@ -97,6 +97,15 @@ fn servers(
     servers
 }
 
+/// Whether an upstream can never have more than one server.
+pub(super) fn is_alone(section: &Upstream) -> bool {
+    let alone = match section.servers.items() {
+        [server] => matches!(server.value.address.value, ServerAddress::Socket(_)),
+        _ => false,
+    };
+    alone && !section.servers_file.is_there()
+}
+
 /// A server of the plan.
 pub(crate) fn spec(entry: &ServerEntry) -> ServerSpec {
     ServerSpec {

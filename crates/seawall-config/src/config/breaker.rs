@@ -13,7 +13,8 @@ section! {
         default "window" window: Duration = Duration::from_secs(10), Time(Duration::from_millis(100), Duration::from_secs(60 * 60));
         /// Fewest requests in it that say anything.
         default "minimum" minimum: u64 = 20, Integer(1, 1_000_000);
-        /// The share of failures — no connection, no answer, 5xx — from which the breaker opens.
+        /// The share of failures from which the breaker opens: no connection, no answer, or a 5xx
+        /// other than 501 and 505.
         default "failures" failures: u32 = 500, Percent(10, 1_000);
         /// With `slow-after`: the share of slow answers from which it opens.
         default "slow" slow: u32 = 1_000, Percent(10, 1_000);

@@ -19,7 +19,7 @@ section! {
         default "for" base: Duration = Duration::from_secs(10), Time(Duration::from_millis(10), Duration::from_secs(60 * 60));
         /// The longest. The default is `for` where that is longer.
         default "longest" longest: Duration = Duration::from_secs(5 * 60), Time(Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
-        /// The most servers that are out at a time.
+        /// The most servers that are out at a time, rounded down: half of three is one.
         default "at-most" at_most: u32 = 500, Percent(10, 1_000);
     }
 }

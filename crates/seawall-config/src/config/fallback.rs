@@ -17,8 +17,8 @@ section! {
         /// such as `"connect-failed"`, or a list of these. Statuses and classes are those of
         /// servers and of refusals alike. Without it, `"5xx"`.
         optional "on" on: Vec<At<ErrorMatch>>, ON;
-        /// The answer of another upstream, for requests that can be sent again, within
-        /// `retry.budget`.
+        /// The answer of another upstream, for requests that can be sent again, unless that is a 5xx,
+        /// too.
         optional "to" to: Text, UPSTREAM;
         /// What Seawall answers itself, as `respond` of the route; the status is 503 unless it is
         /// given.

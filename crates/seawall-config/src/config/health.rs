@@ -10,11 +10,11 @@ use crate::source::quoted;
 use crate::text::Text;
 
 section! {
-    /// How servers are checked, whether there are requests or not. Each is asked once per process,
-    /// and says nothing against the others. Has exactly one of `path`, `tcp` and `grpc`. A server
-    /// that fails is not used until it passes again; see `panic`.
+    /// How servers are checked, whether there are requests or not: each by itself, and once for all
+    /// workers. A server that fails is not used until it passes again; see `panic`. A check has
+    /// exactly one of `path`, `tcp` and `grpc`.
     HealthEntry {
-        /// An HTTP request for this path (and query) must be answered well.
+        /// An HTTP request for this path (and query) must be answered with one of `status`.
         optional "path" path: Box<str>, TARGET;
         /// With `path`: the method.
         default "method" method: &'static str = "GET", METHOD;

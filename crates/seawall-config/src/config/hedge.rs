@@ -20,8 +20,9 @@ pub(crate) enum HedgeAfter {
 
 section! {
     /// When a request without an answer is sent to a second server as well: the first answer wins,
-    /// and the other attempt is given up. Only for requests that are safe to repeat, and within
-    /// `retry.budget`, which holds without `retry` too. Off by itself while the servers are busy.
+    /// and the other attempt is given up. Only for `GET`, `HEAD` and `OPTIONS` without a body, and
+    /// within `retry.budget`, which holds without `retry` too. Off by itself while more than 70 % of
+    /// `max-in-flight` is used, and while the breaker is not closed.
     HedgeEntry {
         /// After this time: `"p95"`, which only one request in twenty takes, as the route itself
         /// has measured of late, or a [duration](#durations). Shorter than the route's `timeout`.

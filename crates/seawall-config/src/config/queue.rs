@@ -17,9 +17,11 @@ section! {
 
 section! {
     /// Where requests wait while as many as `max-in-flight` allows are in flight. First come, first
-    /// served, until the wait stays long: then the newest are served first, and the oldest refused.
+    /// served, until even the shortest wait stays long: then the newest are served first, whose
+    /// clients are still there, and those that have waited long are refused. The wait is part of the
+    /// route's `timeout`.
     QueueEntry {
-        /// Most requests that wait. What is beyond is refused at once.
+        /// Most requests that wait. What is beyond is refused at once; 0 for no waiting at all.
         default "size" size: u64 = 100, Integer(0, 1_000_000);
         /// The longest that one waits.
         default "wait" wait: Duration = Duration::from_secs(5), Time(Duration::from_millis(1), Duration::from_secs(60 * 60));

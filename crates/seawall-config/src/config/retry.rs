@@ -29,17 +29,18 @@ section! {
         /// the answer or `attempt-timeout` passed, and statuses from 400 to 599. Without it,
         /// `["unanswered", "502", "503", "504"]`.
         optional "on" on: Vec<At<RetryOn>>, ON;
-        /// Retries, hedges and failovers of this route, relative to its requests. One budget for
-        /// all three: what is beyond is not tried again.
+        /// Retries and hedges together, of whatever kind, relative to the requests of the route.
+        /// Those beyond it are not made.
         default "budget" budget: u32 = 100, Percent(0, 1_000);
         /// And besides these, however few requests there are.
         default "floor" floor: u32 = 1_000, Rate(0, 1_000_000_000);
         /// The pause before the first retry is random up to this, before each further one up to
-        /// twice as much. `Retry-After` of a server is obeyed. Requests that never left go to
+        /// twice as much, never more than a second. A `Retry-After` of up to 5 seconds is obeyed
+        /// instead; after a longer one nothing is tried again. Requests that never left go to
         /// another server without a pause.
-        default "backoff" backoff: Duration = Duration::from_millis(25), Time(Duration::ZERO, Duration::from_secs(60));
-        /// The longest body of a request that can be sent again; it is kept in memory until the
-        /// answer begins.
+        default "backoff" backoff: Duration = Duration::from_millis(25), Time(Duration::ZERO, Duration::from_secs(1));
+        /// The longest body of a request that can be sent again; it is kept in memory until there is
+        /// an answer.
         default "body" body: u64 = 64 * KIB, Size(0, 16 * MIB);
         /// Patience with one attempt up to the head of its answer. Shorter than the route's
         /// `timeout`, which holds for all attempts together. Without it an attempt has what is left

@@ -46,13 +46,16 @@ section! {
         /// With `to`: put before the path, after `strip-prefix` was taken off.
         optional "add-prefix" add_prefix: Box<str>, PREFIX;
         /// With `to`: how long the exchange may take until the head of the answer is there, all
-        /// attempts together.
+        /// attempts together. Servers are told what is left of it in `X-Request-Deadline-Ms`, in
+        /// milliseconds, and gRPC servers in `grpc-timeout`; trusted peers may ask for less with the
+        /// same fields.
         default "timeout" timeout: Duration = Duration::from_secs(60), Time(SHORTEST, LONGEST);
         /// With `to`: what is tried again. The number of attempts, or a table.
         optional "retry" retry: RetryEntry, Short::<RetryEntry>::number("attempts", "`retry`");
         /// With `to`: when a second attempt is begun beside the first.
         optional "hedge" hedge: Option<HedgeEntry>, Switch::<HedgeEntry>::new("`hedge`");
-        /// With `to`: what takes the place of a failed answer.
+        /// With `to`: what takes the place of a failed answer: a table, or a list of them that are
+        /// tried in order.
         optional "fallback" fallback: Vec<At<FallbackEntry>>, FALLBACK;
         /// Edits of header fields.
         nested "headers" headers: Headers;

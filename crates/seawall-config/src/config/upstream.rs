@@ -25,7 +25,8 @@ section! {
         optional "servers" servers: Vec<At<ServerEntry>>, SERVERS_OR_NONE;
         /// A file with more servers, which is watched: what changes in it holds at once, without a
         /// reload. Its path is relative to the folder of the configuration file. It is TOML with
-        /// the key `servers` as above, or JSON with a list of the same.
+        /// the key `servers` as above, or JSON with a list of the same, and has 1 to 1,000 servers
+        /// in at most 1 MiB. Variables are not replaced in it.
         optional "servers-file" servers_file: Text, FILE;
         /// How a server is chosen. All respect weights, zones, priorities and health.
         /// `"two-choices"` takes of two random servers the one with fewer requests in flight,
@@ -40,9 +41,9 @@ section! {
         /// A cookie that keeps a client on its server, before `balance` is asked: its name, or a
         /// table.
         optional "sticky" sticky: StickyEntry, Short::<StickyEntry>::new("cookie", "`sticky`");
-        /// When less than this share of the servers, by weight, passes its checks, the others are
-        /// used too: they can hardly all be ill, and the few that are left would drown. `"0%"` for
-        /// never.
+        /// When less than this share of the servers of one `priority`, by weight, is healthy, those
+        /// that are not are used too: they can hardly all be ill, and the few that are left would
+        /// drown. `"0%"` for never.
         default "panic" panic: u32 = 500, Percent(0, 1_000);
         /// How long a new or returned server takes to get its whole share of the requests. Without
         /// it, it gets that at once.
@@ -78,13 +79,14 @@ section! {
         /// An address or DNS name, with a port and without a scheme; or `srv:` and the DNS name of a
         /// service.
         required "address" address: ServerAddress, ADDRESS;
-        /// Its share of the requests relative to the other servers. What a service says about
-        /// weights is multiplied by it.
+        /// Its share of the requests relative to the other servers; for a service, what its weights
+        /// are multiplied by.
         default "weight" weight: u64 = 1, Integer(1, 1_000);
         /// The zone it is in; see `server.zone`.
         optional "zone" zone: String, ZONE;
         /// Servers with 0 are used first, those with a higher number only as far as those before
-        /// them are not healthy.
+        /// them are not healthy: when these can bear less than all, each taken to bear 1.4 times
+        /// its share.
         default "priority" priority: u64 = 0, Integer(0, 15);
     }
 }

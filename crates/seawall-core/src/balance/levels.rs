@@ -45,14 +45,14 @@ pub struct Member {
 pub struct Rules {
     /// How much more than its part a server can bear, in percent. Default 140.
     pub overprovisioning: u32,
-    /// A level panics when less than this part of its weight is usable, in percent. Default 50;
-    /// 0 for never.
+    /// A level panics when less than this part of its weight is usable, in thousandths. Default
+    /// 500; 0 for never.
     pub panic: u32,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { overprovisioning: 140, panic: 50 }
+        Rules { overprovisioning: 140, panic: 500 }
     }
 }
 
@@ -210,8 +210,8 @@ impl Capacity {
         able.min(u128::from(ONE)) as u64
     }
 
-    fn is_below(self, percent: u32) -> bool {
-        u128::from(self.usable) * 100 < u128::from(self.total) * u128::from(percent)
+    fn is_below(self, permille: u32) -> bool {
+        u128::from(self.usable) * 1000 < u128::from(self.total) * u128::from(permille)
     }
 }
 

@@ -133,7 +133,7 @@ impl Door {
     ) -> Result<Ordered, ChangeError> {
         let upstream = self.find(name)?;
         let given = server.parse::<SocketAddr>().ok();
-        match given.and_then(|address| upstream.order(address, order)) {
+        match given.and_then(|address| upstream.order(address, order, self.clock())) {
             Some(true) => {}
             Some(false) => return Err(ChangeError::TooManyOrders(name.to_owned())),
             None => {
@@ -146,7 +146,7 @@ impl Door {
                 });
             }
         }
-        tracing::info!(upstream = name, server, order = order.word(), "an operator has said so");
+        tracing::info!(upstream = name, server, order = order.word(), "an operator gave an order");
         let servers = self.upstream(name).map(|status| status.servers).unwrap_or_default();
         let count =
             |usable: fn(&ServerStatus) -> bool| servers.iter().filter(|s| usable(s)).count();

@@ -211,10 +211,10 @@ fn why(state: &ServerState, standing: Standing, left: u64, ejected: String) -> O
             Some(format!("a connection could not be opened; tried again in {left:.1} s"))
         }
         Standing::Draining | Standing::Disabled if in_flight == 0 => {
-            Some("an operator has said so; no request is in flight".to_owned())
+            Some("by order of an operator; no request is in flight".to_owned())
         }
         Standing::Draining | Standing::Disabled => {
-            Some(format!("an operator has said so; {in_flight} in flight"))
+            Some(format!("by order of an operator; {in_flight} in flight"))
         }
     }
 }

@@ -1,14 +1,14 @@
 //! What takes the place of a failed answer: that of another upstream, or a page. Each says so in
 //! `Proxy-Status` (RFC 9209).
 
-use seawall_config::plan::{Action, Give, Respond, Route};
+use seawall_config::plan::{Action, Give, Route};
 use tokio::time::Instant;
 
 use super::attempt::{Answered, Failed};
 use super::pass_on;
 use super::retry::Errand;
 use crate::message::{Request, Response};
-use crate::policy::respond;
+use crate::policy::{headers, respond};
 use crate::refuse::{Refusal, is_meant};
 
 /// The answer, or if it failed what the route gives instead: the first that fits and can be had.
@@ -59,7 +59,7 @@ pub(crate) async fn instead(
                 }
             }
         };
-        errand.cells().fallbacks.add(1);
+        request.route_cells().fallbacks.add(1);
         let place = match &fallback.give {
             Give::Page(_) => "page",
             Give::Upstream(other) => &request.running.compiled.plan.upstreams[*other].name,
@@ -74,24 +74,22 @@ pub(crate) async fn instead(
     failure.map(|answered| pass_on(errand, answered))
 }
 
-/// The page of a route for a refusal that came when there was no time for anything else.
-pub(crate) fn page_for<'a>(route: &'a Route, refusal: Refusal) -> Option<&'a Respond> {
+/// The page that a route gives for a refusal that came when there was no time for anything else.
+pub(crate) fn page(request: &Request<'_>, route: &Route, refusal: Refusal) -> Option<Response> {
     let Action::Forward(to) = &route.action else { return None };
     let status = refusal.description().status;
-    to.fallback.iter().find_map(|fallback| match &fallback.give {
+    let page = to.fallback.iter().find_map(|fallback| match &fallback.give {
         Give::Page(page) => {
             let meant = fallback.on.iter().any(|when| is_meant(when, status, Some(refusal)));
             meant.then_some(page)
         }
         Give::Upstream(_) => None,
-    })
-}
-
-/// That page as an answer.
-pub(crate) fn page(request: &Request<'_>, page: &Respond, refusal: Refusal) -> Response {
+    })?;
+    request.route_cells().fallbacks.add(1);
     let mut response = respond::answer(request, page);
-    mark(&mut response, page.status, Some(refusal), "page");
-    response
+    mark(&mut response, status, Some(refusal), "page");
+    headers::edit_response(request, route, &mut response.head);
+    Some(response)
 }
 
 /// Says what the answer takes the place of.

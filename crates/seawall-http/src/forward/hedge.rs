@@ -50,7 +50,7 @@ pub(crate) async fn attempts(
     if due(errand, hedge, began).is_none() || !errand.share.withdraw() {
         return first.await;
     }
-    let cells = errand.cells();
+    let cells = request.route_cells();
     cells.hedges.add(1);
     let of_first = request.facts.server.borrow().clone();
     search.exclude_last(request);
@@ -108,7 +108,7 @@ fn due(errand: &Errand<'_>, hedge: &plan::Hedge, began: Instant) -> Option<Insta
         p95: errand.watch.p95(),
         utilisation: pool.utilisation(errand.config()),
         affordable: errand.share.is_affordable(),
-        others: pool.upstream.ready.load(Relaxed).saturating_sub(1) as usize,
+        others: pool.upstream.ready.load(Relaxed).saturating_sub(1),
     };
     let delay = decide(&situation).ok()?;
     let remaining = errand.search.deadline.saturating_duration_since(began);

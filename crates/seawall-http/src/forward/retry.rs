@@ -12,7 +12,6 @@ use seawall_config::plan::{self, Forward, Route};
 use seawall_core::retry::Share;
 use seawall_core::retry::{Failed as Circumstances, Pause, pause};
 use seawall_h1::ResponseHead;
-use seawall_telemetry::metrics::Route as RouteCells;
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{Answered, Failed, attempt};
@@ -62,8 +61,10 @@ impl<'a> Errand<'a> {
         if let Some(sticky) = &config.sticky {
             search.stuck_to = sticky::read(request, pool, sticky);
         }
+        let matters =
+            to.retry.unanswered || !to.retry.statuses.is_empty() || !to.fallback.is_empty();
         let has_key = || request.head.headers.first(b"idempotency-key").is_some();
-        let safe = idempotent || to.retry.unanswered && has_key();
+        let safe = idempotent || matters && has_key();
         let at = request.facts.route.get().unwrap_or_default();
         let (watch, share) = (&running.compiled.watches[at], &running.shares[at]);
         search.share = Some(share);
@@ -176,7 +177,7 @@ impl<'a> Errand<'a> {
         };
         let random = &mut request.worker.random.borrow_mut();
         let Pause::Wait(wait) = pause(&circumstances, random) else { return None };
-        let cells = self.cells();
+        let cells = request.route_cells();
         if !self.share.withdraw() {
             cells.unaffordable.add(1);
             return None;
@@ -189,14 +190,6 @@ impl<'a> Errand<'a> {
     /// Whether it may be sent twice.
     pub(crate) fn is_safe(&self) -> bool {
         self.safe
-    }
-
-    /// What is counted for its route.
-    pub(crate) fn cells(&self) -> &RouteCells {
-        let compiled = &self.request.running.compiled;
-        let route = self.request.facts.route.get();
-        let cells = route.map_or(&compiled.no_route, |route| &compiled.routes[route]);
-        cells.of(self.request.worker.index)
     }
 }
 

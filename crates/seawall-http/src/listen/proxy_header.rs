@@ -56,13 +56,13 @@ pub(super) async fn introduce(worker: Rc<Worker>, mut arrival: Arrival, place: P
 
 async fn read(worker: &Rc<Worker>, arrival: &mut Arrival) -> Result<Option<Header>, HeaderFailure> {
     let came = Instant::now();
-    // A header is short, so there is nobody to let in between.
-    let turn = Turn::default();
     let until = came + arrival.listener().timeouts.head;
     let mut timer = Timer::new(until);
     let Arrival { stream, input, .. } = arrival;
     let mut registration = Registration { worker, slot: None };
     poll_fn(|cx| {
+        // A header is short, so there is nobody to let in between.
+        let turn = Turn::default();
         loop {
             // Who says nothing holds no buffer.
             let has_begun = !input.is_empty();

@@ -263,10 +263,12 @@ impl Members {
     /// False when all are in use, or when it takes longer than a connection may take.
     pub(super) async fn wait_for_idle(&self, config: &plan::Upstream) -> bool {
         let limit = config.limits.connections;
-        let has_idle =
-            |server: &&Rc<PooledServer>| (server.state.in_flight.load(Relaxed) as usize) < limit;
-        let Some(server) = self.iter().find(has_idle) else { return false };
-        let state = &server.state;
+        let has_idle = |member: &&Member| {
+            let in_flight = member.server.state.in_flight.load(Relaxed) as usize;
+            member.chosen_from && in_flight < limit
+        };
+        let Some(member) = self.list.iter().find(has_idle) else { return false };
+        let state = &member.server.state;
         if config.max_in_flight.server.is_some_and(|most| state.in_flight.load(Relaxed) >= most) {
             return false;
         }
@@ -296,7 +298,7 @@ fn levels_of(
         },
     };
     let members: Vec<levels::Member> = endpoints.iter().zip(list).map(member).collect();
-    Levels::new(&members, Rules { panic: config.panic / 10, ..Rules::default() })
+    Levels::new(&members, Rules { panic: config.panic, ..Rules::default() })
 }
 
 fn tables(endpoints: &[Endpoint], balance: &Balance, old: &[Rc<Table>]) -> Vec<Rc<Table>> {

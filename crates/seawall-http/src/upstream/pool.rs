@@ -285,7 +285,8 @@ impl Pool {
             let reused = idle.is_some();
             let connection = match idle {
                 Some(connection) => connection,
-                None => match self.open(&server, search).await? {
+                // Boxed, since it is large, and most requests do without.
+                None => match Box::pin(self.open(&server, search)).await? {
                     Some(connection) => connection,
                     None => continue,
                 },
@@ -391,8 +392,8 @@ impl Pool {
                 if members.has_room(search) {
                     line.freed();
                 }
-                *turn = Some(waiting.turn(until).await?);
-            } else if !(full && members.wait_for_idle(config).await) {
+                *turn = Some(Box::pin(waiting.turn(until)).await?);
+            } else if !(full && Box::pin(members.wait_for_idle(config)).await) {
                 return Err(Refusal::UpstreamFull);
             }
         }

@@ -20,7 +20,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use hickory_resolver::{Resolver, TokioResolver};
 use seawall_core::random::Random;
 use seawall_telemetry::Metrics;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -45,6 +45,9 @@ const JITTER_PERCENT: u64 = 10;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// Questions that are asked at once, of all upstreams together; the others wait.
+const AT_ONCE: usize = 128;
+
 /// Most addresses taken from one answer.
 const MOST_ADDRESSES: usize = 1_000;
 
@@ -53,6 +56,8 @@ const MOST_ADDRESSES: usize = 1_000;
 pub(crate) struct Names {
     resolver: Option<Arc<ArcSwap<TokioResolver>>>,
     look_ups: HashMap<Question, LookUp>,
+    /// See [`AT_ONCE`].
+    gate: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     /// When the door's clock began.
     epoch: Instant,
@@ -95,7 +100,8 @@ impl Shared {
 impl Names {
     /// No look-ups yet. `epoch` is when the clock of the door began.
     pub(crate) fn new(metrics: Arc<Metrics>, epoch: Instant) -> Names {
-        Names { resolver: None, look_ups: HashMap::new(), metrics, epoch }
+        let gate = Arc::new(Semaphore::new(AT_ONCE));
+        Names { resolver: None, look_ups: HashMap::new(), gate, metrics, epoch }
     }
 
     /// Asks `server` from now on, or without one those of the system, whose settings are read
@@ -155,6 +161,7 @@ impl Names {
                         question: question.clone(),
                         shared: shared.clone(),
                         resolver: resolver.clone(),
+                        gate: self.gate.clone(),
                         metrics: self.metrics.clone(),
                         epoch: self.epoch,
                         families: HashMap::new(),
@@ -216,6 +223,7 @@ struct Asking {
     question: Question,
     shared: Arc<Shared>,
     resolver: Arc<ArcSwap<TokioResolver>>,
+    gate: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     epoch: Instant,
     /// What was found last, by host: a family that cannot be asked for keeps its addresses.
@@ -238,8 +246,12 @@ impl Asking {
         let mut random = Random::seeded(seed);
         let mut retry = FIRST_RETRY;
         loop {
+            // The gate is never closed.
+            let place = self.gate.clone().acquire_owned().await;
             let resolver = self.resolver.load_full();
-            let wait = match self.look_up(&resolver).await {
+            let outcome = self.look_up(&resolver).await;
+            drop(place);
+            let wait = match outcome {
                 Ok((answer, ttl, missing)) => {
                     self.found(answer, missing.as_deref());
                     retry = FIRST_RETRY;

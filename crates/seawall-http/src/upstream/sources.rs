@@ -371,9 +371,9 @@ impl Upstream {
         self.endpoints().iter().map(|endpoint| endpoint.server.label.clone()).chain(gone).collect()
     }
 
-    /// Gives an order about a server that it has, or has had and keeps an order for. `None` when
+    /// Gives an order at `now` about a server that it has, or has had and keeps an order for. `None` when
     /// there is no such server; `Some(false)` when there are too many orders already.
-    pub(crate) fn order(&self, address: SocketAddr, order: Order) -> Option<bool> {
+    pub(crate) fn order(&self, address: SocketAddr, order: Order, now: u64) -> Option<bool> {
         let mut sources = self.sources();
         let endpoints = self.endpoints();
         let server = endpoints.iter().find(|endpoint| endpoint.server.address == address);
@@ -389,10 +389,12 @@ impl Upstream {
         }
         let gone = sources.departed.get(&address).map(|departed| &departed.server);
         for server in server.map(|endpoint| &endpoint.server).into_iter().chain(gone) {
+            if order == Order::Use && server.order() != Order::Use {
+                server.since.store(now, Relaxed);
+            }
             server.set_order(order);
         }
         drop(sources);
-        self.standing_changed();
         Some(true)
     }
 
@@ -428,10 +430,10 @@ impl Upstream {
                 None => {
                     let server = match sources.departed.remove(&address) {
                         Some(departed) => departed.server,
-                        None => Arc::new(ServerState::new(address, self, now, metrics)),
+                        None => Arc::new(ServerState::new(address, self, metrics)),
                     };
                     server.set_order(sources.orders.get(&address).copied().unwrap_or_default());
-                    server.since.store(since, Relaxed);
+                    server.arrive(now, since);
                     change.added.push(server.label.clone());
                     server
                 }

@@ -287,8 +287,8 @@ impl Upstream {
                     let Some(server) = by_id.get(&id) else { continue };
                     server.ejected.store(true, Relaxed);
                     server.standing_changed();
-                    let seconds = until.saturating_sub(now).as_secs_f32();
-                    tracing::warn!(upstream = %self.name, server = server.label, reason, seconds, "server is taken out");
+                    let time = format!("{:.1}s", until.saturating_sub(now).as_secs_f32());
+                    tracing::warn!(upstream = %self.name, server = server.label, reason, "for" = time, "server is taken out");
                     if let Some(seen) = watched.servers.get_mut(&id) {
                         seen.why = reason;
                         seen.ejections += 1;
@@ -330,8 +330,15 @@ impl Upstream {
             if matches!(to, State::Open { .. }) {
                 self.metrics.opened.fetch_add(1, Relaxed);
             }
-            let (from, to) = (word(from), word(to));
-            tracing::warn!(upstream = %self.name, from, to, reason = change.reason, "circuit breaker");
+            let (from, word, reason) = (word(from), word(to), &change.reason);
+            match to {
+                State::Open { .. } => {
+                    tracing::warn!(upstream = %self.name, from, to = word, reason, "circuit breaker");
+                }
+                State::Closed | State::HalfOpen | State::Recovering { .. } => {
+                    tracing::info!(upstream = %self.name, from, to = word, reason, "circuit breaker");
+                }
+            }
             watched.breaker_why = change.reason;
         }
         self.metrics.breaker.store(number(breaker.state()) as u64 + 1, Relaxed);

@@ -91,6 +91,33 @@ fn check_warns_of_routes_that_can_never_match() -> io::Result<()> {
 }
 
 #[test]
+fn check_knows_the_codes_and_the_files_that_a_file_names() -> io::Result<()> {
+    let home = tempfile::tempdir()?;
+    let folder = home.path().join("etc");
+    std::fs::create_dir(&folder)?;
+    std::fs::write(folder.join("sorry.html"), "<p>Sorry")?;
+    let routes = "fallback = { on = \"connect-fialed\", file = \"sorry.html\" }\n\
+                  errors = { upstream-timeout = \"x\", upstream-tiemout = \"y\" }";
+    let text = Setup::to_all(["127.0.0.1:1"]).route(routes).text();
+    std::fs::write(folder.join("seawall.toml"), &text)?;
+    let ended = run(home.path(), &["check", "etc/seawall.toml"])?;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for part in ["did you mean `connect-failed`?", "did you mean `upstream-timeout`?"] {
+        assert!(ended.err.contains(part), "{part} is missing in {}", ended.err);
+    }
+    assert!(ended.out.contains("2 warnings"), "{}", ended.out);
+
+    for (file, part) in [("gone.html", "etc/gone.html"), ("../etc", "it is not a file")] {
+        let text = text.replace("\"sorry.html\"", &format!("\"{file}\", type = \"text/html\""));
+        std::fs::write(folder.join("seawall.toml"), text)?;
+        let ended = run(home.path(), &["check", "etc/seawall.toml"])?;
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        assert!(ended.err.contains(part), "{part} is missing in {}", ended.err);
+    }
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_a_line_or_two() -> io::Result<()> {
     let home = tempfile::tempdir()?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;

@@ -10,7 +10,7 @@ use seawall_testkit::{
     Nginx, Origin, Process, RawClient, ReservedPort, Response, Seawall, raise_open_files,
 };
 
-use crate::setup::{Setup, code, eventually, get, metric_becomes, refused};
+use crate::setup::{BINARY, Setup, code, eventually, get, metric_becomes, refused};
 use crate::tcp::{before, expect_refusal, expect_reset};
 
 const TRUSTED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -351,6 +351,27 @@ fn a_server_is_told_before_the_client_says_anything() -> io::Result<()> {
 }
 
 #[test]
+fn ipv4_is_ipv4_also_where_ipv6_is_listened_on() -> io::Result<()> {
+    let origin = showing()?;
+    let setup = before(&[origin.address()], "proxy-protocol = true", "proxy-protocol = \"v1\"")
+        .server("trust = [\"127.0.0.2\"]");
+    let here = "address = \"127.0.0.1:0\"\ntcp";
+    let text = setup.text().replace(here, "address = \"[::]:0\"\ntcp");
+    assert!(text.contains("[::]:0"), "{text}");
+    let seawall = Seawall::start(BINARY, &text)?;
+    let to = SocketAddr::from(([127, 0, 0, 1], seawall.address("tcp").port()));
+    let mut client = RawClient::connect(to)?;
+    let port = client.local_address()?.port();
+    client.send(END)?;
+    let expect = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {}\r\n{END}", to.port());
+    assert_eq!(String::from_utf8_lossy(&client.read_to_end()?), expect);
+    let mut peer = from_trusted(to)?;
+    peer.send([V1, END].concat())?;
+    assert_eq!(peer.read_to_end()?, [V1, END].concat().as_bytes());
+    Ok(())
+}
+
+#[test]
 fn what_a_trusted_peer_says_is_handed_on() -> io::Result<()> {
     let origin = showing()?;
     let seawall = before(&[origin.address()], "proxy-protocol = true", "proxy-protocol = \"v1\"")
@@ -403,7 +424,7 @@ fn nginx_understands_what_servers_are_told() -> io::Result<()> {
 fn one_seawall_understands_another() -> io::Result<()> {
     let origin = origin()?;
     let inner = http(&origin).text().replace("\"127.0.0.2\"", "\"127.0.0.1\"");
-    let inner = Seawall::start(crate::setup::BINARY, &inner)?;
+    let inner = Seawall::start(BINARY, &inner)?;
     for version in ["v1", "v2"] {
         let upstream = format!("proxy-protocol = \"{version}\"");
         let outer = before(&[inner.address("web")], "", &upstream).start()?;

@@ -1,10 +1,12 @@
 //! What most tests begin with: a Seawall in front of an origin.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use seawall_testkit::{Origin, Response, Seawall};
+use serde_json::Value;
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_seawall");
@@ -165,4 +167,85 @@ pub(crate) fn memory(seawall: &mut Seawall, line: &str) -> io::Result<u64> {
     value
         .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
         .ok_or_else(|| io::Error::other(format!("no {line} in {status}")))
+}
+
+/// Sends so many requests from each of so many clients at once, each client over one connection as
+/// long as that is kept, and counts the statuses. Each request has its number. An answer that is
+/// not whole is an error.
+pub(crate) fn storm(
+    seawall: &Seawall,
+    clients: usize,
+    each: usize,
+    request: impl Fn(usize) -> String + Sync,
+) -> io::Result<BTreeMap<u16, usize>> {
+    let one = |number: usize| -> io::Result<Vec<u16>> {
+        let mut client = seawall.connect()?;
+        let mut statuses = Vec::with_capacity(each);
+        for n in 0..each {
+            let response = client.exchange(request(number * each + n))?;
+            statuses.push(response.status);
+            if response.headers.lists("connection", "close") {
+                client = seawall.connect()?;
+            }
+        }
+        Ok(statuses)
+    };
+    let one = &one;
+    let mut counts = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..clients).map(|number| scope.spawn(move || one(number))).collect();
+        for thread in threads {
+            for status in thread.join().expect("a client panics only if its test is wrong")? {
+                *counts.entry(status).or_default() += 1;
+            }
+        }
+        Ok(counts)
+    })
+}
+
+/// Waits until nothing is left behind: no request in flight, and nobody in line.
+pub(crate) fn in_flight_ends(seawall: &Seawall) -> io::Result<()> {
+    metric_becomes(seawall, "seawall_upstream_in_flight", &[], 0.0)?;
+    metric_becomes(seawall, "seawall_upstream_waiting", &[], 0.0)
+}
+
+/// The first upstream as the API tells of it.
+pub(crate) fn upstream(seawall: &Seawall) -> io::Result<Value> {
+    let response = seawall.admin_get("/api/upstreams")?;
+    let all: Value = serde_json::from_str(&response.text()).map_err(io::Error::other)?;
+    Ok(all["upstreams"][0].clone())
+}
+
+/// A server of the first upstream as the API tells of it.
+pub(crate) fn server(seawall: &Seawall, address: SocketAddr) -> io::Result<Value> {
+    let upstream = upstream(seawall)?;
+    let servers = upstream["servers"].as_array().map_or(&[][..], |all| all);
+    let found = servers.iter().find(|server| server["address"] == address.to_string());
+    found.cloned().ok_or_else(|| io::Error::other(format!("no {address} in {upstream}")))
+}
+
+/// Waits until a server of the first upstream is in this state.
+pub(crate) fn state_becomes(
+    seawall: &Seawall,
+    address: SocketAddr,
+    state: &str,
+) -> io::Result<Value> {
+    let mut last = Value::Null;
+    eventually(&format!("{address} is to become {state}"), || {
+        last = server(seawall, address)?;
+        Ok(last["state"] == state)
+    })
+    .map_err(|error| io::Error::new(error.kind(), format!("{error}, it is {last}")))?;
+    Ok(last)
+}
+
+/// Waits until the circuit breaker of the first upstream is in this state.
+pub(crate) fn breaker_becomes(seawall: &Seawall, state: &str) -> io::Result<Value> {
+    let mut last = Value::Null;
+    eventually(&format!("the breaker is to become {state}"), || {
+        last = upstream(seawall)?["breaker"].clone();
+        Ok(last["state"] == state)
+    })
+    .map_err(|error| io::Error::new(error.kind(), format!("{error}, it is {last}")))?;
+    Ok(last)
 }

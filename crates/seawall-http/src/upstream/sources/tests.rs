@@ -1,6 +1,10 @@
 //! What becomes of servers when plans, files, orders and answers change.
 
 use super::super::Standing;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
 use super::*;
 
 const MINUTE: u64 = 60 * 1000;
@@ -14,7 +18,9 @@ struct Story {
 
 impl Story {
     fn new() -> Story {
-        Story { upstream: Upstream::new("app".into()), metrics: Metrics::new(1, vec![]), now: 500 }
+        let metrics = Metrics::new(1, vec![]);
+        let upstream = Upstream::new("app".into(), Instant::now(), Arc::default(), &metrics);
+        Story { upstream, metrics, now: 500 }
     }
 
     fn configure(&self, servers: &[ServerSpec]) -> Change {
@@ -273,7 +279,9 @@ fn orders_hold_until_they_are_taken_back() {
     let mut story = Story::new();
     let (one, two) = (at("127.0.0.1:1"), at("127.0.0.1:2"));
     story.configure(&[one.clone(), two.clone()]);
-    let order = |story: &Story, address: &str, order| story.upstream.order(socket(address), order);
+    let order = |story: &Story, address: &str, order| {
+        story.upstream.order(socket(address), order, story.now)
+    };
     assert_eq!(order(&story, "127.0.0.1:3", Order::Drain), None);
     let standings = story.upstream.standings();
     assert_eq!(order(&story, "127.0.0.1:1", Order::Drain), Some(true));
@@ -281,14 +289,14 @@ fn orders_hold_until_they_are_taken_back() {
     assert_eq!(story.state("127.0.0.1:1").order(), Order::Drain);
 
     // It goes for so long that nothing else is known of it, and returns.
-    story.configure(&[two.clone()]);
+    story.configure(std::slice::from_ref(&two));
     story.now += 60 * MINUTE;
     story.upstream.tidy(story.now, &story.metrics);
     story.configure(&[one.clone(), two.clone()]);
     assert_eq!(story.state("127.0.0.1:1").order(), Order::Drain);
 
     // It is taken back while the server is away.
-    story.configure(&[two.clone()]);
+    story.configure(std::slice::from_ref(&two));
     assert_eq!(order(&story, "127.0.0.1:1", Order::Use), Some(true));
     assert_eq!(order(&story, "127.0.0.1:1", Order::Use), None, "now nothing is known of it");
     story.configure(&[one, two]);
