@@ -81,6 +81,9 @@ impl Servers for Group {
         let latency = Latency::from_bits(self.server(server).latency.load(Relaxed));
         latency.read(self.now, self.typical)
     }
+    fn typical_latency(&self) -> f32 {
+        self.typical
+    }
     fn is_usable(&self, server: usize) -> bool {
         self.server(server).load.load(Relaxed) < 1000
     }
