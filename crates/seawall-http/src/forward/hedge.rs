@@ -51,7 +51,7 @@ pub(crate) async fn attempts(
     }
     let cells = request.route_cells();
     cells.hedges.add(1);
-    search.exclude_last(request);
+    search.exclude_last();
     let now = Instant::now();
     let again = Pump::new(request.head.body, errand.head(now));
     let mut second = pin!(attempt(search, request, now, patience, again));
@@ -91,7 +91,7 @@ pub(crate) async fn attempts(
     let Some(result) = results[winner].take() else { unreachable!("the winner has a result") };
     if !good(&result) {
         // Both were tried in vain, whichever is remembered as the last.
-        search.exclude_last(request);
+        search.exclude_last();
     }
     if let Ok(answered) = &result {
         request.facts.server.replace(Some(answered.conversation.server().clone()));

@@ -185,7 +185,7 @@ impl<'a> Errand<'a> {
         }
         cells.retries.add(1);
         request.client.awaits_body.set(false);
-        search.exclude_last(request);
+        search.exclude_last();
         Some(wait)
     }
 

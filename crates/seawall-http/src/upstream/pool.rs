@@ -20,7 +20,6 @@ use super::line::Turn;
 use super::trial::{Guard, Permission};
 use super::{ServerState, Upstream};
 use crate::buffer::Buffer;
-use crate::message::Request;
 use crate::refuse::Refusal;
 use crate::tickets::{InFlight, Place};
 use crate::worker::Worker;
@@ -130,6 +129,8 @@ pub(crate) struct Search<'a> {
     pub(crate) deadline: Instant,
     /// What pays for attempts beyond the first.
     pub(crate) share: Option<&'a Share>,
+    /// The server that was last chosen, whether a connection to it stands or not.
+    chosen: RefCell<Option<Rc<PooledServer>>>,
     /// Servers that were tried in vain.
     pub(crate) tried: RefCell<Vec<Rc<PooledServer>>>,
     /// Connections that could not be opened.
@@ -163,6 +164,7 @@ impl<'a> Search<'a> {
             began,
             deadline,
             share: None,
+            chosen: RefCell::default(),
             tried: RefCell::default(),
             unreachable: Cell::new(0),
             timed_out: Cell::new(false),
@@ -187,11 +189,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Passes over the server that the request was last sent to, while there are others.
-    pub(crate) fn exclude_last(&self, request: &Request<'_>) {
-        if let Some(server) = &*request.facts.server.borrow() {
-            self.tried.borrow_mut().push(server.clone());
-        }
+    /// Passes over the server that was last chosen, while there are others.
+    pub(crate) fn exclude_last(&self) {
+        let last = self.chosen.borrow().clone();
+        self.tried.borrow_mut().extend(last);
     }
 
     fn unreachable(&self, server: Rc<PooledServer>, timed_out: bool) {
@@ -338,6 +339,8 @@ impl Pool {
         loop {
             let (server, slot) = self.server(search, &mut turn).await?;
             if let Some(connection) = self.open(&server, search).await? {
+                // There is no answer by which it could do well.
+                server.state.succeeded();
                 return Ok(Dialled { connection, server, _slot: slot });
             }
         }
@@ -401,6 +404,7 @@ impl Pool {
                                 if let Some(turn) = turn.take() {
                                     turn.used();
                                 }
+                                search.chosen.replace(Some(server.clone()));
                                 return Ok((server, Slot { _total: total, _server: in_flight }));
                             }
                             // Another worker was quicker.

@@ -148,12 +148,15 @@ impl Drop for Trial<'_> {
         if self.request.waits_for_client() {
             return self.count(Outcome::Nothing, now);
         }
-        if now >= self.request.due(self.deadline) {
+        let took = now.saturating_duration_since(self.began);
+        let due = self.request.due(self.deadline);
+        // It is not the server's fault when others have used up the time.
+        let had_time = took * 2 >= due.saturating_duration_since(self.request.started);
+        if now >= due && had_time {
             return self.count(Outcome::Broken, now);
         }
         let state = &self.server.state;
         let latency = Latency::from_bits(state.latency.load(Relaxed));
-        let took = now.saturating_duration_since(self.began);
         let clock = self.request.worker.millis_at(now);
         let latency = latency.gave_up(clock, took.as_secs_f32() * 1e6);
         state.latency.store(latency.to_bits(), Relaxed);

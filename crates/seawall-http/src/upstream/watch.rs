@@ -22,8 +22,8 @@ use seawall_core::window::Counts;
 use seawall_telemetry::cells::{BOUNDS, HistogramSnapshot, PerWorker};
 use seawall_telemetry::metrics::{BREAKER_STATES, Route as RouteCells};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::trial::Guard;
 use super::{Endpoint, ServerState, Standing, Upstream};
@@ -32,6 +32,9 @@ use crate::door::status::{BreakerState, BreakerStatus};
 
 /// Time between two looks.
 const TICK: Duration = Duration::from_millis(100);
+
+/// A watch that has failed begins anew after this time.
+const AFTER_A_BUG: Duration = Duration::from_secs(1);
 
 /// What is known of the answers of a route of late. Outlives plans.
 #[derive(Debug)]
@@ -133,30 +136,43 @@ impl Drop for Watch {
 
 /// Begins to watch the upstreams and routes of a plan.
 pub(crate) fn start(compiled: Arc<Compiled>, epoch: Instant, look: Arc<Notify>) -> Watch {
-    let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-    let mut random = Random::seeded(seed);
     Watch(tokio::spawn(async move {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looks = 0u64;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = look.notified() => {}
+            // Dropped with this task, which aborts what is in it.
+            let mut task = JoinSet::new();
+            task.spawn(keep_watch(compiled.clone(), epoch, look.clone()));
+            // A bug in a decision must not be the end of all decisions.
+            if let Some(Err(error)) = task.join_next().await {
+                tracing::error!(%error, "the watch of the upstreams has failed and begins anew");
             }
-            let now = epoch.elapsed();
-            for (config, upstream) in compiled.plan.upstreams.iter().zip(&compiled.upstreams) {
-                upstream.look(config, now, &mut random);
-            }
-            for watch in &compiled.watches {
-                watch.budget.tick(now);
-                if looks.is_multiple_of(10) {
-                    watch.look(now);
-                }
-            }
-            looks += 1;
+            sleep(AFTER_A_BUG).await;
         }
     }))
+}
+
+async fn keep_watch(compiled: Arc<Compiled>, epoch: Instant, look: Arc<Notify>) {
+    let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+    let mut random = Random::seeded(seed);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = 0u64;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = look.notified() => {}
+        }
+        let now = epoch.elapsed();
+        for (config, upstream) in compiled.plan.upstreams.iter().zip(&compiled.upstreams) {
+            upstream.look(config, now, &mut random);
+        }
+        for watch in &compiled.watches {
+            watch.budget.tick(now);
+            if looks.is_multiple_of(10) {
+                watch.look(now);
+            }
+        }
+        looks += 1;
+    }
 }
 
 impl Upstream {
