@@ -172,9 +172,9 @@ fn parts(c: &mut Criterion) {
     });
     let member = |at: usize| Member {
         priority: (at / 40) as u8,
-        local: at % 2 == 0,
+        local: at.is_multiple_of(2),
         weight: 1,
-        state: if at % 3 == 0 { State::Usable } else { State::Failing },
+        state: if at.is_multiple_of(3) { State::Usable } else { State::Failing },
     };
     let members: Vec<Member> = (0..SERVERS).map(member).collect();
     let levels = Levels::new(&members, Rules::default());

@@ -159,7 +159,13 @@ impl<T> Queue<T> {
             }
         }
         let waiting = Waiting { since: self.now, deadline, item };
-        Ok(self.append(waiting))
+        Ok(self.insert(waiting))
+    }
+
+    /// Puts one back that was popped in vain, to the place that it had by waiting `since` then.
+    /// There is always room for it, since it had a place before.
+    pub fn put_back(&mut self, since: Duration, deadline: Duration, item: T) -> Key {
+        self.insert(Waiting { since: since.min(self.now), deadline, item })
     }
 
     /// Takes the next one to be served; its deadline has not passed. Those that are due to be
@@ -222,8 +228,19 @@ impl<T> Queue<T> {
         self.places.get(place)?.waiting.as_ref()
     }
 
-    fn append(&mut self, waiting: Waiting<T>) -> Key {
-        let deadline = waiting.deadline;
+    /// Puts one behind all that have waited as long, or longer.
+    fn insert(&mut self, waiting: Waiting<T>) -> Key {
+        let Waiting { since, deadline, .. } = waiting;
+        let waits_less =
+            |place: usize| self.waiting(place).is_some_and(|other| other.since > since);
+        let mut newer = NONE;
+        if waits_less(self.newest) {
+            newer = self.oldest;
+            while !waits_less(newer) {
+                newer = self.places[newer].newer;
+            }
+        }
+        let older = self.places.get(newer).map_or(self.newest, |newer| newer.older);
         let place = if self.free == NONE {
             self.places.push(Place { turn: 0, older: NONE, newer: NONE, waiting: None });
             self.places.len() - 1
@@ -234,15 +251,18 @@ impl<T> Queue<T> {
         };
         let entry = &mut self.places[place];
         entry.turn += 1;
-        entry.older = self.newest;
-        entry.newer = NONE;
+        entry.older = older;
+        entry.newer = newer;
         entry.waiting = Some(waiting);
         let turn = entry.turn;
-        match self.places.get_mut(self.newest) {
-            Some(newest) => newest.newer = place,
+        match self.places.get_mut(older) {
+            Some(older) => older.newer = place,
             None => self.oldest = place,
         }
-        self.newest = place;
+        match self.places.get_mut(newer) {
+            Some(newer) => newer.older = place,
+            None => self.newest = place,
+        }
         self.deadlines.insert((deadline, place));
         Key { place, turn }
     }

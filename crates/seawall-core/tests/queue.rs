@@ -358,3 +358,23 @@ fn in_an_overload_it_answers_far_more_in_time_than_a_plain_list() {
         }
     }
 }
+
+#[test]
+fn who_was_let_in_in_vain_gets_its_place_back() {
+    let mut queue = Queue::new(Settings::of_size(3));
+    let mut dropped = Vec::new();
+    for (at, name) in [(0, 'a'), (1, 'b'), (2, 'c')] {
+        queue.push(ms(at), ms(1000), name, &mut dropped).expect("there is room");
+    }
+    let mut pop = |queue: &mut Queue<char>| queue.pop(ms(3), &mut dropped);
+    assert_eq!((pop(&mut queue), pop(&mut queue)), (Some('a'), Some('b')));
+    // Whatever order they come back in, and though the queue was filled in between.
+    let b = queue.put_back(ms(1), ms(1000), 'b');
+    queue.put_back(ms(0), ms(1000), 'a');
+    assert_eq!(queue.len(), 3);
+    assert_eq!(pop(&mut queue), Some('a'));
+    assert_eq!(queue.remove(b), Some('b'));
+    queue.put_back(ms(1), ms(1000), 'b');
+    assert_eq!((pop(&mut queue), pop(&mut queue), pop(&mut queue)), (Some('b'), Some('c'), None));
+    assert!(dropped.is_empty());
+}

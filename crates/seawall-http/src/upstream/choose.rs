@@ -281,7 +281,10 @@ impl Members {
 
     /// Has an idle connection of another worker closed, if that would make room.
     pub(super) fn ask_for_idle(&self, search: &Search<'_>) {
-        if let Some(state) = self.idle_elsewhere(search) {
+        // Only where connections are what is lacking: to close one costs somebody a new one.
+        let limit = search.config.limits.connections;
+        let lacking = |state: &&ServerState| state.connections.load(Relaxed) >= limit;
+        if let Some(state) = self.idle_elsewhere(search).filter(lacking) {
             state.wanted.store(true, Relaxed);
         }
     }

@@ -18,6 +18,8 @@ use crate::refuse::Refusal;
 #[derive(Debug)]
 pub(crate) struct Line {
     waiting: AtomicUsize,
+    /// Turns that are given and not used.
+    turns: AtomicUsize,
     queue: Mutex<Queue<Waiter>>,
     /// When the clock began that the queue goes by.
     epoch: Instant,
@@ -32,13 +34,16 @@ pub(crate) struct Turn(Option<Arc<Line>>);
 impl Turn {
     /// A place was found, so there may be none for the next.
     pub(crate) fn used(mut self) {
-        self.0 = None;
+        if let Some(line) = self.0.take() {
+            line.turns.fetch_sub(1, SeqCst);
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(line) = self.0.take() {
+            line.turns.fetch_sub(1, SeqCst);
             line.let_in();
         }
     }
@@ -61,7 +66,7 @@ impl Drop for Waiting<'_> {
 impl Line {
     pub(crate) fn new(epoch: Instant) -> Line {
         let queue = Mutex::new(Queue::new(queue::Settings::of_size(0)));
-        Line { waiting: AtomicUsize::new(0), queue, epoch }
+        Line { waiting: AtomicUsize::new(0), turns: AtomicUsize::new(0), queue, epoch }
     }
 
     /// Takes over the settings of a new plan.
@@ -73,6 +78,13 @@ impl Line {
     #[inline]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(SeqCst)
+    }
+
+    /// Those who were let in and have not found a place yet: so much of what room there is is
+    /// theirs.
+    #[inline]
+    pub(crate) fn turns(&self) -> usize {
+        self.turns.load(SeqCst)
     }
 
     fn with<T>(&self, then: impl FnOnce(&mut Queue<Waiter>) -> T) -> T {
@@ -98,14 +110,11 @@ impl Line {
     fn let_in(self: &Arc<Line>) {
         let mut dropped = Vec::new();
         while let Some(waiter) = self.with(|queue| queue.pop(self.now(), &mut dropped)) {
+            self.turns.fetch_add(1, SeqCst);
             match waiter.send(Ok(Turn(Some(self.clone())))) {
                 Ok(()) => break,
                 // It has just left, so the turn is the next one's.
-                Err(turn) => {
-                    if let Ok(mut turn) = turn {
-                        turn.0 = None;
-                    }
-                }
+                Err(turn) => drop(turn.map(Turn::used)),
             }
         }
         turn_away(dropped);
@@ -120,12 +129,20 @@ impl Line {
         }
     }
 
-    /// Stands in line, until `deadline` at most.
-    pub(crate) fn join(self: &Arc<Line>, deadline: Instant) -> Result<Waiting<'_>, Refusal> {
+    /// Stands in line, until `deadline` at most; at the place of one who came at `since`, when it
+    /// was let in before and found nothing.
+    pub(crate) fn join(
+        self: &Arc<Line>,
+        since: Option<Instant>,
+        deadline: Instant,
+    ) -> Result<Waiting<'_>, Refusal> {
         let (waiter, turn) = oneshot::channel();
-        let until = deadline.saturating_duration_since(self.epoch);
+        let at = |moment: Instant| moment.saturating_duration_since(self.epoch);
         let mut dropped = Vec::new();
-        let key = self.with(|queue| queue.push(self.now(), until, waiter, &mut dropped));
+        let key = self.with(|queue| match since {
+            Some(since) => Ok(queue.put_back(at(since), at(deadline), waiter)),
+            None => queue.push(self.now(), at(deadline), waiter, &mut dropped),
+        });
         turn_away(dropped);
         let key = key.map_err(|_| Refusal::QueueFull)?;
         Ok(Waiting { line: self, key, turn })

@@ -379,15 +379,17 @@ impl Pool {
     ) -> Result<(Rc<PooledServer>, Slot), Refusal> {
         let Search { worker, config, .. } = *search;
         // Whoever has to stand in line once more has waited before.
-        let mut waits_until = None;
+        let mut waits: Option<(Instant, Instant)> = None;
         loop {
             let members = self.members(worker, config);
             if members.is_empty() {
                 return Err(Refusal::Unresolved);
             }
             // Nobody goes before those who wait, as long as there is a line to join.
-            let may_look =
-                turn.is_some() || self.upstream.line.waiting() == 0 || config.queue.size == 0;
+            let line = &self.upstream.line;
+            let may_look = turn.is_some()
+                || line.waiting() == 0 && line.turns() == 0
+                || config.queue.size == 0;
             let total = match config.max_in_flight.total {
                 Some(limit) if may_look => {
                     Place::take(&self.upstream.in_flight, limit as usize).map(Some)
@@ -421,12 +423,14 @@ impl Pool {
                 if let Some(turn) = turn.take() {
                     turn.used();
                 }
-                let line = &self.upstream.line;
-                let until = *waits_until
-                    .get_or_insert_with(|| search.deadline.min(Instant::now() + config.queue.wait));
-                let waiting = line.join(until)?;
+                let since = waits.map(|(since, _)| since);
+                let (_, until) = *waits.get_or_insert_with(|| {
+                    let now = Instant::now();
+                    (now, search.deadline.min(now + config.queue.wait))
+                });
+                let waiting = line.join(since, until)?;
                 // What became free before it stood in line has told nobody.
-                if members.has_room(search) {
+                if line.turns() == 0 && members.has_room(search) {
                     line.freed();
                 } else {
                     members.ask_for_idle(search);

@@ -249,7 +249,7 @@ impl Upstream {
         if let Some(total) = config.max_in_flight.total {
             room = room.min((total as usize).saturating_sub(self.in_flight.load(Relaxed)));
         }
-        for _ in 0..room.min(self.line.waiting()) {
+        for _ in 0..room.saturating_sub(self.line.turns()).min(self.line.waiting()) {
             self.line.freed();
         }
     }

@@ -256,10 +256,15 @@ fn an_open_breaker_hands_over_to_another_upstream() -> io::Result<()> {
         .route("fallback = { to = \"other\" }\nretry = { budget = \"0%\", floor = \"0/s\" }")
         .start()?;
     let mut client = seawall.connect()?;
-    until_open(&seawall, &mut client)?;
-    assert_eq!(other.requests(), 0, "while it was asked, a second answer had its price");
+    eventually("the breaker is to open", || {
+        assert_eq!(client.get("test", "/")?.text(), "other");
+        let labels = ["upstream=\"app\"", "state=\"open\""];
+        Ok(seawall.metric("seawall_breaker_state", &labels)? == 1.0)
+    })?;
+    let (asked, handed) = (origin.origin.requests(), other.requests());
     assert_eq!(storm(&seawall, 2, 50, |_| get("/", ""))?, BTreeMap::from([(200, 100)]));
-    assert_eq!(other.requests(), 100);
+    assert_eq!(other.requests(), handed + 100);
+    assert_eq!(origin.origin.requests(), asked, "it is left alone");
     Ok(())
 }
 
