@@ -94,16 +94,20 @@ pub(crate) fn connection(
 /// What a server is sent before the bytes of the client.
 fn header(arrival: &Arrival, version: Option<plan::ProxyProtocol>) -> Vec<u8> {
     let mut header = Vec::new();
-    let version = match version {
-        Some(plan::ProxyProtocol::V1) => Version::V1,
-        Some(plan::ProxyProtocol::V2) => Version::V2,
-        None => return header,
-    };
+    let Some(version) = version else { return header };
     let destination = arrival.destination.or_else(|| arrival.stream.local_addr().ok());
     let addresses =
         destination.map(|destination| Addresses { source: arrival.client, destination });
-    proxy_protocol::encode(version, addresses, &mut header);
+    proxy_protocol::encode(version_of(version), addresses, &mut header);
     header
+}
+
+/// The version that a plan names.
+pub(crate) fn version_of(version: plan::ProxyProtocol) -> Version {
+    match version {
+        plan::ProxyProtocol::V1 => Version::V1,
+        plan::ProxyProtocol::V2 => Version::V2,
+    }
 }
 
 impl Session {

@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seawall_config::plan::{self, HealthCheck, Plan};
+use seawall_config::plan::{self, HealthCheck, Plan, ProxyProtocol};
 use seawall_core::random::Random;
 use seawall_h1::HeadLimits;
 use seawall_telemetry::cells::PerWorker;
@@ -90,6 +90,8 @@ struct Setting {
     head: usize,
     headers: usize,
     connect_timeout: Duration,
+    /// What servers are to be told at the beginning of each connection.
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Setting {
@@ -99,6 +101,7 @@ impl Setting {
             head: config.limits.head,
             headers: config.limits.headers,
             connect_timeout: config.connect_timeout,
+            proxy_protocol: config.proxy_protocol,
         }
     }
 

@@ -421,6 +421,41 @@ fn nginx_understands_what_servers_are_told() -> io::Result<()> {
 }
 
 #[test]
+fn servers_are_told_that_checks_are_our_own() -> io::Result<()> {
+    let origin = Origin::scripted(|conversation| {
+        let text = conversation.read_until(b"\r\n\r\n")?;
+        // The signature of version 2 begins with a blank line.
+        let rest = match text.len() {
+            4 => conversation.read_until(b"\r\n\r\n")?,
+            _ => Vec::new(),
+        };
+        let bytes = [text, rest].concat();
+        let request = b"GET /up HTTP/1.1\r\n";
+        let at = bytes.windows(request.len()).position(|window| window == request);
+        let good = match at.map(|at| &bytes[..at]) {
+            Some(header) => header == b"PROXY UNKNOWN\r\n" || header == v2(0x20, 0, b""),
+            None => false,
+        };
+        let status = if good { "200 OK" } else { "400 Bad Request" };
+        conversation.send(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n"))
+    })?;
+    let checks = "seawall_upstream_checks_total";
+    for version in ["v1", "v2"] {
+        let upstream = format!(
+            "proxy-protocol = \"{version}\"\n\
+             health = {{ path = \"/up\", every = \"50ms\", timeout = \"50ms\" }}"
+        );
+        let seawall = before(&[origin.address()], "", &upstream).start()?;
+        eventually("three good checks", || {
+            let bad = seawall.metric(checks, &["outcome=\"answer\""])?;
+            assert_eq!(bad, 0.0, "{version}: {}", origin.received(0).escape_debug());
+            Ok(seawall.metric(checks, &["outcome=\"good\""])? >= 3.0)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn one_seawall_understands_another() -> io::Result<()> {
     let origin = origin()?;
     let inner = http(&origin).text().replace("\"127.0.0.2\"", "\"127.0.0.1\"");

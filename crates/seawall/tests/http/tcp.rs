@@ -272,6 +272,33 @@ fn a_server_that_cannot_be_reached_is_not_noticed_while_there_is_another() -> io
 }
 
 #[test]
+fn checks_decide_who_gets_connections() -> io::Result<()> {
+    let (one, other) = (named("one")?, named("two")?);
+    let address = one.address();
+    let health =
+        "health = { tcp = true, every = \"100ms\", timeout = \"100ms\", rise = 1, fall = 1 }";
+    let seawall = before(&[address, other.address()], "", health).start()?;
+    let healthy = |expect| metric_becomes(&seawall, "seawall_upstream_check_healthy", &[], expect);
+    healthy(2.0)?;
+    one.stop();
+    healthy(1.0)?;
+    let failures = "seawall_upstream_connect_failures_total";
+    let before_it = seawall.metric(failures, &[])?;
+    for _ in 0..20 {
+        assert_eq!(connect(&seawall)?.read_exact(3)?, b"two");
+    }
+    assert_eq!(seawall.metric(failures, &[])?, before_it, "nobody was sent there");
+
+    let one = Origin::scripted_at(address, |conversation| {
+        conversation.send("one")?;
+        conversation.hang()
+    })?;
+    eventually("it is used again", || Ok(connect(&seawall)?.read_exact(3)? == b"one"))?;
+    drop(one);
+    Ok(())
+}
+
+#[test]
 fn a_client_that_leaves_while_a_server_is_looked_for_is_let_go() -> io::Result<()> {
     let stalled = Stalled::new()?;
     let limits = "limits = { connections = 1 }";

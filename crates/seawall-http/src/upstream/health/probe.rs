@@ -7,13 +7,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall_config::plan::{HealthCheck, Probe};
+use seawall_config::plan::{HealthCheck, Probe, ProxyProtocol};
+use seawall_core::proxy_protocol;
 use seawall_h1::HeadLimits;
 use seawall_telemetry::metrics::CheckOutcome;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::report::{DeepHealth, cut};
 use super::{grpc, http, tcp};
+use crate::tcp::version_of;
 
 /// Bytes of the content of an answer that are read.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -26,6 +29,8 @@ pub(super) struct Question {
     pub(super) check: Arc<HealthCheck>,
     /// Limits on the head of an answer.
     pub(super) limits: HeadLimits,
+    /// The header that the server expects at the beginning of a connection.
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// What a check has found.
@@ -68,10 +73,10 @@ pub(super) fn target(server: SocketAddr, check: &HealthCheck) -> SocketAddr {
 
 /// Asks. When dropped meanwhile, the connection is closed.
 pub(super) async fn ask(question: Question) -> Finding {
-    let Question { server, check, limits } = question;
+    let Question { server, check, limits, proxy_protocol } = question;
     let target = target(server, &check);
     let deadline = Instant::now() + check.timeout;
-    let stream = match timeout_at(deadline, tcp::connect(target)).await {
+    let mut stream = match timeout_at(deadline, tcp::connect(target)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             let outcome = match tcp::is_ours(&error) {
@@ -84,6 +89,14 @@ pub(super) async fn ask(question: Question) -> Finding {
         Err(_) => return Finding::timed_out(check.timeout, false),
     };
     let asked = async {
+        // Another port is another service, and nothing is known of what that expects.
+        if let (Some(version), None) = (proxy_protocol, check.port) {
+            let mut header = Vec::new();
+            proxy_protocol::encode(version_of(version), None, &mut header);
+            if let Err(error) = stream.write_all(&header).await {
+                return Finding::bad(&plain(&error));
+            }
+        }
         match &check.probe {
             Probe::Tcp => Finding::good("connected"),
             Probe::Http { path, method, host, status, body } => {

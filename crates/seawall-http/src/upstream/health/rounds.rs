@@ -102,6 +102,7 @@ impl<'a> Rounds<'a> {
                 server: self.post.server.address,
                 check: self.check.clone(),
                 limits: setting.limits(),
+                proxy_protocol: setting.proxy_protocol,
             };
             let (at, begun) = (SystemTime::now(), Instant::now());
             let finding = (self.post.control.ask)(question).await;

@@ -19,7 +19,7 @@ pub(super) fn check(probe: Probe) -> HealthCheck {
 /// What one such check finds.
 pub(super) async fn found(server: SocketAddr, check: HealthCheck) -> Finding {
     let limits = HeadLimits { bytes: 32 << 10, headers: 100 };
-    probe::ask(Question { server, check: Arc::new(check), limits }).await
+    probe::ask(Question { server, check: Arc::new(check), limits, proxy_protocol: None }).await
 }
 
 /// Every 2 s, up to 1 s, 2 good ones or 3 bad ones in a row.
