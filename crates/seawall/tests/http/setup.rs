@@ -209,14 +209,16 @@ pub(crate) fn in_flight_ends(seawall: &Seawall) -> io::Result<()> {
     metric_becomes(seawall, "seawall_upstream_waiting", &[], 0.0)
 }
 
-/// The first upstream as the API tells of it.
+/// The upstream `app` as the API tells of it.
 pub(crate) fn upstream(seawall: &Seawall) -> io::Result<Value> {
     let response = seawall.admin_get("/api/upstreams")?;
     let all: Value = serde_json::from_str(&response.text()).map_err(io::Error::other)?;
-    Ok(all["upstreams"][0].clone())
+    let all = all["upstreams"].as_array().map_or(&[][..], |all| all);
+    let found = all.iter().find(|upstream| upstream["name"] == "app");
+    found.cloned().ok_or_else(|| io::Error::other(response.text()))
 }
 
-/// A server of the first upstream as the API tells of it.
+/// A server of the upstream `app` as the API tells of it.
 pub(crate) fn server(seawall: &Seawall, address: SocketAddr) -> io::Result<Value> {
     let upstream = upstream(seawall)?;
     let servers = upstream["servers"].as_array().map_or(&[][..], |all| all);
@@ -224,7 +226,7 @@ pub(crate) fn server(seawall: &Seawall, address: SocketAddr) -> io::Result<Value
     found.cloned().ok_or_else(|| io::Error::other(format!("no {address} in {upstream}")))
 }
 
-/// Waits until a server of the first upstream is in this state.
+/// Waits until a server of the upstream `app` is in this state.
 pub(crate) fn state_becomes(
     seawall: &Seawall,
     address: SocketAddr,
@@ -239,7 +241,7 @@ pub(crate) fn state_becomes(
     Ok(last)
 }
 
-/// Waits until the circuit breaker of the first upstream is in this state.
+/// Waits until the circuit breaker of the upstream `app` is in this state.
 pub(crate) fn breaker_becomes(seawall: &Seawall, state: &str) -> io::Result<Value> {
     let mut last = Value::Null;
     eventually(&format!("the breaker is to become {state}"), || {
