@@ -28,7 +28,7 @@ use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::plan::Plan;
+use crate::plan::{CacheStore, Plan, State};
 use crate::read::At;
 use crate::report::Report;
 use crate::source::Span;
@@ -57,6 +57,8 @@ pub(crate) fn compile(
     }
     Some(Plan {
         server,
+        state: State::default(),
+        cache: CacheStore::default(),
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,

@@ -11,11 +11,22 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod cache;
+
+pub use cache::{
+    Cache, CacheBypass, CacheDisk, CacheKey, CacheQuery, CacheStore, CacheVersion, Coalesce,
+    IgnoreOrigin, State, Tier, WithoutState,
+};
+
 /// Everything one running Seawall does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Process-wide settings.
     pub server: Server,
+    /// What the nodes of a fleet share.
+    pub state: State,
+    /// The cache's store.
+    pub cache: CacheStore,
     /// Listeners; names and addresses are unique.
     pub listeners: Vec<Listener>,
     /// Upstreams; names are unique. A route refers to one by its position here.
@@ -567,6 +578,8 @@ pub struct Forward {
     pub strip_prefix: Option<Box<str>>,
     /// Put before the path, in normal form without a trailing slash.
     pub add_prefix: Option<Box<str>>,
+    /// What is done with the cache, if anything.
+    pub cache: Option<Box<Cache>>,
 }
 
 /// What is tried again (`route.retry`). Without that key only requests that never left, three

@@ -28,6 +28,8 @@ fn the_smallest_file_has_all_defaults() {
             resolver: None,
             zone: None,
         },
+        state: State::default(),
+        cache: CacheStore::default(),
         listeners: vec![Listener {
             name: "web".into(),
             address: socket("0.0.0.0:8080"),
@@ -911,6 +913,7 @@ fn forward(upstream: usize, seconds: u64, strip: Option<&str>, add: Option<&str>
         fallback: Vec::new(),
         strip_prefix: strip.map(Box::from),
         add_prefix: add.map(Box::from),
+        cache: None,
     })
 }
 

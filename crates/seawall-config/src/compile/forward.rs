@@ -25,6 +25,7 @@ impl Compiler<'_, '_> {
             fallback,
             strip_prefix: route.strip_prefix.value().map(|at| at.value.clone()),
             add_prefix: route.add_prefix.value().map(|at| at.value.clone()),
+            cache: None,
         })
     }
 

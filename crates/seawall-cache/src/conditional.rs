@@ -1,0 +1,1 @@
+//! Preconditions (RFC 9110 §13), of clients and of our own.

@@ -1,0 +1,1 @@
+//! `Cache-Control` and its targeted forms.

@@ -1,0 +1,1 @@
+//! What is given up when there is no room.

@@ -1,0 +1,1 @@
+//! What is being fetched, and who waits for it.

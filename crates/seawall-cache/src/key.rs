@@ -1,0 +1,1 @@
+//! Under what an answer is stored.

@@ -1,0 +1,1 @@
+//! What was invalidated, by generation counters.

@@ -1,0 +1,1 @@
+//! Surrogate keys.
