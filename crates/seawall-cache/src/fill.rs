@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::object::{CHUNK, Object};
+use crate::store::Variants;
 
 /// Complete chunks that a fill keeps for its readers besides the one that is arriving.
 const WINDOW: usize = 8;
@@ -40,9 +41,6 @@ pub enum Join<E> {
     Crowded,
 }
 
-/// Names of fields by which answers vary: lower case, in order, each once.
-pub type Names = Arc<[Box<[u8]>]>;
-
 /// What became of a fetch, once its head was there.
 #[derive(Debug, Clone)]
 pub enum Verdict<E> {
@@ -50,8 +48,8 @@ pub enum Verdict<E> {
     Answer {
         /// It, under the key of those requests that it is for.
         object: Arc<Object>,
-        /// By which fields that key goes, as [`crate::vary`] has them.
-        names: Names,
+        /// By what that key goes, if the answers to the URL vary.
+        variants: Option<Arc<Variants>>,
     },
     /// The origin has failed, for this reason if it did not say so itself, and this is stored.
     Stale(Arc<Object>, Option<E>),

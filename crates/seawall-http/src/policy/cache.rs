@@ -22,9 +22,9 @@ use seawall_cache::Millis;
 use seawall_cache::directives::{Demand, demand};
 use seawall_cache::fill::{Follow, Join, Verdict};
 use seawall_cache::freshness::{self, Standing};
-use seawall_cache::object::{Content, Object};
-use seawall_cache::store::Found;
-use seawall_cache::purge::Purged;
+use seawall_cache::object::Object;
+use seawall_cache::status::Forwarded;
+use seawall_cache::store::{Found, Variants};
 use seawall_cache::{key, vary};
 use seawall_config::plan::{Cache, CacheVersion, Forward, Route};
 use seawall_h1::{BodyLength, Known, Method};
@@ -75,8 +75,8 @@ struct Key {
     text: Vec<u8>,
     /// Where the first part ends.
     primary: usize,
-    /// By which fields answers vary, lower case, in order.
-    names: Arc<[Box<[u8]>]>,
+    /// By which fields answers vary, if they do.
+    variants: Option<Arc<Variants>>,
 }
 
 /// What a look-up comes to.
@@ -156,7 +156,7 @@ impl Errand<'_> {
         };
         let scheme = crate::policy::headers::scheme(request);
         key::write(head, &rules.key, scheme, version, &mut text);
-        Key { primary: text.len(), text, names: Arc::default() }
+        Key { primary: text.len(), text, variants: None }
     }
 
     /// Looks the request up, and serves what may be served.
@@ -164,22 +164,19 @@ impl Errand<'_> {
         let Errand { request, node, demand, .. } = self;
         let mut hash = node.store.hash(&key.text);
         let mut found = node.store.get(hash, &key.text);
-        if let Some(Found::Varies(names)) = &found {
-            self.vary_by(key, names.clone());
+        if let Some(Found::Varies(variants)) = &found {
+            self.vary_by(key, Some(variants));
             hash = node.store.hash(&key.text);
-            found = node.store.get(hash, &key.text);
+            found = node.store.get_variant(variants, hash, &key.text);
         }
-        let object = match found {
-            Some(Found::Object(object)) => object,
-            Some(Found::Pass(until)) if until > self.now => return Looked::Past(Past::Uncacheable),
+        let (object, soft) = match found {
+            Some(Found::Object { object, soft }) => (object, soft),
+            Some(Found::Pass(mark)) if mark.until > self.now => {
+                return Looked::Past(Past::Uncacheable);
+            }
             _ => return Looked::Fetch(None),
         };
-        let purged = match node.store.purged(&object) {
-            None => None,
-            Some(Purged::Soft(when)) => Some(when),
-            Some(Purged::Hard) => return Looked::Fetch(None),
-        };
-        match freshness::standing(&object.meta, demand, purged, self.now) {
+        match freshness::standing(&object.meta, demand, soft, self.now) {
             Standing::Fresh { left } => {
                 let random = request.worker.any_number();
                 if self.rules.early && freshness::early(&object.meta, self.now, random) {
@@ -199,12 +196,12 @@ impl Errand<'_> {
     }
 
     /// Extends the key by what tells variants apart.
-    fn vary_by(&self, key: &mut Key, names: Arc<[Box<[u8]>]>) {
+    fn vary_by(&self, key: &mut Key, variants: Option<&Arc<Variants>>) {
         key.text.truncate(key.primary);
-        if !names.is_empty() {
-            vary::secondary(&names, self.request.head, &mut key.text);
+        if let Some(variants) = variants {
+            vary::secondary(variants.names(), self.request.head, &mut key.text);
         }
-        key.names = names;
+        key.variants = variants.cloned();
     }
 
     /// Whether whoever asks is a cache in front of this one, which would serve what is stale here as
@@ -221,7 +218,7 @@ impl Errand<'_> {
         }
         let sequence = node.store.sequence();
         let Some(lead) = node.fills.refresh(hash, &key.text, sequence) else { return };
-        let parcel = Parcel::new(self, key.primary, key.names.clone(), Some(old.clone()), false);
+        let parcel = Parcel::new(self, key.primary, Some(old.clone()), false);
         fill::begin(request.worker, parcel, lead, None);
     }
 
@@ -244,8 +241,7 @@ impl Errand<'_> {
                 match node.fills.join(hash, &key.text, sequence, oldest, most) {
                     Join::Lead(lead, follow) => {
                         let handed = Rc::new(Handed::default());
-                        let parcel =
-                            Parcel::new(self, key.primary, key.names.clone(), old.take(), true);
+                        let parcel = Parcel::new(self, key.primary, old.take(), true);
                         fill::begin(request.worker, parcel, lead, Some(handed.clone()));
                         (follow, Some(handed))
                     }
@@ -265,32 +261,32 @@ impl Errand<'_> {
                 handed.tell(request.facts);
             }
             match verdict {
-                Verdict::Answer { object, names } => {
-                    if names != key.names || handed.is_none() {
-                        let before = key.text.clone();
-                        self.vary_by(&mut key, names);
-                        if key.text != object.key() {
-                            // It is for others. What is theirs may be stored by now.
-                            let _ = before;
-                            if let Looked::Serve(response) = self.look_up(&mut key) {
-                                return Ok(response);
+                Verdict::Answer { object, variants } => {
+                    if handed.is_none() {
+                        self.vary_by(&mut key, variants.as_ref());
+                        let is_ours = key.text == object.key();
+                        if !is_ours || node.store.purged(&object).is_some() {
+                            // It is for others, or too old. What is ours may be stored by now.
+                            match self.look_up(&mut key) {
+                                Looked::Serve(response) => return Ok(response),
+                                Looked::Fetch(stored) => old = stored,
+                                Looked::Past(past) => return self.go_past(past).await,
                             }
                             continue;
                         }
                     }
-                    if handed.is_none() && node.store.purged(&object).is_some() {
-                        continue;
-                    }
-                    let told = Told::Fetched { collapsed: handed.is_none() };
+                    let told = Told::Fetched { collapsed: handed.is_none(), why };
                     return Ok(self.serve(&object, told, Some(follow)));
                 }
-                Verdict::Stale(object) => {
-                    let standing =
-                        freshness::standing(&object.meta, demand, None, self.now);
-                    if let Standing::Stale { by, if_error: true, .. } = standing {
-                        return Ok(self.serve(&object, Told::StaleOnError { by }, None));
-                    }
-                    return self.go_past(Past::Alone).await;
+                Verdict::Stale(object, refusal) => {
+                    let standing = freshness::standing(&object.meta, demand, None, self.now);
+                    return match (standing, refusal) {
+                        (Standing::Stale { by, if_error: true, .. }, _) => {
+                            Ok(self.serve(&object, Told::StaleOnError { by }, None))
+                        }
+                        (_, Some(refusal)) => Err(refusal),
+                        (_, None) => self.go_past(Past::Alone).await,
+                    };
                 }
                 Verdict::Alone => {
                     return match handed.and_then(|handed| handed.take()) {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seawall_cache::directives::Demand;
-use seawall_cache::fill::{Lead, Names, Verdict};
+use seawall_cache::fill::{Lead, Verdict};
+use seawall_cache::store::Variants;
 use seawall_cache::freshness::{self, Arrival, Standing, Terms, Unstorable};
 use seawall_cache::object::{Content, Flags, Meta, Object};
 use seawall_cache::purge::Purged;
@@ -245,17 +246,17 @@ impl Fetch<'_> {
         })
     }
 
-    /// The key of an answer, with the names it goes by.
-    fn key(&self, head: &ResponseHead) -> (Vec<u8>, Names) {
+    /// The key of an answer, with what it goes by if it varies.
+    fn key(&self, head: &ResponseHead) -> (Vec<u8>, Option<Arc<Variants>>) {
         let mut key = self.lead.key()[..self.primary].to_vec();
-        let names: Names = match vary::fields(&head.headers, self.rules) {
-            Vary::Names(names) => names.into(),
-            Vary::All => Names::default(),
+        let names = match vary::fields(&head.headers, self.rules) {
+            Vary::Names(names) if !names.is_empty() => names,
+            _ => return (key, None),
         };
-        if !names.is_empty() {
-            vary::secondary(&names, self.request.head, &mut key);
-        }
-        (key, names)
+        let store = &self.node.store;
+        let variants = store.vary(store.hash(&key), &key, &names);
+        vary::secondary(variants.names(), self.request.head, &mut key);
+        (key, Some(variants))
     }
 
     /// Puts an object together.
@@ -268,14 +269,13 @@ impl Fetch<'_> {
         Object::new(meta, key, &fields, &labels, kind, content)
     }
 
-    fn store(&self, object: Arc<Object>, names: &Names) {
-        let key = &object.key()[..self.primary];
-        if names.is_empty() {
-            self.node.store.insert(object, self.received);
-        } else {
-            let key = key.to_vec();
-            self.node.store.insert_variant(&key, names.clone(), object, self.received);
-        }
+    /// Stores an object, if it may be. If not, whoever waits for it has it all the same.
+    fn store(&self, object: Arc<Object>, variants: Option<&Arc<Variants>>) {
+        let store = &self.node.store;
+        let _ = match variants {
+            None => store.insert(object),
+            Some(variants) => store.insert_variant(variants, object),
+        };
     }
 
     /// The origin says that what is stored is still good (RFC 9111 §4.3.4).
@@ -295,14 +295,14 @@ impl Fetch<'_> {
         self.request.worker.give_back_head(update);
         match self.judge(&head) {
             Ok(Terms { meta }) => {
-                let (key, names) = self.key(&head);
+                let (key, variants) = self.key(&head);
                 let meta = Meta { cost: self.cost(), ..meta };
                 let content = old.content.clone();
                 let object =
                     Arc::new(self.object(meta, &head, &key, content, &[old.body()]));
-                self.store(object.clone(), &names);
+                self.store(object.clone(), variants.as_ref());
                 self.request.worker.give_back_head(head);
-                self.lead.say(Verdict::Answer { object, names });
+                self.lead.say(Verdict::Answer { object, variants });
                 self.lead.finish();
             }
             Err(_) => {
@@ -339,7 +339,8 @@ impl Fetch<'_> {
                 if why.is_of_resource() {
                     let key = &self.lead.key()[..self.primary];
                     let until = self.received + REMEMBERED;
-                    self.node.store.mark_pass(self.node.store.hash(key), key, until);
+                    let mark = Mark { until, why: why.number() };
+                    self.node.store.mark_pass(self.node.store.hash(key), key, mark);
                 }
                 let mut response = response;
                 serve::tell_fetched(&mut response.head, Some(why), false);
@@ -348,7 +349,7 @@ impl Fetch<'_> {
             }
         };
         let Response { head, body } = response;
-        let (key, names) = self.key(&head);
+        let (key, variants) = self.key(&head);
         let length = match (&body, head.body) {
             (Body::Answer(_), BodyLength::Length(length)) => Some(length),
             (Body::Answer(_), _) => None,
@@ -358,10 +359,10 @@ impl Fetch<'_> {
         };
         let arriving = Content::Arriving { length };
         let object = Arc::new(self.object(meta.clone(), &head, &key, arriving, &[]));
-        self.lead.say(Verdict::Answer { object: object.clone(), names: names.clone() });
+        self.lead.say(Verdict::Answer { object, variants: variants.clone() });
         let Some(stored) = self.receive(body, length, keep).await else { return };
         if keep && stored {
-            self.complete(meta, &head, &key, &names);
+            self.complete(meta, &head, &key, variants.as_ref());
         }
         self.request.worker.give_back_head(head);
         self.lead.finish();
@@ -425,7 +426,7 @@ impl Fetch<'_> {
     }
 
     /// Stores what has arrived whole.
-    fn complete(&self, meta: Meta, head: &ResponseHead, key: &[u8], names: &Names) {
+    fn complete(&self, meta: Meta, head: &ResponseHead, key: &[u8], variants: Option<&Arc<Variants>>) {
         let meta = Meta { cost: self.cost(), ..meta };
         let (number, rest) = self.lead.rest();
         let rest: Vec<&[u8]> = rest.iter().map(|piece| &piece[..]).collect();
@@ -439,7 +440,7 @@ impl Fetch<'_> {
             let kind = Content::Chunks { id, length: self.lead.arrived() };
             self.object(meta, head, key, kind, &[])
         };
-        self.store(Arc::new(object), names);
+        self.store(Arc::new(object), variants);
     }
 }
 
