@@ -218,7 +218,7 @@ impl Errand<'_> {
         }
         let sequence = node.store.sequence();
         let Some(lead) = node.fills.refresh(hash, &key.text, sequence) else { return };
-        let parcel = Parcel::new(self, key.primary, Some(old.clone()), false);
+        let parcel = Parcel::new(self, key, Some(old.clone()), false);
         fill::begin(request.worker, parcel, lead, None);
     }
 
@@ -241,7 +241,7 @@ impl Errand<'_> {
                 match node.fills.join(hash, &key.text, sequence, oldest, most) {
                     Join::Lead(lead, follow) => {
                         let handed = Rc::new(Handed::default());
-                        let parcel = Parcel::new(self, key.primary, old.take(), true);
+                        let parcel = Parcel::new(self, &key, old.take(), true);
                         fill::begin(request.worker, parcel, lead, Some(handed.clone()));
                         (follow, Some(handed))
                     }

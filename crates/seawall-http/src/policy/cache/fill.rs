@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use seawall_cache::directives::Demand;
 use seawall_cache::fill::{Lead, Verdict};
-use seawall_cache::store::Variants;
+use seawall_cache::store::{Mark, Variants};
 use seawall_cache::freshness::{self, Arrival, Standing, Terms, Unstorable};
 use seawall_cache::object::{Content, Flags, Meta, Object};
 use seawall_cache::purge::Purged;
@@ -23,7 +23,7 @@ use seawall_h1::{BodyLength, Method, RequestHead, ResponseHead};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::node::Node;
-use super::{Errand, serve};
+use super::{Errand, Key, serve};
 use crate::client::Client;
 use crate::forward::{Came, forward_unless_stale};
 use crate::message::{Body, Facts, Peer, Request, Response};
@@ -49,6 +49,8 @@ pub(super) struct Parcel {
     trusted: bool,
     /// Where the key of all variants ends.
     primary: usize,
+    /// Behind it the key goes by this, if what is asked for is one of several variants.
+    variants: Option<Arc<Variants>>,
     /// What is stored and to be validated.
     old: Option<Arc<Object>>,
     /// Counts it among those that nobody waits for.
@@ -96,7 +98,7 @@ impl Parcel {
     /// The request as the origin is to be asked, for all and not for one; validating `old`.
     pub(super) fn new(
         errand: &Errand<'_>,
-        primary: usize,
+        key: &Key,
         old: Option<Arc<Object>>,
         foreground: bool,
     ) -> Parcel {
@@ -123,7 +125,8 @@ impl Parcel {
             listener: listener.unwrap_or_default(),
             peer: Peer::new(request.peer.address),
             trusted: request.trusted,
-            primary,
+            primary: key.primary,
+            variants: key.variants.clone(),
             old,
             _background: (!foreground).then(|| Background::new(node)),
         }
@@ -197,6 +200,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         lead,
         handed: &handed,
         primary: parcel.primary,
+        variants: parcel.variants.as_ref(),
         requested,
         received: node.millis(Instant::now()),
     };
@@ -228,6 +232,7 @@ struct Fetch<'a> {
     lead: Lead<Refusal>,
     handed: &'a Handed,
     primary: usize,
+    variants: Option<&'a Arc<Variants>>,
     requested: Millis,
     received: Millis,
 }
@@ -337,10 +342,7 @@ impl Fetch<'_> {
             }
             Err(why) => {
                 if why.is_of_resource() {
-                    let key = &self.lead.key()[..self.primary];
-                    let until = self.received + REMEMBERED;
-                    let mark = Mark { until, why: why.number() };
-                    self.node.store.mark_pass(self.node.store.hash(key), key, mark);
+                    self.remember(why);
                 }
                 let mut response = response;
                 serve::tell_fetched(&mut response.head, Some(why), false);
@@ -366,6 +368,18 @@ impl Fetch<'_> {
         }
         self.request.worker.give_back_head(head);
         self.lead.finish();
+    }
+
+    /// Remembers that answers to this are not to be stored.
+    fn remember(&self, why: Unstorable) {
+        let Fetch { node: Node { store, .. }, lead, .. } = self;
+        let mark = Mark { until: self.received + REMEMBERED, why: why.number() };
+        match self.variants {
+            None => store.mark_pass(store.hash(lead.key()), lead.key(), mark),
+            Some(variants) => {
+                store.mark_pass_variant(variants, store.hash(lead.key()), lead.key(), mark);
+            }
+        }
     }
 
     /// Takes the content in. Gives whether it is all in the store as far as it was cut into chunks;
