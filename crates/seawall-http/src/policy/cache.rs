@@ -21,10 +21,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use seawall_cache::Millis;
 use seawall_cache::directives::{Demand, demand};
 use seawall_cache::fill::{Follow, Join, Verdict};
-use seawall_cache::freshness::{self, Standing};
+use seawall_cache::freshness::{self, Reason, Standing};
 use seawall_cache::object::Object;
-use seawall_cache::status::Forwarded;
 use seawall_cache::store::{Found, Variants};
+use seawall_cache::key::Scheme;
+use seawall_cache::status::Forward as Why;
+use seawall_cache::tags::Labels;
 use seawall_cache::{key, vary};
 use seawall_config::plan::{Cache, CacheVersion, Forward, Route};
 use seawall_h1::{BodyLength, Known, Method};
@@ -35,6 +37,7 @@ use self::node::Node;
 use self::serve::Told;
 use crate::forward::forward;
 use crate::message::{Request, Response};
+use crate::policy::headers::is_secure;
 use crate::refuse::Refusal;
 
 /// Fetches that may go on in the background of one node: after a mass purge, everything is
@@ -82,7 +85,7 @@ struct Key {
 /// What a look-up comes to.
 enum Looked {
     Serve(Response),
-    Fetch(Option<Arc<Object>>),
+    Fetch(Why, Option<Arc<Object>>),
     Past(Past),
 }
 
@@ -113,7 +116,7 @@ pub(crate) async fn answer(
             request.worker.give_back_text(key.text);
             Ok(response)
         }
-        Looked::Fetch(old) => Box::pin(errand.fetch(key, old)).await,
+        Looked::Fetch(why, old) => Box::pin(errand.fetch(key, why, old)).await,
         Looked::Past(past) => Box::pin(errand.go_past(past)).await,
     }
 }
@@ -134,7 +137,7 @@ impl Errand<'_> {
             || self.demand.no_store
             || head.headers.known(Known::IfMatch).is_some()
             || head.headers.known(Known::IfUnmodifiedSince).is_some();
-        (is_other || key::bypasses(head, &rules.bypass)).then_some(Past::Bypass)
+        (is_other || key::is_bypassed(head, &rules.bypass)).then_some(Past::Bypass)
     }
 
     fn key(&self) -> Key {
@@ -154,7 +157,7 @@ impl Errand<'_> {
                 state.as_bytes()
             }
         };
-        let scheme = crate::policy::headers::scheme(request);
+        let scheme = if is_secure(request) { Scheme::Https } else { Scheme::Http };
         key::write(head, &rules.key, scheme, version, &mut text);
         Key { primary: text.len(), text, variants: None }
     }
@@ -174,7 +177,8 @@ impl Errand<'_> {
             Some(Found::Pass(mark)) if mark.until > self.now => {
                 return Looked::Past(Past::Uncacheable);
             }
-            _ => return Looked::Fetch(None),
+            _ if key.variants.is_some() => return Looked::Fetch(Why::VaryMiss, None),
+            _ => return Looked::Fetch(Why::UriMiss, None),
         };
         match freshness::standing(&object.meta, demand, soft, self.now) {
             Standing::Fresh { left } => {
@@ -182,16 +186,20 @@ impl Errand<'_> {
                 if self.rules.early && freshness::early(&object.meta, self.now, random) {
                     self.refresh(hash, key, &object);
                 }
-                Looked::Serve(self.serve(&object, Told::Fresh { left }, None))
+                Looked::Serve(self.serve(&object, Told::Fresh(left), None))
             }
             Standing::Stale { client_accepts: true, by, .. } => {
-                Looked::Serve(self.serve(&object, Told::Stale { by }, None))
+                Looked::Serve(self.serve(&object, Told::Stale(by, "max-stale"), None))
             }
             Standing::Stale { while_revalidate: true, by, .. } if !self.is_for_tier() => {
                 self.refresh(hash, key, &object);
-                Looked::Serve(self.serve(&object, Told::Stale { by }, None))
+                Looked::Serve(self.serve(&object, Told::Stale(by, "revalidating"), None))
             }
-            Standing::Stale { .. } | Standing::Validate { .. } => Looked::Fetch(Some(object)),
+            Standing::Stale { .. } => Looked::Fetch(Why::Stale, Some(object)),
+            Standing::Validate { reason: Reason::NoCache, .. } => {
+                Looked::Fetch(Why::Stale, Some(object))
+            }
+            Standing::Validate { .. } => Looked::Fetch(Why::Request, Some(object)),
         }
     }
 
@@ -226,6 +234,7 @@ impl Errand<'_> {
     async fn fetch(
         &self,
         mut key: Key,
+        mut why: Why,
         mut old: Option<Arc<Object>>,
     ) -> Result<Response, Refusal> {
         let Errand { request, node, rules, demand, .. } = self;
@@ -235,7 +244,7 @@ impl Errand<'_> {
         for _ in 0..ROUNDS {
             let hash = node.store.hash(&key.text);
             let sequence = node.store.sequence();
-            let oldest = self.purged_at();
+            let oldest = self.oldest();
             let most = if rules.coalesce.wait.is_zero() { 0 } else { rules.coalesce.waiters };
             let (mut follow, handed) =
                 match node.fills.join(hash, &key.text, sequence, oldest, most) {
@@ -269,23 +278,31 @@ impl Errand<'_> {
                             // It is for others, or too old. What is ours may be stored by now.
                             match self.look_up(&mut key) {
                                 Looked::Serve(response) => return Ok(response),
-                                Looked::Fetch(stored) => old = stored,
+                                Looked::Fetch(reason, stored) => (why, old) = (reason, stored),
                                 Looked::Past(past) => return self.go_past(past).await,
                             }
                             continue;
                         }
                     }
-                    let told = Told::Fetched { collapsed: handed.is_none(), why };
+                    let collapsed = handed.is_none();
+                    let told = Told::Fetched { why, collapsed, stored: object.is_stored() };
                     return Ok(self.serve(&object, told, Some(follow)));
                 }
                 Verdict::Stale(object, refusal) => {
-                    let standing = freshness::standing(&object.meta, demand, None, self.now);
-                    return match (standing, refusal) {
-                        (Standing::Stale { by, if_error: true, .. }, _) => {
-                            Ok(self.serve(&object, Told::StaleOnError { by }, None))
+                    return match freshness::standing(&object.meta, demand, None, self.now) {
+                        Standing::Stale { by, if_error: true, .. } => {
+                            Ok(self.serve(&object, Told::Stale(by, "stale-if-error"), None))
                         }
-                        (_, Some(refusal)) => Err(refusal),
-                        (_, None) => self.go_past(Past::Alone).await,
+                        Standing::Fresh { left } => {
+                            Ok(self.serve(&object, Told::Fresh(left), None))
+                        }
+                        Standing::Validate { if_error: true, .. } => {
+                            Ok(self.serve(&object, Told::Stale(0, "stale-if-error"), None))
+                        }
+                        _ => match refusal {
+                            Some(refusal) => Err(refusal),
+                            None => self.go_past(Past::Alone).await,
+                        },
                     };
                 }
                 Verdict::Alone => {
@@ -300,11 +317,33 @@ impl Errand<'_> {
         self.go_past(Past::Alone).await
     }
 
+    /// The purge sequence below which a fill is too old to be joined: what it brings may have been
+    /// purged since.
+    fn oldest(&self) -> u64 {
+        let Errand { request, node, .. } = self;
+        let purges = node.store.purges();
+        if purges.sequence() == 0 {
+            return 0;
+        }
+        let labels = Labels::of_request(request.head, self.scheme());
+        purges.newest_sequence(labels.iter())
+    }
+
     /// Forwards the request as if there were no cache.
     async fn go_past(&self, past: Past) -> Result<Response, Refusal> {
         let Errand { request, route, to, .. } = self;
         let mut response = forward(request, route, to).await?;
-        self.learn(past, &mut response);
+        if past == Past::Method {
+            invalidate::after(self, &response.head);
+        }
+        let (why, detail) = match past {
+            Past::Method => (Why::Method, None),
+            Past::Bypass => (Why::Bypass, None),
+            Past::Uncacheable => (Why::UriMiss, Some("hit-for-miss")),
+            Past::Crowded => (Why::UriMiss, Some("not-waited")),
+            Past::Alone => (Why::UriMiss, Some("not-shared")),
+        };
+        serve::tell_past(&mut response.head, why, detail, false);
         Ok(response)
     }
 }
