@@ -281,7 +281,7 @@ impl Door {
             Action::Redirect(_) | Action::Respond(_) => false,
         };
         match &self.cache {
-            Some(node) => node.store.reconfigure(&plan.cache),
+            Some(node) => node.configure(&plan.cache),
             None if plan.routes.iter().any(caches) => {
                 self.cache = Some(Arc::new(Node::new(&plan.cache)));
             }

@@ -20,20 +20,19 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use seawall_cache::Millis;
 use seawall_cache::directives::{Demand, demand};
-use seawall_cache::fill::{Follow, Join, Verdict};
+use seawall_cache::fill::{Join, Verdict};
 use seawall_cache::freshness::{self, Reason, Standing};
-use seawall_cache::object::Object;
-use seawall_cache::store::{Found, Variants};
 use seawall_cache::key::Scheme;
+use seawall_cache::object::{Content, Object};
 use seawall_cache::status::Forward as Why;
-use seawall_cache::tags::Labels;
+use seawall_cache::store::{Found, Variants};
 use seawall_cache::{key, vary};
 use seawall_config::plan::{Cache, CacheVersion, Forward, Route};
 use seawall_h1::{BodyLength, Known, Method};
 use tokio::time::timeout;
 
 use self::fill::{Handed, Parcel};
-use self::node::Node;
+use self::node::{LABELS, Node};
 use self::serve::Told;
 use crate::forward::forward;
 use crate::message::{Request, Response};
@@ -82,6 +81,18 @@ struct Key {
     variants: Option<Arc<Variants>>,
 }
 
+impl Key {
+    /// That of nothing.
+    fn none() -> Key {
+        Key { text: Vec::new(), primary: 0, variants: None }
+    }
+}
+
+/// Whether an answer is stored, or will be.
+fn is_kept(object: &Object) -> bool {
+    !matches!(object.content, Content::Arriving { kept: false, .. })
+}
+
 /// What a look-up comes to.
 enum Looked {
     Serve(Response),
@@ -107,6 +118,9 @@ pub(crate) async fn answer(
         false => Demand::default(),
     };
     let errand = Errand { request, route, to, rules, node, demand, now };
+    if request.head.method_text() == b"PURGE" && errand.may_purge() {
+        return Ok(invalidate::purge(&errand));
+    }
     if let Some(past) = errand.past() {
         return Box::pin(errand.go_past(past)).await;
     }
@@ -119,6 +133,11 @@ pub(crate) async fn answer(
         Looked::Fetch(why, old) => Box::pin(errand.fetch(key, why, old)).await,
         Looked::Past(past) => Box::pin(errand.go_past(past)).await,
     }
+}
+
+/// The scheme that the client used.
+fn scheme_of(request: &Request<'_>) -> Scheme {
+    if is_secure(request) { Scheme::Https } else { Scheme::Http }
 }
 
 impl Errand<'_> {
@@ -140,6 +159,11 @@ impl Errand<'_> {
         (is_other || key::is_bypassed(head, &rules.bypass)).then_some(Past::Bypass)
     }
 
+    fn may_purge(&self) -> bool {
+        let peer = self.request.peer.address;
+        self.rules.purge.iter().any(|network| network.contains(&peer))
+    }
+
     fn key(&self) -> Key {
         let Errand { request, rules, node, .. } = self;
         let mut text = request.worker.take_text();
@@ -157,8 +181,7 @@ impl Errand<'_> {
                 state.as_bytes()
             }
         };
-        let scheme = if is_secure(request) { Scheme::Https } else { Scheme::Http };
-        key::write(head, &rules.key, scheme, version, &mut text);
+        key::write(head, &rules.key, scheme_of(request), version, &mut text);
         Key { primary: text.len(), text, variants: None }
     }
 
@@ -285,7 +308,7 @@ impl Errand<'_> {
                         }
                     }
                     let collapsed = handed.is_none();
-                    let told = Told::Fetched { why, collapsed, stored: object.is_stored() };
+                    let told = Told::Fetched { why, collapsed, stored: is_kept(&object) };
                     return Ok(self.serve(&object, told, Some(follow)));
                 }
                 Verdict::Stale(object, refusal) => {
@@ -320,13 +343,15 @@ impl Errand<'_> {
     /// The purge sequence below which a fill is too old to be joined: what it brings may have been
     /// purged since.
     fn oldest(&self) -> u64 {
-        let Errand { request, node, .. } = self;
+        let Errand { request, rules, node, .. } = self;
         let purges = node.store.purges();
         if purges.sequence() == 0 {
             return 0;
         }
-        let labels = Labels::of_request(request.head, self.scheme());
-        purges.newest_sequence(labels.iter())
+        let mut labels = Vec::with_capacity(16);
+        let url = invalidate::url_of(request);
+        LABELS.write(&url, &rules.key, std::iter::empty(), &mut labels);
+        purges.newest_sequence(labels.into_iter())
     }
 
     /// Forwards the request as if there were no cache.

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use seawall_cache::conditional::Validators;
 use seawall_cache::fill::{Follow, Join, Lead};
+use seawall_cache::merge;
 use seawall_cache::object::{CHUNK, Object};
-use seawall_cache::range;
-use seawall_h1::headers::Headers;
-use seawall_h1::{Known, RequestHead};
+use seawall_cache::range::{ContentRange, Part};
+use seawall_h1::RequestHead;
 
-use super::Errand;
-use super::fill::{self, Asked, Parcel};
+use super::fill::{self, Parcel};
 use super::node::Node;
 use super::reading::Chunks;
+use super::{Errand, Key};
 use crate::message::{Body, Response};
 use crate::refuse::Refusal;
 use crate::worker::Worker;
@@ -39,7 +40,7 @@ pub(super) fn of_object(errand: &Errand<'_>, object: &Arc<Object>, id: u64) -> C
     let source = Rc::new(Origin {
         worker: errand.request.worker.clone(),
         node: errand.node.clone(),
-        parcel: Parcel::of_chunk(errand),
+        parcel: Parcel::new(errand, &Key::none(), None, true),
         object: object.clone(),
         id,
     });
@@ -82,9 +83,7 @@ impl Origin {
                 let to = (from + CHUNK).min(length);
                 let wanted =
                     Wanted { object: object.clone(), id: self.id, number, from, to, length };
-                let mut parcel = self.parcel.clone();
-                wanted.write(&mut parcel.head);
-                parcel.asked = Asked::Chunk(wanted);
+                let parcel = self.parcel.chunk(wanted);
                 fill::begin(&self.worker, parcel, lead, None);
                 Some(follow)
             }
@@ -95,9 +94,7 @@ impl Origin {
 /// All that a fill gives, in one piece.
 async fn whole(mut follow: Follow<Refusal>) -> Option<Bytes> {
     let mut all = Vec::new();
-    while let Some(piece) =
-        poll_fn(|cx| follow.poll_read(all.len() as u64, cx)).await.ok()?
-    {
+    while let Some(piece) = poll_fn(|cx| follow.poll_read(all.len() as u64, cx)).await.ok()? {
         if all.is_empty() && piece.len() as u64 == CHUNK {
             return Some(piece);
         }
@@ -119,29 +116,24 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Asks for it, of the same representation only.
-    fn write(&self, head: &mut RequestHead) {
-        let mut stored = Headers::new();
-        stored.restore(self.object.fields());
+    pub(super) fn write(&self, head: &mut RequestHead) {
+        let had = Validators::stored(self.object.fields(), self.object.meta.received);
         head.headers.set(b"Range", range_of(self.from, self.to).as_bytes());
-        if let Some(etag) = stored.known(Known::ETag) {
-            head.headers.set(b"If-Range", etag);
+        if let Some(validator) = had.etag.or(had.last_modified) {
+            head.headers.set(b"If-Range", validator);
         }
     }
 
     /// Whether an answer is what was asked for.
     fn is_answered_by(&self, response: &Response) -> bool {
-        let mut stored = Headers::new();
-        stored.restore(self.object.fields());
-        let headers = &response.head.headers;
-        let same = |known| match stored.known(known) {
-            Some(validator) => headers.known(known).is_none_or(|other| other == validator),
-            None => true,
-        };
+        let received = self.object.meta.received;
+        let had = Validators::stored(self.object.fields(), received);
+        let answer = &response.head.headers;
+        let part = Part { first: self.from, last: self.to - 1 };
+        let expect = ContentRange { part, complete: Some(self.length) };
         response.head.status == 206
-            && same(Known::ETag)
-            && same(Known::LastModified)
-            && range::content_range(headers)
-                .is_some_and(|given| given == (self.from, self.to, Some(self.length)))
+            && ContentRange::of(answer) == Some(expect)
+            && merge::can_combine(&had, &Validators::of(answer, received))
     }
 
     /// Takes the chunk in and stores it.
@@ -156,7 +148,7 @@ impl Wanted {
             // It has changed, or the origin does not do ranges: what is stored of it cannot be
             // completed.
             let key = self.object.key();
-            node.store.forget(&self.object, key);
+            node.store.remove(node.store.hash(key), key);
             return;
         }
         let Body::Answer(conversation) = response.body else { return };

@@ -7,24 +7,31 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
+use seawall_cache::conditional::{self, Validators};
 use seawall_cache::directives::Demand;
 use seawall_cache::fill::{Lead, Verdict};
-use seawall_cache::store::{Mark, Variants};
-use seawall_cache::freshness::{self, Arrival, Standing, Terms, Unstorable};
+use seawall_cache::freshness::{
+    self, Arrival, Lifetime, Standing, StoredFields, Terms, Unstorable,
+};
 use seawall_cache::object::{Content, Flags, Meta, Object};
 use seawall_cache::purge::Purged;
-use seawall_cache::vary::Vary;
-use seawall_cache::{Millis, conditional, merge, tags, vary};
+use seawall_cache::status::Forward as Why;
+use seawall_cache::store::{Mark, Variants};
+use seawall_cache::tags::Tags;
+use seawall_cache::vary::Varies;
+use seawall_cache::{Millis, merge, vary};
 use seawall_config::plan::{Action, Cache};
-use seawall_h1::{BodyLength, Method, RequestHead, ResponseHead};
+use seawall_h1::{BodyLength, Headers, Known, RequestHead, encode};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::node::Node;
+use super::chunks::Wanted;
+use super::invalidate::url_of;
+use super::node::{LABELS, Node};
 use super::{Errand, Key, serve};
 use crate::client::Client;
+use crate::forward::conversation::Conversation;
 use crate::forward::{Came, forward_unless_stale};
 use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::refuse::Refusal;
@@ -53,8 +60,18 @@ pub(super) struct Parcel {
     variants: Option<Arc<Variants>>,
     /// What is stored and to be validated.
     old: Option<Arc<Object>>,
+    asked: Asked,
     /// Counts it among those that nobody waits for.
     _background: Option<Background>,
+}
+
+/// What a fetch is for.
+#[derive(Clone)]
+pub(super) enum Asked {
+    /// A whole answer.
+    Whole,
+    /// A chunk of an object.
+    Chunk(Wanted),
 }
 
 /// A fetch that nobody waits for.
@@ -104,17 +121,18 @@ impl Parcel {
     ) -> Parcel {
         let Errand { request, node, .. } = errand;
         let mut head = request.head.clone();
-        if head.method == Method::Head {
-            head.become_get();
-        }
-        conditional::remove(&mut head.headers);
+        head.become_get();
+        head.headers.remove_where(|field| conditional::is_about_a_part(field.known));
         if !foreground {
             // What a client wanted of its answer is not wanted of this one.
             head.headers.remove(b"cache-control");
             head.headers.remove(b"pragma");
         }
         if let Some(old) = &old {
-            conditional::write_validators(old.fields(), &mut head.headers);
+            let had = Validators::stored(old.fields(), old.meta.received);
+            head.headers.append(|out| {
+                conditional::write_validators(std::iter::once(had), out);
+            });
         }
         let listeners = &request.running.compiled.plan.listeners;
         let listener = listeners.iter().position(|one| std::ptr::eq(one, request.listener));
@@ -128,7 +146,26 @@ impl Parcel {
             primary: key.primary,
             variants: key.variants.clone(),
             old,
+            asked: Asked::Whole,
             _background: (!foreground).then(|| Background::new(node)),
+        }
+    }
+}
+
+impl Parcel {
+    /// The same request, for a chunk.
+    pub(super) fn chunk(&self, wanted: Wanted) -> Parcel {
+        let mut head = self.head.clone();
+        wanted.write(&mut head);
+        Parcel {
+            head,
+            running: self.running.clone(),
+            peer: Peer::new(self.peer.address),
+            variants: None,
+            old: None,
+            asked: Asked::Chunk(wanted),
+            _background: None,
+            ..*self
         }
     }
 }
@@ -193,6 +230,9 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         }
         (Err(refusal), _) => return lead.say(Verdict::Failed(refusal)),
     };
+    if let Asked::Chunk(wanted) = parcel.asked {
+        return wanted.receive(node, lead, response, request.client).await;
+    }
     let fetch = Fetch {
         request: &request,
         rules,
@@ -220,7 +260,23 @@ fn may_stand_in(node: &Node, old: &Object, now: Millis) -> bool {
     match freshness::standing(&old.meta, &Demand::default(), purged, now) {
         Standing::Fresh { .. } => true,
         Standing::Stale { if_error, .. } => if_error,
-        Standing::Validate => false,
+        Standing::Validate { if_error, .. } => if_error,
+    }
+}
+
+/// What of an answer is stored beside its content.
+struct Card {
+    meta: Meta,
+    key: Vec<u8>,
+    variants: Option<Arc<Variants>>,
+    fields: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Card {
+    fn object(&self, kind: Content, content: &[&[u8]]) -> Arc<Object> {
+        let Card { meta, key, fields, labels, .. } = self;
+        Arc::new(Object::new(meta.clone(), key, fields, labels, kind, content))
     }
 }
 
@@ -238,24 +294,31 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// What is known of an answer with this head.
-    fn judge(&self, head: &ResponseHead) -> Result<Terms, Unstorable> {
-        let random = self.request.worker.any_number();
+    /// Under which terms an answer with these fields is stored.
+    fn judge<'b>(
+        &'b self,
+        status: u16,
+        answer: &'b Headers,
+        length: Option<u64>,
+    ) -> Result<Terms<'b>, Unstorable> {
         freshness::judge(&Arrival {
             request: self.request.head,
-            head,
+            status,
+            answer,
+            length,
             requested: self.requested,
             received: self.received,
             rules: self.rules,
-            random,
+            parts: false,
+            random: self.request.worker.any_number(),
         })
     }
 
     /// The key of an answer, with what it goes by if it varies.
-    fn key(&self, head: &ResponseHead) -> (Vec<u8>, Option<Arc<Variants>>) {
+    fn key(&self, answer: &Headers) -> (Vec<u8>, Option<Arc<Variants>>) {
         let mut key = self.lead.key()[..self.primary].to_vec();
-        let names = match vary::fields(&head.headers, self.rules) {
-            Vary::Names(names) if !names.is_empty() => names,
+        let names = match vary::fields(answer, self.rules) {
+            Varies::By(names) if !names.is_empty() => names,
             _ => return (key, None),
         };
         let store = &self.node.store;
@@ -264,20 +327,27 @@ impl Fetch<'_> {
         (key, Some(variants))
     }
 
-    /// Puts an object together.
-    fn object(&self, meta: Meta, head: &ResponseHead, key: &[u8], kind: Content, content: &[&[u8]]) -> Object {
+    /// What of an answer is stored beside its content.
+    fn card(&self, answer: &Headers, terms: &Terms<'_>) -> Card {
+        let (key, variants) = self.key(answer);
         let mut fields = Vec::with_capacity(256);
-        freshness::write_stored(head, self.rules, || self.request.worker.date(), &mut fields);
-        let mut labels = Vec::new();
-        tags::labels(self.request.head, head, self.rules, &mut labels);
-        let meta = Meta { sequence: self.lead.sequence(), ..meta };
-        Object::new(meta, key, &fields, &labels, kind, content)
+        terms.fields.write(answer, &mut fields);
+        if answer.known(Known::Date).is_none() {
+            // When it was received (RFC 9110 §6.6.1).
+            encode::field(b"Date", &self.request.worker.date(), &mut fields);
+        }
+        let tags = Tags::of(answer, self.rules.tags.as_deref());
+        let mut labels = Vec::with_capacity(8);
+        let url = url_of(self.request);
+        LABELS.write(&url, &self.rules.key, tags.tags.into_iter(), &mut labels);
+        let meta = Meta { sequence: self.lead.sequence(), ..terms.meta.clone() };
+        Card { meta, key, variants, fields, labels }
     }
 
     /// Stores an object, if it may be. If not, whoever waits for it has it all the same.
-    fn store(&self, object: Arc<Object>, variants: Option<&Arc<Variants>>) {
+    fn store(&self, card: &Card, object: Arc<Object>) {
         let store = &self.node.store;
-        let _ = match variants {
+        let _ = match &card.variants {
             None => store.insert(object),
             Some(variants) => store.insert_variant(variants, object),
         };
@@ -289,36 +359,45 @@ impl Fetch<'_> {
         if let Body::Answer(conversation) = body {
             conversation.finish();
         }
-        if !merge::is_about(old.fields(), &update.headers) {
+        let had = Validators::stored(old.fields(), old.meta.received);
+        if !merge::is_about(&had, &update.headers) {
             // It speaks of something else, so that nothing is known.
-            self.node.store.remove(self.node.store.hash(old.key()), old.key());
+            self.forget(old);
             return self.lead.say(Verdict::Alone);
         }
-        let mut head = self.request.worker.take_head();
-        head.restore(old.meta.status, old.fields());
-        merge::update(&mut head.headers, &update.headers);
+        let merged = merge::updated(old.fields(), &update.headers);
         self.request.worker.give_back_head(update);
-        match self.judge(&head) {
-            Ok(Terms { meta }) => {
-                let (key, variants) = self.key(&head);
-                let meta = Meta { cost: self.cost(), ..meta };
-                let content = old.content.clone();
-                let object =
-                    Arc::new(self.object(meta, &head, &key, content, &[old.body()]));
-                self.store(object.clone(), variants.as_ref());
-                self.request.worker.give_back_head(head);
-                self.lead.say(Verdict::Answer { object, variants });
+        match self.judge(old.meta.status, &merged, old.length()) {
+            Ok(terms) => {
+                let mut card = self.card(&merged, &terms);
+                card.meta.cost = self.cost();
+                let object = card.object(old.content.clone(), &[old.body()]);
+                self.store(&card, object.clone());
+                self.lead.say(Verdict::Answer { object, variants: card.variants });
                 self.lead.finish();
             }
             Err(_) => {
-                self.node.store.remove(self.node.store.hash(old.key()), old.key());
-                if let Some(length) = old.length() && old.content == Content::Whole {
-                    let body = Body::Stored(old.clone(), 0, length as usize);
+                // It may be given to who asked for it, and is not kept.
+                self.forget(old);
+                if old.content == Content::Whole {
+                    let mut head = self.request.worker.take_head();
+                    head.begin(old.meta.status);
+                    head.headers = merged;
+                    let body = Body::Stored(old.clone(), 0, old.body().len());
                     self.handed.response.replace(Some(Response { head, body }));
                 }
                 self.lead.say(Verdict::Alone);
             }
         }
+    }
+
+    /// Takes an object out of the store, as it is of no use.
+    fn forget(&self, old: &Object) {
+        let store = &self.node.store;
+        match self.variants {
+            None => store.remove(store.hash(old.key()), old.key()),
+            Some(variants) => store.remove_variant(variants, store.hash(old.key()), old.key()),
+        };
     }
 
     fn cost(&self) -> u32 {
@@ -327,53 +406,51 @@ impl Fetch<'_> {
     }
 
     /// An answer has come.
-    async fn arrived(self, response: Response) {
-        let fell_back = self.request.facts.fell_back.get();
-        let terms = match fell_back {
-            true => Err(Unstorable::Fallback),
-            false => self.judge(&response.head),
-        };
-        let (meta, keep) = match terms {
-            Ok(Terms { meta }) => (meta, true),
-            // A failure that nobody may store is at least an answer to all who wait for it: the
-            // origin is not asked again by each of them.
-            Err(why) if why.may_be_shared() && response.head.status >= 500 => {
-                (passing(&response.head, self.received), false)
-            }
-            Err(why) => {
-                if why.is_of_resource() {
-                    self.remember(why);
-                }
-                let mut response = response;
-                serve::tell_fetched(&mut response.head, Some(why), false);
-                self.handed.response.replace(Some(response));
-                return self.lead.say(Verdict::Alone);
-            }
-        };
-        let Response { head, body } = response;
-        let (key, variants) = self.key(&head);
-        let length = match (&body, head.body) {
+    async fn arrived(self, mut response: Response) {
+        let length = match (&response.body, response.head.body) {
             (Body::Answer(_), BodyLength::Length(length)) => Some(length),
             (Body::Answer(_), _) => None,
             (Body::Shared(content), _) => Some(content.len() as u64),
             (Body::Owned(content), _) => Some(content.len() as u64),
             _ => Some(0),
         };
-        let arriving = Content::Arriving { length };
-        let object = Arc::new(self.object(meta.clone(), &head, &key, arriving, &[]));
-        self.lead.say(Verdict::Answer { object, variants: variants.clone() });
-        let Some(stored) = self.receive(body, length, keep).await else { return };
-        if keep && stored {
-            self.complete(meta, &head, &key, variants.as_ref());
-        }
+        let Response { head, .. } = &response;
+        let fell_back = self.request.facts.fell_back.get();
+        let judged = self.judge(head.status, &head.headers, length);
+        let (mut card, keep) = match judged {
+            Ok(terms) if !fell_back => (self.card(&head.headers, &terms), true),
+            // What takes the place of a failed answer is for all who wait, and is not kept.
+            Ok(terms) => (self.card(&head.headers, &terms), false),
+            // So is a failure that nothing forbids to share: if each of those who wait asked again,
+            // the origin would fail for good.
+            Err(Unstorable::NoFreshness | Unstorable::Useless) if head.status >= 500 => {
+                (self.card(&head.headers, &passing(head.status, self.received)), false)
+            }
+            Err(why) => {
+                if is_of_resource(why, head.status) {
+                    self.remember(why);
+                }
+                serve::tell_past(&mut response.head, Why::UriMiss, Some(why.code()), false);
+                self.handed.response.replace(Some(response));
+                return self.lead.say(Verdict::Alone);
+            }
+        };
+        let object = card.object(Content::Arriving { length, kept: keep }, &[]);
+        self.lead.say(Verdict::Answer { object, variants: card.variants.clone() });
+        let Response { head, body } = response;
         self.request.worker.give_back_head(head);
+        let Some(kept) = self.receive(body, length, keep).await else { return };
+        if keep && kept {
+            card.meta.cost = self.cost();
+            self.complete(&card);
+        }
         self.lead.finish();
     }
 
     /// Remembers that answers to this are not to be stored.
     fn remember(&self, why: Unstorable) {
-        let Fetch { node: Node { store, .. }, lead, .. } = self;
-        let mark = Mark { until: self.received + REMEMBERED, why: why.number() };
+        let (store, lead) = (&self.node.store, &self.lead);
+        let mark = Mark { until: self.received + REMEMBERED, why: why as u8 };
         match self.variants {
             None => store.mark_pass(store.hash(lead.key()), lead.key(), mark),
             Some(variants) => {
@@ -398,30 +475,15 @@ impl Fetch<'_> {
             }
             _ => return Some(true),
         };
-        let idle = conversation.idle_timeout;
         let mut keep = keep;
-        let fits = length.is_some_and(|length| length <= node.store.capacity() / 8);
+        let fits = length.is_some_and(|length| length <= node.capacity() / 8);
         let ahead = if keep && fits { u64::MAX } else { AHEAD };
         loop {
             let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
             if !is_read && !keep {
                 return None;
             }
-            let next = poll_fn(|cx| match conversation.poll_chunk(request.client, cx) {
-                Poll::Ready(Ok(Some(chunk))) => {
-                    let content = Bytes::copy_from_slice(conversation.content());
-                    conversation.consume();
-                    Poll::Ready(Some((content, chunk.last)))
-                }
-                Poll::Ready(Ok(None)) => Poll::Ready(Some((Bytes::new(), true))),
-                Poll::Ready(Err(_)) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            });
-            let Ok(next) = timeout(idle, next).await else {
-                conversation.broke_off();
-                return None;
-            };
-            let (content, last) = next?;
+            let (content, last) = next(&mut conversation, request.client).await?;
             self.take(content, keep);
             keep = keep && lead.arrived() <= rules.max_object;
             if last {
@@ -435,32 +497,30 @@ impl Fetch<'_> {
         if let Some((number, chunk)) = self.lead.append(content)
             && keep
         {
-            self.node.store.insert_chunk(self.lead.id(), number as u32, chunk);
+            self.node.keep_chunk(self.lead.id(), number, chunk);
         }
     }
 
     /// Stores what has arrived whole.
-    fn complete(&self, meta: Meta, head: &ResponseHead, key: &[u8], variants: Option<&Arc<Variants>>) {
-        let meta = Meta { cost: self.cost(), ..meta };
+    fn complete(&self, card: &Card) {
         let (number, rest) = self.lead.rest();
         let rest: Vec<&[u8]> = rest.iter().map(|piece| &piece[..]).collect();
         let object = if number == 0 {
-            self.object(meta, head, key, Content::Whole, &rest)
+            card.object(Content::Whole, &rest)
         } else {
             let id = self.lead.id();
             if !rest.is_empty() {
-                self.node.store.insert_chunk(id, number as u32, rest.concat().into());
+                self.node.keep_chunk(id, number, rest.concat().into());
             }
-            let kind = Content::Chunks { id, length: self.lead.arrived() };
-            self.object(meta, head, key, kind, &[])
+            card.object(Content::Chunks { id, length: self.lead.arrived() }, &[])
         };
-        self.store(Arc::new(object), variants);
+        self.store(card, object);
     }
 }
 
-/// What is known of an answer that is not stored.
-fn passing(head: &ResponseHead, received: Millis) -> Meta {
-    Meta {
+/// The terms of an answer that is not stored.
+fn passing(status: u16, received: Millis) -> Terms<'static> {
+    let meta = Meta {
         received,
         lifetime: 0,
         sequence: 0,
@@ -468,8 +528,55 @@ fn passing(head: &ResponseHead, received: Millis) -> Meta {
         stale_while_revalidate: 0,
         stale_if_error: 0,
         cost: 0,
-        status: head.status,
+        status,
         flags: Flags::default(),
+    };
+    Terms { meta, lifetime: Lifetime::None, fields: StoredFields::default() }
+}
+
+/// Whether answers to whoever asks will be as little to be stored as this one, for this reason.
+fn is_of_resource(why: Unstorable, status: u16) -> bool {
+    use Unstorable::*;
+    status < 500
+        && match why {
+            NoStore | Private | SetCookie | VaryAny | TooLarge | NoFreshness | Useless | Status
+            | NotUnderstood => true,
+            Method | RequestNoStore | Partial | Authorization | Coding => false,
+        }
+}
+
+/// All of the content of an answer, as it comes; `None` if it broke off.
+pub(super) async fn take_all(
+    lead: &Lead<Refusal>,
+    mut conversation: Box<Conversation>,
+    client: &Client,
+) -> Option<()> {
+    loop {
+        let (content, last) = next(&mut conversation, client).await?;
+        lead.append(content);
+        if last {
+            conversation.finish();
+            return Some(());
+        }
     }
 }
 
+/// The next content, and whether it is the last; `None` if it broke off.
+async fn next(conversation: &mut Conversation, client: &Client) -> Option<(Bytes, bool)> {
+    let idle = conversation.idle_timeout;
+    let piece = poll_fn(|cx| match conversation.poll_chunk(client, cx) {
+        Poll::Ready(Ok(Some(chunk))) => {
+            let content = Bytes::copy_from_slice(conversation.content());
+            conversation.consume();
+            Poll::Ready(Some((content, chunk.last)))
+        }
+        Poll::Ready(Ok(None)) => Poll::Ready(Some((Bytes::new(), true))),
+        Poll::Ready(Err(_)) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    if let Ok(piece) = timeout(idle, piece).await {
+        return piece;
+    }
+    conversation.broke_off();
+    None
+}

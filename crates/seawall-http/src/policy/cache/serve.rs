@@ -190,7 +190,12 @@ impl Told {
 }
 
 /// Says of an answer that came past the store why it did.
-pub(super) fn tell_past(head: &mut ResponseHead, why: Forward, detail: Option<&str>, collapsed: bool) {
+pub(super) fn tell_past(
+    head: &mut ResponseHead,
+    why: Forward,
+    detail: Option<&str>,
+    collapsed: bool,
+) {
     let outcome = Outcome::Forward { why, status: None, stored: false, collapsed };
     head.headers.append(|out| CacheStatus { outcome, ttl: None, key: None, detail }.write(out));
 }
