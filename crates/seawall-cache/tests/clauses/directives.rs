@@ -17,6 +17,7 @@ fn shown(demand: Demand) -> String {
         ("max-age", demand.max_age),
         ("min-fresh", demand.min_fresh),
         ("max-stale", demand.max_stale),
+        ("stale-if-error", demand.stale_if_error),
     ];
     for (name, number) in numbers {
         match number {
@@ -52,6 +53,8 @@ fn demands() {
         ("9111-5.2.1.5 no-store", "Cache-Control: no-store", "no-store"),
         ("9111-5.2.1.7 only-if-cached", "Cache-Control: only-if-cached", "only-if-cached"),
         ("9111-5.2.1.6 no-transform", "Cache-Control: no-transform", ""),
+        ("5861-4 stale-if-error", "Cache-Control: stale-if-error=60", "stale-if-error=60"),
+        ("5861-4 stale-if-error without a value", "Cache-Control: stale-if-error", ""),
         ("9111-5.2 several", "Cache-Control: no-cache, max-age=0 | Cache-Control: no-store", "no-store no-cache max-age=0"),
         ("9111-5.2 in a string", "Cache-Control: a=\"no-cache\"", ""),
         ("9111-5.2 unknown ones", "Cache-Control: foo, max-age=1, bar=2", "max-age=1"),

@@ -4,6 +4,7 @@
 mod age;
 mod conditional;
 mod directives;
+mod invalidation;
 mod key;
 mod lifetime;
 mod merge;

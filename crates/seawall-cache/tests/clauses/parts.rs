@@ -64,7 +64,10 @@ fn with_dates(lines: &str) -> String {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         let end = rest.find(|c: char| c != '-' && !c.is_ascii_digit()).unwrap_or(rest.len());
-        out.push_str(&date(rest[..end].parse().expect("a number of seconds")));
+        match rest[..end].parse() {
+            Ok(offset) => out.push_str(&date(offset)),
+            Err(_) => out.extend(["@", &rest[..end]]),
+        }
         rest = &rest[end..];
     }
     out + rest
