@@ -122,6 +122,15 @@ fn which_requests_share_a_key() {
 }
 
 #[test]
+fn routes_with_other_rules_share_no_key() {
+    let by_header = CacheKey { headers: names(&["a"]), ..key_rules() };
+    let by_cookie = CacheKey { cookies: names(&["a"]), ..key_rules() };
+    let by_nothing = key_rules();
+    let keys = [&by_header, &by_cookie, &by_nothing].map(|rules| key("GET /", rules));
+    assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+}
+
+#[test]
 fn versions_are_namespaces() {
     let with = |version: &[u8]| {
         let mut out = Vec::new();

@@ -121,6 +121,7 @@ fn what_a_fill_asks_for() {
         ("9110-12.5.3 all but one", "Accept-Encoding: *, br;q=0", "zstd, gzip"),
         ("9110-12.5.3 none but one", "Accept-Encoding: br, *;q=0", "br, identity;q=0"),
         ("9110-12.5.3 nothing at all", "Accept-Encoding: *;q=0", "*;q=0"),
+        ("9110-8.4.1.3 gzip refused by its other name", "Accept-Encoding: x-gzip;q=0, gzip, br", "br"),
         ("9110-12.5.3 identity alone refused", "Accept-Encoding: identity;q=0", "*;q=0"),
         ("9110-12.5.3 identity before all are refused", "Accept-Encoding: identity, *;q=0", "identity"),
         ("9110-12.4.2 spaces around weights", "Accept-Encoding: gzip ; q=0 , br ;Q=0.001", "br"),
