@@ -135,7 +135,7 @@ impl Eviction {
         let slot = if self.free == NONE {
             if self.entries.len() == self.entries.capacity() {
                 // Not doubled: half of the table might stay empty.
-                self.entries.reserve_exact(self.entries.len() / 8 + FEWEST_SLOTS);
+                self.entries.reserve_exact(self.entries.len() / 16 + FEWEST_SLOTS);
             }
             self.entries.push(entry);
             (self.entries.len() - 1) as Slot
