@@ -94,7 +94,7 @@ fn check(url: &str) -> Result<(), Wrong> {
         return Err(("this URL has parameters", "take them away, from `?` or `#` on"));
     }
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    if !database.is_empty() && !number(database).is_some_and(|number| number <= 65_535) {
+    if !database.is_empty() && number(database).is_none_or(|number| number > 65_535) {
         let help = "the number of a database is behind the `/`; in a password it is written `%2F`";
         return Err(("this URL has a path that is no number", help));
     }
