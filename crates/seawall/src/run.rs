@@ -61,6 +61,7 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
             metrics: page,
             ready: ready.clone(),
             token: server.admin_token.clone(),
+            cache: None,
             asks: to_ask,
         };
         let admin = open_admin(server.admin, admin).await?;
