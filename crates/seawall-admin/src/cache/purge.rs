@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::asked::{object, problem};
-use super::url::{Url, host_name};
+use super::url::Url;
 use super::{answer, cache};
 use crate::servers::{not_from_a_page, whole};
 use crate::{Admin, Refused, view};
@@ -29,11 +29,11 @@ pub struct Purge {
 pub enum Target {
     /// This URL, in all its variants.
     Url(Url),
-    /// Whatever has this tag; never empty.
+    /// Whatever has this tag; never empty, without white space at its ends.
     Tag(String),
-    /// This path and everything below it; its target has no query and no slash at its end.
+    /// Everything below this directory: its target ends in a `/` and has no query.
     Prefix(Url),
-    /// This host, in lower case, with whatever port and scheme.
+    /// This host, in lower case, with its port unless that is 80 or 443.
     Host(String),
     /// Everything.
     Everything,
@@ -43,8 +43,10 @@ pub enum Target {
 const MOST: usize = 10_000;
 /// Largest body, in bytes.
 const LARGEST: usize = 4 << 20;
-/// Longest tag, in bytes.
-const LONGEST_TAG: usize = 1024;
+/// Longest tag, in bytes: longer ones of answers are not read.
+const LONGEST_TAG: usize = 256;
+/// Most slashes of a prefix: answers cannot be found by deeper directories.
+const DEEPEST: usize = 16;
 
 const EXAMPLE: &str = r#"send for example {"tags": ["prices"]} or {"urls": ["https://shop.example.com/"], "hard": true}; there are urls, tags, prefixes, hosts, everything and hard"#;
 
@@ -116,7 +118,7 @@ fn read(body: &[u8]) -> Result<Purge, Refused> {
     take("urls", urls, |text| Ok(Target::Url(Url::read(&text)?)));
     take("tags", tags, tag);
     take("prefixes", prefixes, prefix);
-    take("hosts", hosts, |text| Ok(Target::Host(host_name(&text).ok_or("is not a host")?)));
+    take("hosts", hosts, host);
     if everything {
         targets.push(Target::Everything);
     }
@@ -142,8 +144,8 @@ fn help(key: &str) -> &'static str {
     match key {
         "urls" => "write for example \"https://shop.example.com/prices?page=2\"",
         "prefixes" => "write for example \"https://shop.example.com/images/*\"",
-        "hosts" => "write for example \"shop.example.com\", without a port",
-        _ => "a tag is a word without spaces, as in `Surrogate-Key`",
+        "hosts" => "write for example \"shop.example.com\"",
+        _ => "write a tag as it is in `Surrogate-Key` or `Cache-Tag`",
     }
 }
 
@@ -151,25 +153,37 @@ fn tag(text: String) -> Result<Target, String> {
     // Nothing is ever under an empty tag: an order with one is an empty variable somewhere.
     match text.len() {
         0 => Err("is empty".to_owned()),
-        1..=LONGEST_TAG if text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') => {
-            Ok(Target::Tag(text))
+        length if length > LONGEST_TAG => {
+            Err(format!("has {length} bytes; no tag has more than {LONGEST_TAG}"))
         }
-        1..=LONGEST_TAG => Err("is not one tag of visible ASCII".to_owned()),
-        length => Err(format!("has {length} bytes; at most {LONGEST_TAG} are allowed")),
+        _ if text.trim() != text || text.chars().any(char::is_control) => {
+            Err("has white space at its ends, or a control character".to_owned())
+        }
+        _ => Ok(Target::Tag(text)),
     }
 }
 
-/// `/shop`, `/shop/` and `/shop/*` all are `/shop` and everything below it.
+/// `/shop/` and `/shop/*` are everything below `/shop/`.
 fn prefix(text: String) -> Result<Target, String> {
-    let mut url = Url::read(text.strip_suffix('*').unwrap_or(&text))?;
+    let url = Url::read(text.strip_suffix('*').unwrap_or(&text))?;
     if url.target.contains(['?', '*']) {
         return Err("has a query or a `*` before its end".to_owned());
     }
-    if text.ends_with('*') && !url.target.ends_with('/') {
+    if !url.target.ends_with('/') {
         return Err("does not end at a `/`; prefixes are whole segments of a path".to_owned());
     }
-    url.target.truncate(url.target.trim_end_matches('/').len());
-    Ok(Target::Prefix(url))
+    match url.target.matches('/').count() > DEEPEST {
+        true => Err(format!("has more than {DEEPEST} segments")),
+        false => Ok(Target::Prefix(url)),
+    }
+}
+
+fn host(text: String) -> Result<Target, String> {
+    // Which scheme it is for is not known: the usual ports of both are the same as none.
+    let url = Url::read(&format!("http://{text}")).ok().filter(|url| url.target == "/");
+    let url = url.filter(|_| !text.contains('/')).ok_or("is not a host")?;
+    let host = url.authority.strip_suffix(":443").unwrap_or(&url.authority);
+    Ok(Target::Host(host.to_owned()))
 }
 
 #[cfg(test)]
@@ -178,18 +192,20 @@ mod tests {
 
     #[test]
     fn everything_that_can_be_purged() {
-        let body = br#"{"urls": ["http://A/x?y"], "tags": ["t"], "hosts": ["A.example"],
-            "prefixes": ["https://a/", "https://a/b/*", "https://a/b"], "everything": true}"#;
+        let body = br#"{"urls": ["http://A/x?y"], "tags": ["t u,v"], "hosts": ["A.example", "a:443", "a:81"],
+            "prefixes": ["https://a/", "https://a/b/*", "https://a/b/"], "everything": true}"#;
         let url = |text: &str| Url::read(text).expect("written here");
         let below =
             |target: &str| Target::Prefix(Url { target: target.into(), ..url("https://a/") });
         let expect = vec![
             Target::Url(url("http://a/x?y")),
-            Target::Tag("t".into()),
-            below(""),
-            below("/b"),
-            below("/b"),
+            Target::Tag("t u,v".into()),
+            below("/"),
+            below("/b/"),
+            below("/b/"),
             Target::Host("a.example".into()),
+            Target::Host("a".into()),
+            Target::Host("a:81".into()),
             Target::Everything,
         ];
         assert_eq!(read(body).expect("it is right"), Purge { hard: false, targets: expect });
@@ -200,6 +216,8 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_said() {
         let many = format!(r#"{{"tags": [{}"t"]}}"#, r#""t","#.repeat(MOST));
+        let long = format!(r#"{{"tags": ["{}"]}}"#, "x".repeat(LONGEST_TAG + 1));
+        let deep = format!(r#"{{"prefixes": ["http://a{}/"]}}"#, "/x".repeat(DEEPEST));
         for (body, message) in [
             ("", "EOF while parsing"),
             ("[]", "is not an object"),
@@ -207,12 +225,18 @@ mod tests {
             (r#"{"tag": ["a"]}"#, "unknown field `tag`"),
             (r#"{"tags": "a"}"#, "invalid type"),
             (r#"{"tags": [""]}"#, "tags[0] is empty"),
-            (r#"{"tags": ["a", "b c"]}"#, "tags[1] is not one tag"),
-            (r#"{"tags": ["a,b"]}"#, "tags[0] is not one tag"),
+            (r#"{"tags": ["a", " b"]}"#, "tags[1] has white space at its ends"),
+            (r#"{"tags": ["a\nb"]}"#, "tags[0] has white space at its ends, or a control"),
+            (&long, "tags[0] has 257 bytes"),
             (r#"{"urls": ["/x"]}"#, "urls[0] does not begin with http"),
             (r#"{"prefixes": ["http://a/b*"]}"#, "prefixes[0] does not end at a `/`"),
-            (r#"{"prefixes": ["http://a/b?c"]}"#, "prefixes[0] has a query"),
-            (r#"{"hosts": ["a:80"]}"#, "hosts[0] is not a host"),
+            (r#"{"prefixes": ["http://a/b"]}"#, "prefixes[0] does not end at a `/`"),
+            (r#"{"prefixes": ["http://a/b/?c"]}"#, "prefixes[0] has a query"),
+            (&deep, "prefixes[0] has more than 16 segments"),
+            (r#"{"hosts": ["a/"]}"#, "hosts[0] is not a host"),
+            (r#"{"hosts": ["a?"]}"#, "hosts[0] is not a host"),
+            (r#"{"hosts": ["http://a"]}"#, "hosts[0] is not a host"),
+            (r#"{"hosts": [""]}"#, "hosts[0] is not a host"),
             (&many, "there are 10001 of them"),
         ] {
             match read(body.as_bytes()) {

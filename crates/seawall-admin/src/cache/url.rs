@@ -43,6 +43,10 @@ impl Url {
             true => target.to_owned(),
             false => format!("/{target}"),
         };
+        let path = target.split('?').next().unwrap_or_default();
+        if seawall_h1::target::normalise(path.as_bytes()).is_err() {
+            return Err("has a path that is always refused");
+        }
         Ok(Url { https, authority: read_authority(authority, https)?, target })
     }
 
@@ -85,7 +89,7 @@ fn read_authority(authority: &str, https: bool) -> Result<String, &'static str> 
 }
 
 /// A host in lower case; `None` for what is none.
-pub(super) fn host_name(host: &str) -> Option<String> {
+fn host_name(host: &str) -> Option<String> {
     let good = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
@@ -131,6 +135,7 @@ mod tests {
             ("http://a:65536/", "has a port that is none"),
             ("http://a:+1/", "has a port that is none"),
             ("http://a/#x", "has a fragment, which no server is ever told"),
+            ("http://a/%zz", "has a path that is always refused"),
             ("http://a/ b", "has characters that must be percent-encoded"),
             ("http://a/é", "has characters that must be percent-encoded"),
             ("http://a/\r\nx: y", "has characters that must be percent-encoded"),

@@ -173,11 +173,22 @@ impl Visited {
         self.says("stored")
     }
 
-    /// Whether the member of `Cache-Status` that this node has added has a parameter.
+    /// Whether the member of `Cache-Status` that this node has added, the last, has a parameter.
     fn says(&self, parameter: &str) -> bool {
-        let own = self.cache.rsplit(", ").next().unwrap_or_default();
-        own.split(';').skip(1).any(|part| part.trim() == parameter)
+        let own = split(&self.cache, ',').last().unwrap_or_default();
+        split(own, ';').skip(1).any(|part| part.trim() == parameter)
     }
+}
+
+/// The parts of a text between `mark`s that are not in quotes (RFC 9651 §3.3.3).
+fn split(text: &str, mark: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c: char| {
+        let literal = escaped;
+        escaped = quoted && !literal && c == '\\';
+        quoted ^= c == '"' && !literal;
+        c == mark && !quoted
+    })
 }
 
 async fn more(stream: &mut TcpStream, input: &mut Vec<u8>) -> std::io::Result<()> {
@@ -208,4 +219,42 @@ pub(super) fn lines<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Opt
         out.push_str(&format!("{}: {value}\r\n", name.to_ascii_lowercase()));
     }
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_node_says_is_the_last_of_the_list() {
+        for (cache, hit, stored) in [
+            ("", false, false),
+            ("seawall; hit; ttl=5", true, false),
+            ("far; hit, seawall; fwd=uri-miss; stored", false, true),
+            ("seawall; fwd=uri-miss; stored, far; hit", true, false),
+            ("seawall; hit; key=\"a, b; stored\"", true, false),
+            ("seawall; fwd=stale; stored; key=\"\\\", x; hit\"", false, true),
+            ("seawall;hit", true, false),
+        ] {
+            let visited = Visited { status: 200, cache: cache.to_owned(), body: Vec::new() };
+            assert_eq!((visited.is_hit(), visited.is_stored()), (hit, stored), "{cache}");
+        }
+    }
+
+    #[test]
+    fn fields_that_can_be_sent() {
+        let one = |name, value| lines([(name, value)].into_iter());
+        assert_eq!(one("Accept-Language", "de"), Some("accept-language: de\r\n".to_owned()));
+        for (name, value) in [
+            ("Host", "a"),
+            ("content-length", "1"),
+            ("Transfer-Encoding", "chunked"),
+            ("connection", "close"),
+            ("a b", "c"),
+            ("", "c"),
+            ("a", "b\r\nc: d"),
+        ] {
+            assert_eq!(one(name, value), None, "{name}: {value}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ pub(super) struct PurgeArgs {
     /// Whatever has this tag; can be given several times, as can the next two
     #[arg(long, short)]
     tag: Vec<String>,
-    /// This path and everything below it
+    /// Everything below this directory
     #[arg(long, value_name = "URL")]
     prefix: Vec<String>,
     /// Everything of this host
