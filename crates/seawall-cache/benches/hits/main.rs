@@ -6,6 +6,7 @@ use std::env;
 use std::thread;
 
 mod policy;
+mod speed;
 mod workload;
 
 use policy::{Cache, Policy};
@@ -30,10 +31,22 @@ fn main() {
             words.is_empty() || words.iter().any(|word| name.contains(word))
         })
         .collect();
+    if !chosen.is_empty() {
+        compare_hits(&chosen, quick);
+    }
+    if words.is_empty() || words.iter().any(|word| word == SPEED) {
+        compare_speed();
+    }
+}
+
+/// The word for the second table.
+const SPEED: &str = "speed";
+
+fn compare_hits(chosen: &[(Order, Sizes)], quick: Option<usize>) {
     let columns: Vec<&str> = policy::ALL.iter().map(|policy| policy.name()).collect();
-    println!("| workload | room | hits by | {} | |", columns.join(" | "));
-    println!("|---|--:|---|{}---|", "--:|".repeat(columns.len()));
-    for (order, sizes) in chosen {
+    println!("| workload | room | hits by | {} |", columns.join(" | "));
+    println!("|---|--:|---|{}", "--:|".repeat(columns.len()));
+    for &(order, sizes) in chosen {
         let workload = Workload::new(order, sizes, quick);
         for percent in ROOM {
             let found = compare(&workload, percent);
@@ -43,6 +56,15 @@ fn main() {
                 row(&name, percent, "bytes", found.iter().map(|found| found.bytes));
             }
         }
+    }
+    println!();
+}
+
+fn compare_speed() {
+    println!("| cache | ns a look-up, 1 thread | 2 threads |\n|---|--:|--:|");
+    for policy in policy::ALL {
+        let [one, two] = [1, 2].map(|threads| speed::nanos(policy, threads));
+        println!("| {} | {one:.0} | {two:.0} |", policy.name());
     }
 }
 
@@ -65,8 +87,7 @@ fn compare(workload: &Workload, percent: u64) -> Vec<Found> {
 }
 
 fn hits(policy: Policy, workload: &Workload, percent: u64) -> Found {
-    let room = workload.bytes * percent / 100;
-    let mut cache = Cache::new(policy, room, workload.objects * percent as usize / 100);
+    let mut cache = Cache::new(policy, workload, percent);
     let (mut hits, mut bytes, mut all) = (0_u64, 0_u64, 0_u64);
     for &request in &workload.requests {
         all += u64::from(request.size);
@@ -83,5 +104,5 @@ fn hits(policy: Policy, workload: &Workload, percent: u64) -> Found {
 
 fn row(name: &str, percent: u64, by: &str, values: impl Iterator<Item = f64>) {
     let values: Vec<String> = values.map(|value| format!("{value:.2} %")).collect();
-    println!("| {name} | {percent} % | {by} | {} | |", values.join(" | "));
+    println!("| {name} | {percent} % | {by} | {} |", values.join(" | "));
 }

@@ -4,7 +4,7 @@
 use foldhash::fast::FixedState;
 use lru::LruCache;
 
-use crate::workload::Request;
+use crate::workload::{Request, Sizes, Workload};
 
 /// Who is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,8 @@ impl Policy {
 
 /// A cache at work.
 pub(crate) enum Cache {
-    /// It decides later on what to keep and holds more than it may until then: by itself 512
-    /// objects more, which here would be thrice its room. It is made to decide when a hundredth of
+    /// It decides later on what to keep and holds more than it may until then: by itself 64
+    /// objects more, a third of the smallest room here. It is made to decide when a hundredth of
     /// what fits is `pending`.
     Moka {
         cache: moka::sync::Cache<u32, u32, FixedState>,
@@ -49,18 +49,23 @@ pub(crate) enum Cache {
 }
 
 impl Cache {
-    /// With room for so many bytes, which are about so many objects.
-    pub(crate) fn new(policy: Policy, room: u64, objects: usize) -> Cache {
+    /// With room for a part of all objects, by their bytes.
+    pub(crate) fn new(policy: Policy, workload: &Workload, percent: u64) -> Cache {
         let hasher = FixedState::with_seed(1);
+        let room = workload.bytes * percent / 100;
+        let objects = workload.objects * percent as usize / 100;
         match policy {
-            Policy::Moka => Cache::Moka {
-                cache: moka::sync::Cache::builder()
-                    .max_capacity(room)
-                    .weigher(|_, size| *size)
-                    .build_with_hasher(hasher),
-                pending: 0,
-                most: objects.div_ceil(100),
-            },
+            Policy::Moka => {
+                let cache = match workload.sizes {
+                    // It makes its sketch a quarter as large with a weigher, so it is spared one.
+                    Sizes::Equal => moka::sync::Cache::builder().max_capacity(objects as u64),
+                    Sizes::Web | Sizes::Real => {
+                        moka::sync::Cache::builder().max_capacity(room).weigher(|_, size| *size)
+                    }
+                }
+                .build_with_hasher(hasher);
+                Cache::Moka { cache, pending: 0, most: objects.div_ceil(100) }
+            }
             Policy::QuickCache => Cache::QuickCache(Box::new(quick_cache::unsync::Cache::with(
                 objects,
                 room,

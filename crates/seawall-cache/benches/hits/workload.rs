@@ -30,6 +30,7 @@ pub(crate) struct Request {
 /// A list of requests.
 #[derive(Debug)]
 pub(crate) struct Workload {
+    pub(crate) sizes: Sizes,
     pub(crate) requests: Vec<Request>,
     /// How many objects its cache would have to hold to hold all, and their bytes.
     pub(crate) objects: usize,
@@ -101,14 +102,14 @@ impl Workload {
             Order::Scan(alpha) => Self::sized(&with_scans(alpha, length), sizes),
             Order::TraceRequest => {
                 let text = String::from_utf8(unpacked("request.trace.xz")).expect("it is ASCII");
-                Self::sum_up(text.lines().map(traced).collect(), |_| true)
+                Self::sum_up(sizes, text.lines().map(traced).collect(), |_| true)
             }
             Order::TraceWeb07 => {
                 let bytes = unpacked("web07.trace.xz");
                 let ids: Vec<u32> =
                     bytes.as_chunks().0.iter().map(|id| u32::from_be_bytes(*id)).collect();
                 let request = |&id| Request { id, size: EQUAL };
-                Self::sum_up(ids.iter().map(request).collect(), |_| true)
+                Self::sum_up(sizes, ids.iter().map(request).collect(), |_| true)
             }
         }
     }
@@ -116,22 +117,22 @@ impl Workload {
     fn sized(ids: &[u32], sizes: Sizes) -> Workload {
         let most = ids.iter().max().map_or(0, |id| *id as usize + 1);
         let mut random = fastrand::Rng::with_seed(2);
-        let sizes: Vec<u32> = (0..most)
+        let size: Vec<u32> = (0..most)
             .map(|_| match sizes {
                 Sizes::Web => log_normal(&mut random, 9.357, 1.318).max(1.0) as u32,
                 Sizes::Equal | Sizes::Real => EQUAL,
             })
             .collect();
-        let request = |&id| Request { id, size: sizes[id as usize] };
+        let request = |&id| Request { id, size: size[id as usize] };
         // What a scan asks for is no part of what a cache is made for.
-        Self::sum_up(ids.iter().map(request).collect(), |id| id < OBJECTS)
+        Self::sum_up(sizes, ids.iter().map(request).collect(), |id| id < OBJECTS)
     }
 
-    fn sum_up(requests: Vec<Request>, counts: impl Fn(u32) -> bool) -> Workload {
+    fn sum_up(sizes: Sizes, requests: Vec<Request>, counts: impl Fn(u32) -> bool) -> Workload {
         let mut last = std::collections::HashMap::new();
         last.extend(requests.iter().map(|request| (request.id, u64::from(request.size))));
         last.retain(|&id, _| counts(id));
-        Workload { objects: last.len(), bytes: last.values().sum(), requests }
+        Workload { sizes, objects: last.len(), bytes: last.values().sum(), requests }
     }
 }
 
