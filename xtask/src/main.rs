@@ -48,6 +48,8 @@ enum BenchWhat {
     Choice,
     /// Finding a route among ten thousand.
     Routes,
+    /// Hit ratios of the cache beside moka, quick_cache and LRU, and the time of a look-up.
+    Hits(bench::hits::Hits),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -59,6 +61,7 @@ fn main() -> anyhow::Result<()> {
             BenchWhat::Balance(balance) => balance.run(),
             BenchWhat::Choice => bench::choice::run(),
             BenchWhat::Routes => bench::routes::run(),
+            BenchWhat::Hits(hits) => hits.run(),
         },
         Task::Fuzz(fuzz) => fuzz.run(),
     }
