@@ -1,14 +1,20 @@
 //! The caches that are compared, behind one question: was it there? All weigh objects by the same
 //! bytes and have the same room.
 
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
 use foldhash::fast::FixedState;
 use lru::LruCache;
+use seawall_cache::eviction::{Eviction, Slot};
 
 use crate::workload::{Request, Sizes, Workload};
 
 /// Who is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
+    /// What the store of Seawall goes by, in one shard.
+    Seawall,
     /// moka: W-TinyLFU.
     Moka,
     /// quick_cache: a clock with a ghost list, after S3-FIFO.
@@ -18,11 +24,13 @@ pub(crate) enum Policy {
 }
 
 /// All of them, in the order of the table.
-pub(crate) const ALL: [Policy; 3] = [Policy::Moka, Policy::QuickCache, Policy::Lru];
+pub(crate) const ALL: [Policy; 4] =
+    [Policy::Seawall, Policy::Moka, Policy::QuickCache, Policy::Lru];
 
 impl Policy {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Seawall => "Seawall",
             Self::Moka => "moka",
             Self::QuickCache => "quick_cache",
             Self::Lru => "LRU",
@@ -32,6 +40,7 @@ impl Policy {
 
 /// A cache at work.
 pub(crate) enum Cache {
+    Seawall(Box<Seawall>),
     /// It decides later on what to keep and holds more than it may until then: by itself 64
     /// objects more, a third of the smallest room here. It is made to decide when a hundredth of
     /// what fits is `pending`.
@@ -55,6 +64,7 @@ impl Cache {
         let room = workload.bytes * percent / 100;
         let objects = workload.objects * percent as usize / 100;
         match policy {
+            Policy::Seawall => Cache::Seawall(Box::new(Seawall::new(room, hasher))),
             Policy::Moka => {
                 let cache = match workload.sizes {
                     // It makes its sketch a quarter as large with a weigher, so it is spared one.
@@ -83,6 +93,7 @@ impl Cache {
     pub(crate) fn request(&mut self, request: Request) -> bool {
         let Request { id, size } = request;
         match self {
+            Cache::Seawall(cache) => cache.request(request),
             Cache::Moka { cache, pending, most } => {
                 let hit = cache.get(&id).is_some();
                 if !hit {
@@ -115,6 +126,45 @@ impl Cache {
                 hit
             }
         }
+    }
+}
+
+/// The policy with the little it needs around it.
+pub(crate) struct Seawall {
+    policy: Eviction,
+    slots: HashMap<u32, Slot, FixedState>,
+    /// By slot.
+    ids: Vec<u32>,
+    gone: Vec<Slot>,
+}
+
+impl Seawall {
+    fn new(room: u64, hasher: FixedState) -> Seawall {
+        Seawall {
+            policy: Eviction::new(room),
+            slots: HashMap::with_hasher(hasher),
+            ids: Vec::new(),
+            gone: Vec::new(),
+        }
+    }
+
+    fn request(&mut self, Request { id, size }: Request) -> bool {
+        if let Some(&slot) = self.slots.get(&id) {
+            self.policy.hit(slot);
+            return true;
+        }
+        let hash = self.slots.hasher().hash_one(id);
+        self.policy.missed(hash);
+        let slot = self.policy.insert(hash, size);
+        let at = slot as usize;
+        self.ids.resize(self.ids.len().max(at + 1), 0);
+        self.ids[at] = id;
+        self.slots.insert(id, slot);
+        self.policy.make_room(&mut self.gone);
+        for slot in self.gone.drain(..) {
+            self.slots.remove(&self.ids[slot as usize]);
+        }
+        false
     }
 }
 
