@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use crate::tools::Tool;
 
 pub(crate) mod balance;
+pub(crate) mod cache;
 pub(crate) mod choice;
 mod cpu;
 pub(crate) mod hits;

@@ -148,7 +148,7 @@ impl Balance {
 }
 
 /// Keeps this thread on one core.
-fn stay_on(core: usize) -> anyhow::Result<()> {
+pub(crate) fn stay_on(core: usize) -> anyhow::Result<()> {
     if core >= rustix::thread::CpuSet::MAX_CPU {
         bail!("there is no core {core}");
     }
