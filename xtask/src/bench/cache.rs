@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
-use seawall_testkit::PATIENCE;
+use seawall_testkit::{PATIENCE, RawClient};
 
 use super::options::{Options, Setting, name_of};
 use super::peers::Server;
@@ -170,8 +170,8 @@ fn hits(
 
 /// Sees to it that what is asked for is answered from the cache.
 fn warm(server: &Server, origin: &Origin, ask: Ask) -> anyhow::Result<()> {
-    let content = if ask == Ask::Unchanged { Ask::Small } else { ask };
-    server.check(&[content])?;
+    let status = RawClient::connect(server.address)?.get("bench", ask.path())?.status;
+    ensure!(status == 200, "{} is answered with status {status}", ask.path());
     wait_for_hit(origin, || server.check(&[ask]))
 }
 

@@ -236,14 +236,31 @@ impl Server {
     }
 
     /// Servers that say nothing when they are up are asked until they are.
-    pub(crate) fn announced_by_nothing(
+    fn announced_by_nothing(
         command: Command,
         home: TempDir,
         port: ReservedPort,
     ) -> anyhow::Result<Self> {
+        let address = port.address();
+        let up = |_: &Path| RawClient::connect(address).is_ok().then_some(address);
+        let mut server = Self::asked(command, home, up)?;
+        server._port = Some(port);
+        Ok(server)
+    }
+
+    /// Starts a server, and asks until it is known where it listens. The directory lives as long
+    /// as it does.
+    pub(crate) fn asked(
+        command: Command,
+        home: TempDir,
+        mut address: impl FnMut(&Path) -> Option<SocketAddr>,
+    ) -> anyhow::Result<Self> {
         let mut process = Process::spawn(command)?;
         let deadline = Instant::now() + PATIENCE;
-        while RawClient::connect(port.address()).is_err() {
+        loop {
+            if let Some(address) = address(home.path()) {
+                return Ok(Self { address, process, _port: None, _home: home });
+            }
             if !process.is_running()? {
                 process.wait()?;
                 bail!("a server ended at once:\n{}", process.text());
@@ -253,7 +270,6 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Ok(Self { address: port.address(), process, _port: Some(port), _home: home })
     }
 }
 

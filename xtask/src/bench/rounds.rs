@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use anyhow::ensure;
+
 use super::peers::{Origin, Peer, Server};
 use super::wrk::{self, Ask, Errors};
 use super::{Case, Setting, cpu};
@@ -178,7 +180,8 @@ fn measure(
     let before = cpu::of_tree(proxy.id())?;
     let outcome = load(setting.seconds)?;
     let used = cpu::of_tree(proxy.id())?.since(before);
-    let requests = outcome.requests.max(1) as f64;
+    ensure!(outcome.requests > 0, "no request was answered");
+    let requests = outcome.requests as f64;
     Ok(Sample {
         cpu: micros(used.total()) / requests,
         user: micros(used.user) / requests,

@@ -24,7 +24,8 @@ pub(crate) enum Ask {
     Large,
     /// To take 64 KiB.
     Upload,
-    /// 1 KiB, unless it is still what [`ETAG`] stands for.
+    /// Nothing, unless it is not what [`ETAG`] stands for any more. It is nothing because `wrk`
+    /// waits for as many bytes as `Content-Length` says, even of a 304.
     Unchanged,
     /// 1 KiB under one of [`KEYS`] keys, by Zipf's law with α = 1.
     Zipf,
@@ -41,10 +42,11 @@ impl Ask {
     /// The path at the origin.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::Small | Self::Unchanged => "/1k",
+            Self::Small => "/1k",
             Self::Large => "/100k",
             Self::Upload => "/upload",
             Self::Zipf => "/key/1",
+            Self::Unchanged => "/empty",
         }
     }
 
@@ -88,9 +90,12 @@ impl Ask {
             Self::Unchanged => format!("wrk.headers['If-None-Match'] = '{ETAG}'\n"),
             Self::Zipf => format!("local keys, prefix = {KEYS}, '{KEY_PREFIX}'\n{ZIPF}"),
         };
-        special + SUMMARY
+        format!("{HOST}{special}{SUMMARY}")
     }
 }
+
+/// As [`Ask::request`] has it: the host is part of the keys of caches.
+const HOST: &str = "wrk.headers['Host'] = 'bench'\n";
 
 /// Requests are drawn beforehand, for drawing takes longer than sending; the same ones each time.
 const ZIPF: &str = "\

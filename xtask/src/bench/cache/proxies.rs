@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use seawall_testkit::ReservedPort;
 
-use super::origin::Origin;
+use super::origin::{HUGE_PATH, Origin};
 use crate::bench::options::Setting;
 use crate::bench::peers::{
     Server, haproxy_config, nginx_config, nginx_server, pinned, seawall_config, seawall_upstream,
 };
-use crate::tools::Tool;
+use crate::bench::wrk::Ask;
+use crate::tools::{Tool, output_of};
 
 /// Who is measured, in the order of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -99,13 +99,17 @@ fn seawall(
 }
 
 /// The index is in shared memory, with room for more than a million keys; the objects are files,
-/// which the kernel keeps in memory, and which are held open.
+/// which the kernel keeps in memory, and which are held open. What is small goes faster without
+/// `sendfile`, what is large with it, and both without `tcp_nopush`.
 fn nginx(address: SocketAddr, origin: SocketAddr) -> String {
-    let server = nginx_server(address, &format!("server {origin};"), "      proxy_cache hits;\n");
+    let large: String = [Ask::Large.path(), HUGE_PATH]
+        .map(|path| format!("      location = {path} {{ sendfile on; proxy_pass http://app; }}\n"))
+        .concat();
+    let location = format!("      proxy_cache hits;\n      sendfile off;\n{large}");
+    let server = nginx_server(address, &format!("server {origin};"), &location);
     nginx_config(&format!(
         "  proxy_cache_path cache levels=1:2 keys_zone=hits:256m max_size=16g inactive=1h
     use_temp_path=off;
-  sendfile on; tcp_nopush on;
   open_file_cache max=200000 inactive=1h; open_file_cache_valid 1h;
 {server}"
     ))
@@ -131,7 +135,6 @@ cache hits
 /// shared memory, as the others have none.
 fn varnish(cores: &str, origin: SocketAddr, room: Room) -> anyhow::Result<Server> {
     let home = tempfile::tempdir()?;
-    let port = ReservedPort::new()?;
     let file = home.path().join("default.vcl");
     let (host, number) = (origin.ip(), origin.port());
     fs::write(
@@ -139,17 +142,43 @@ fn varnish(cores: &str, origin: SocketAddr, room: Room) -> anyhow::Result<Server
         format!("vcl 4.1;\nbackend default {{ .host = \"{host}\"; .port = \"{number}\"; }}\n"),
     )?;
     let mut command = pinned(cores);
-    command.args(["varnishd", "-F", "-j", "none", "-T", "none", "-n"]).arg(home.path());
-    command.arg("-a").arg(port.address().to_string()).arg("-f").arg(&file);
+    command.args(["varnishd", "-F", "-j", "none", "-a", "127.0.0.1:0", "-n"]).arg(home.path());
+    command.arg("-f").arg(&file);
     command.args(["-s", &format!("malloc,{}M", room.memory)]);
     for parameter in [
         "thread_pools=1",
         "thread_pool_min=500",
         "thread_pool_max=1000",
         "timeout_idle=600",
-        "vsl_mask=none",
+        VARNISH_LOG,
     ] {
         command.args(["-p", parameter]);
     }
-    Server::announced_by_nothing(command, home, port)
+    Server::asked(command, home, |home| {
+        let home = home.to_string_lossy();
+        let text = output_of("varnishadm", &["-n", &home, "-t", "1", "debug.listen_address"]);
+        listening(&text)
+    })
+}
+
+/// No record of a hit is written.
+const VARNISH_LOG: &str = "vsl_mask=-SessOpen,-SessClose,-Begin,-End,-Link,-ReqStart,-ReqMethod,\
+    -ReqURL,-ReqProtocol,-ReqHeader,-ReqUnset,-ReqAcct,-RespProtocol,-RespStatus,-RespReason,\
+    -RespHeader,-RespUnset,-VCL_call,-VCL_return,-VCL_use,-Hit,-HitMiss,-Timestamp,-Filters";
+
+/// The line `a0 127.0.0.1 PORT` of what Varnish says of its listeners.
+fn listening(text: &str) -> Option<SocketAddr> {
+    let mut words = text.lines().find_map(|line| line.strip_prefix("a0 "))?.split(' ');
+    Some(SocketAddr::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varnish_says_where_it_listens() {
+        assert_eq!(listening("a0 127.0.0.1 4711\n\n"), "127.0.0.1:4711".parse().ok());
+        assert_eq!(listening("No -T arg in shared memory"), None);
+    }
 }
