@@ -69,7 +69,7 @@ fn one(core: usize, server: SocketAddr, admin: SocketAddr) -> anyhow::Result<Pur
             stay_on(core)?;
             let mut client = RawClient::connect(admin)?;
             std::thread::sleep(BEFORE);
-            let body = format!("{{\"tags\":[\"{TAG}\"],\"mode\":\"hard\"}}");
+            let body = format!("{{\"tags\":[\"{TAG}\"],\"hard\":true}}");
             let request = format!(
                 "POST /api/cache/purge HTTP/1.1\r\nhost: {admin}\r\n\
                  content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::disk::{self, Disk};
-use super::million::{self, Memory};
+use super::million::Memory;
 use super::origin::TINY;
 use super::proxies::Proxy;
 use super::purge::Purge;
@@ -114,19 +114,19 @@ impl Report {
         let _ = write!(
             out,
             "\n## A million objects\n\nMemory of all processes of the proxy, what they share counted \
-             once, before and with {} objects with a content of {TINY} bytes. An object's own bytes are \
+             once, before and with so many objects with a content of {TINY} bytes. An object's own bytes are \
              its content, its header fields as the origin sends them, and its key; those of NGINX are \
              in files, which take memory of the kernel that is not counted here. HAProxy takes all of \
              its memory when it starts.\n\n\
-             | proxy | before, MiB | with them, MiB | bytes an object | its own | beside them |\n\
-             |---|--:|--:|--:|--:|--:|\n",
-            million::OBJECTS
+             | proxy | objects | before, MiB | with them, MiB | bytes an object | its own | beside \
+             them |\n|---|--:|--:|--:|--:|--:|--:|\n",
         );
         for memory in &self.memory {
             let _ = writeln!(
                 out,
-                "| {} | {:.1} | {:.1} | {:.0} | {} | {:.0} |",
+                "| {} | {} | {:.1} | {:.1} | {:.0} | {} | {:.0} |",
                 memory.proxy.name(),
+                memory.objects,
                 mebi(memory.before),
                 mebi(memory.after),
                 memory.each(),
@@ -232,7 +232,7 @@ impl Report {
             })).collect::<Vec<_>>(),
             "memory": self.memory.iter().map(|memory| json!({
                 "proxy": memory.proxy.name(),
-                "objects": million::OBJECTS,
+                "objects": memory.objects,
                 "before": memory.before,
                 "after": memory.after,
                 "own_bytes_of_an_object": memory.own,
@@ -314,7 +314,8 @@ mod tests {
         let disk =
             |proxy, per_cpu, peak| Disk { proxy, per_cpu: vec![per_cpu], rate: vec![1e9], peak };
         report.disk = vec![disk(Proxy::Seawall, 2e9, 100 << 20), disk(Proxy::Nginx, 1e9, 20 << 20)];
-        let memory = |proxy, after, own| Memory { proxy, before: 0, after, own };
+        let objects = 1_000_000;
+        let memory = |proxy, after, own| Memory { proxy, objects, before: 0, after, own };
         report.memory = vec![
             memory(Proxy::Seawall, 560_000_000, 300),
             memory(Proxy::Varnish, 1_300_000_000, 300),
@@ -330,7 +331,10 @@ mod tests {
         ];
         assert_eq!(seen(&report), expected);
         let table = report.markdown();
-        assert!(table.contains("| Varnish | 0.0 | 1239.8 | 1300 | 300 | 1000 |"), "{table}");
+        assert!(
+            table.contains("| Varnish | 1000000 | 0.0 | 1239.8 | 1300 | 300 | 1000 |"),
+            "{table}"
+        );
         assert!(table.contains("| 2 | 11.00 | 0.100 | 0.120 | 0.100 |"), "{table}");
         assert_eq!(report.json()["targets"][3]["met"], false);
     }
