@@ -21,15 +21,22 @@ pub(crate) struct Options {
     /// Two rounds of two seconds: to see that it works, not to be believed.
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Which binary is measured where, and where the results go.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
     /// Measure this binary instead of building one.
     #[arg(long, value_name = "FILE")]
     seawall: Option<PathBuf>,
     /// The core of the proxy.
     #[arg(long, default_value_t = 0, value_name = "CORE")]
-    proxy_core: usize,
-    /// The core of the origin and of the load.
+    pub(crate) proxy_core: usize,
+    /// The core of the servers behind it and of the load.
     #[arg(long, default_value_t = 1, value_name = "CORE")]
-    load_core: usize,
+    pub(crate) load_core: usize,
     /// Where the results go. Default: `bench/results` for a complete run, `target/bench` for one
     /// that leaves something out.
     #[arg(long, value_name = "DIRECTORY")]
@@ -69,8 +76,36 @@ impl Options {
         with_seawall: bool,
         (rounds, seconds): (u32, u32),
     ) -> anyhow::Result<Setting> {
+        let seawall = self.place.prepare(programs, with_seawall)?;
+        let (rounds, seconds) = if self.quick { (2, 2) } else { (rounds, seconds) };
+        Ok(Setting {
+            rounds: self.rounds.unwrap_or(rounds),
+            seconds: self.seconds.unwrap_or(seconds),
+            proxy_cores: self.place.proxy_core.to_string(),
+            load_cores: self.place.load_core.to_string(),
+            seawall,
+        })
+    }
+
+    /// Where the results go; `all` says that neither a case nor a proxy was left out.
+    pub(crate) fn directory(&self, all: bool) -> PathBuf {
+        self.place.directory(all && !self.quick)
+    }
+}
+
+impl Place {
+    /// Installs what is missing, looks whether this machine will do, and returns where Seawall is,
+    /// if it is to be measured.
+    pub(crate) fn prepare(
+        &self,
+        programs: &[Tool],
+        with_seawall: bool,
+    ) -> anyhow::Result<Option<PathBuf>> {
         tools::install_missing(programs)?;
-        self.check_cores()?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if cores < 2 || self.proxy_core == self.load_core {
+            bail!("the proxy and the load need a core each; this machine has {cores}");
+        }
         let open_files = seawall_testkit::raise_open_files(peers::OPEN_FILES)
             .context("cannot raise the limit on open files")?;
         if open_files < peers::FEWEST_OPEN_FILES {
@@ -79,34 +114,18 @@ impl Options {
                 peers::FEWEST_OPEN_FILES
             );
         }
-        let seawall = match (&self.seawall, with_seawall) {
-            (_, false) => None,
-            (Some(file), true) => Some(file.clone()),
-            (None, true) => Some(build::release("seawall")?),
-        };
-        let (rounds, seconds) = if self.quick { (2, 2) } else { (rounds, seconds) };
-        Ok(Setting {
-            rounds: self.rounds.unwrap_or(rounds),
-            seconds: self.seconds.unwrap_or(seconds),
-            proxy_cores: self.proxy_core.to_string(),
-            load_cores: self.load_core.to_string(),
-            seawall,
-        })
-    }
-
-    fn check_cores(&self) -> anyhow::Result<()> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if cores < 2 || self.proxy_core == self.load_core {
-            bail!("the proxy and the load need a core each; this machine has {cores}");
+        match (&self.seawall, with_seawall) {
+            (_, false) => Ok(None),
+            (Some(file), true) => Ok(Some(file.clone())),
+            (None, true) => build::release("seawall").map(Some),
         }
-        Ok(())
     }
 
-    /// Where the results go; `all` says that neither a case nor a proxy was left out.
-    pub(crate) fn directory(&self, all: bool) -> PathBuf {
+    /// Where the results go.
+    pub(crate) fn directory(&self, complete: bool) -> PathBuf {
         match &self.out {
             Some(directory) => directory.clone(),
-            None if all && !self.quick => build::root().join("bench/results"),
+            None if complete => build::root().join("bench/results"),
             None => build::root().join("target/bench"),
         }
     }
