@@ -1,6 +1,7 @@
 //! How often what is asked for is there, beside other caches that weigh objects by their bytes.
 //! `cargo xtask bench hits` runs it and keeps what it prints; `cargo bench -p seawall-cache --bench
-//! hits -- WORD…` prints the rows of the workloads whose names contain one of the words.
+//! hits -- WORD…` prints the rows of the workloads whose names contain one of the words. With
+//! `--seed=N` generated workloads are others than those that the policy was made with.
 
 use std::env;
 use std::thread;
@@ -24,6 +25,8 @@ fn main() {
     let (flags, words): (Vec<_>, Vec<_>) =
         options.into_iter().partition(|word| word.starts_with("--"));
     let quick = flags.iter().any(|flag| flag == "--quick").then_some(QUICK);
+    let seed = flags.iter().find_map(|flag| flag.strip_prefix("--seed="));
+    let seed = seed.map_or(1, |seed| seed.parse().expect("a seed is a number"));
     let chosen: Vec<(Order, Sizes)> = workload::ALL
         .into_iter()
         .filter(|&(order, sizes)| {
@@ -32,7 +35,7 @@ fn main() {
         })
         .collect();
     if !chosen.is_empty() {
-        compare_hits(&chosen, quick);
+        compare_hits(&chosen, quick, seed);
     }
     if words.is_empty() || words.iter().any(|word| word == SPEED) {
         compare_speed();
@@ -42,12 +45,12 @@ fn main() {
 /// The word for the second table.
 const SPEED: &str = "speed";
 
-fn compare_hits(chosen: &[(Order, Sizes)], quick: Option<usize>) {
+fn compare_hits(chosen: &[(Order, Sizes)], quick: Option<usize>, seed: u64) {
     let columns: Vec<&str> = policy::ALL.iter().map(|policy| policy.name()).collect();
     println!("| workload | room | hits by | {} | to the best | |", columns.join(" | "));
     println!("|---|--:|---|{}--:|---|", "--:|".repeat(columns.len()));
     for &(order, sizes) in chosen {
-        let workload = Workload::new(order, sizes, quick);
+        let workload = Workload::new(order, sizes, quick, seed);
         for percent in ROOM {
             let found = compare(&workload, percent);
             let name = workload::name(order, sizes);

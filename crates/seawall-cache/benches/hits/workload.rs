@@ -94,12 +94,14 @@ pub(crate) fn name(order: Order, sizes: Sizes) -> String {
 }
 
 impl Workload {
-    /// Makes it, or reads it.
-    pub(crate) fn new(order: Order, sizes: Sizes, requests: Option<usize>) -> Workload {
+    /// Makes it from a seed, or reads it.
+    pub(crate) fn new(order: Order, sizes: Sizes, requests: Option<usize>, seed: u64) -> Workload {
         let length = requests.unwrap_or(REQUESTS);
         match order {
-            Order::Zipf(alpha) => Self::sized(&Zipf::new(OBJECTS, alpha).ids(length, 1), sizes),
-            Order::Scan(alpha) => Self::sized(&with_scans(alpha, length), sizes),
+            Order::Zipf(alpha) => {
+                Self::sized(&Zipf::new(OBJECTS, alpha).ids(length, seed), sizes, seed)
+            }
+            Order::Scan(alpha) => Self::sized(&with_scans(alpha, length, seed), sizes, seed),
             Order::TraceRequest => {
                 let text = String::from_utf8(unpacked("request.trace.xz")).expect("it is ASCII");
                 Self::sum_up(sizes, text.lines().map(traced).collect(), |_| true)
@@ -114,9 +116,9 @@ impl Workload {
         }
     }
 
-    fn sized(ids: &[u32], sizes: Sizes) -> Workload {
+    fn sized(ids: &[u32], sizes: Sizes, seed: u64) -> Workload {
         let most = ids.iter().max().map_or(0, |id| *id as usize + 1);
-        let mut random = fastrand::Rng::with_seed(2);
+        let mut random = fastrand::Rng::with_seed(!seed);
         let size: Vec<u32> = (0..most)
             .map(|_| match sizes {
                 Sizes::Web => log_normal(&mut random, 9.357, 1.318).max(1.0) as u32,
@@ -167,8 +169,8 @@ impl Zipf {
 }
 
 /// A crawler comes by after every [`BETWEEN_SCANS`] requests.
-fn with_scans(alpha: f64, length: usize) -> Vec<u32> {
-    let wanted = Zipf::new(OBJECTS, alpha).ids(length, 3);
+fn with_scans(alpha: f64, length: usize, seed: u64) -> Vec<u32> {
+    let wanted = Zipf::new(OBJECTS, alpha).ids(length, seed);
     let mut next = OBJECTS;
     let mut ids = Vec::with_capacity(length);
     for part in wanted.chunks(BETWEEN_SCANS) {
