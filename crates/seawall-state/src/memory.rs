@@ -118,14 +118,19 @@ impl Inner {
             return node.applier.apply(Heard::Nothing, self.position());
         };
         let kept = self.number - self.purges.len() as u64;
-        if from.incarnation != self.incarnation || !(kept..=self.number).contains(&from.number) {
-            return node.applier.apply(Heard::Lost, self.position());
-        }
-        node.applier.apply(Heard::Nothing, from);
-        let missed = self.purges.iter().zip(kept + 1..);
-        for (message, number) in missed.filter(|(_, number)| *number > from.number) {
-            let position = Position { number, id: (0, number), ..from };
-            node.applier.apply(Heard::Purge(message), position);
+        let at = |number| Position { number, id: (0, number), ..self.position() };
+        let known =
+            from.incarnation == self.incarnation && (kept..=self.number).contains(&from.number);
+        let (heard, from) = match known {
+            true => (Heard::Nothing, from.number),
+            // It is unknown what was missed: from whichever is the first that there still is.
+            false => (Heard::Lost, kept),
+        };
+        node.applier.apply(heard, at(from));
+        for (message, number) in self.purges.iter().zip(kept + 1..) {
+            if number > from {
+                node.applier.apply(Heard::Purge(message), at(number));
+            }
         }
     }
 

@@ -27,6 +27,11 @@ pub struct Position {
 }
 
 impl Position {
+    /// Whether it is the next one.
+    pub(crate) fn follows(self, before: Position) -> bool {
+        self.incarnation == before.incarnation && Some(self.number) == before.number.checked_add(1)
+    }
+
     /// For storing it.
     pub fn to_bytes(self) -> [u8; POSITION_BYTES] {
         let mut bytes = [0; POSITION_BYTES];

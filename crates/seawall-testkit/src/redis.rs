@@ -1,7 +1,7 @@
 //! A real redis-server, empty at its start, on a port of its own that it keeps when it is started
 //! again.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 

@@ -95,21 +95,27 @@ impl Bus {
 
 /// Follows the bus until it is aborted.
 pub(super) async fn follow(shared: Arc<Shared>, from: Option<Position>) {
-    let mut reader =
-        Reader { shared: shared.clone(), at: from, voice: Voice::default(), own: None };
+    let mut reader = Reader {
+        shared: shared.clone(),
+        at: from.map_or(At::End, At::After),
+        works: false,
+        voice: Voice::default(),
+        own: None,
+    };
     let mut pause = PAUSES.0;
     loop {
-        let (trouble, opened) = match reader.connect().await {
+        reader.works = false;
+        let trouble = match reader.connect().await {
             Ok(mut connection) => {
                 let Err(trouble) = reader.run(&mut connection, &mut pause).await;
-                (trouble, true)
+                trouble
             }
-            Err(trouble) => (trouble, false),
+            Err(trouble) => trouble,
         };
         count(&shared.counted.failures);
         // A connection that broke may be there again at once; until then what is applied is what
         // it was. One that cannot be opened, or is silent, is trouble.
-        if !opened || matches!(trouble, Trouble::Silent { .. }) {
+        if !reader.works || !matches!(trouble, Trouble::Connection { .. }) {
             shared.mark.away(Instant::now());
             reader.say(&trouble);
         }
@@ -121,11 +127,23 @@ pub(super) async fn follow(shared: Arc<Shared>, from: Option<Position>) {
 /// Of what the task is made.
 struct Reader {
     shared: Arc<Shared>,
-    /// Up to where purges are applied.
-    at: Option<Position>,
+    at: At,
+    /// Something was read over the connection that is open.
+    works: bool,
     voice: Voice,
     /// The latest message of this node: its number, and when it was published.
     own: Option<(u64, Instant)>,
+}
+
+/// Up to where purges are applied.
+#[derive(Debug, Clone, Copy)]
+enum At {
+    /// Nothing is stored here yet that could be purged: up to the end, wherever that is.
+    End,
+    /// Up to and with this one.
+    After(Position),
+    /// It is unknown what was missed: from whichever is the first that there still is.
+    Lost,
 }
 
 /// Never: the task goes on until something is wrong.
@@ -168,6 +186,7 @@ impl Reader {
                 continue;
             }
             shared.mark.applied_until(asked);
+            self.works = true;
             *pause = PAUSES.0;
             if told && self.voice.well() {
                 tracing::info!(redis = %shared.server.address, "the shared state is there again");
@@ -249,12 +268,13 @@ impl Reader {
         let shared = self.shared.clone();
         let stream = shared.server.name("purges");
         let fresh = fastrand::u64(..).to_be_bytes();
-        let (place, id) = match &self.at {
-            None => (Vec::new(), String::new()),
-            Some(at) => {
+        let (place, id) = match self.at {
+            At::End => (Vec::new(), String::new()),
+            At::After(at) => {
                 let place = [at.incarnation.to_be_bytes(), at.number.to_be_bytes()].concat();
                 (place, format!("{}-{}", at.id.0, at.id.1))
             }
+            At::Lost => (b"lost".to_vec(), "0-0".to_owned()),
         };
         let script = connection.scripts.read.clone();
         let reading = script.run(&mut connection.wire, 1, |call| {
@@ -262,29 +282,31 @@ impl Reader {
         });
         let answer = shared.server.within(ANSWER, reading).await?;
         let News { last, entries } = News::of(&answer).ok_or_else(|| self.strange())?;
-        let Some(at) = self.at else {
-            self.apply(Heard::Nothing, last);
-            return Ok(true);
-        };
-        if at == last {
-            if shared.applier.position().is_none() {
+        match self.at {
+            At::End => {
                 self.apply(Heard::Nothing, last);
+                return Ok(true);
             }
-            return Ok(true);
-        }
-        if shared.applier.position().is_none() {
-            // What was stored before this process began counts from here.
-            self.apply(Heard::Nothing, at);
-        }
-        if at.incarnation != last.incarnation || at.number >= last.number || entries.is_empty() {
-            self.lose(last);
-            return Ok(true);
+            At::After(at) => {
+                if shared.applier.position().is_none() {
+                    // What was stored before this process began counts from here.
+                    self.apply(Heard::Nothing, at);
+                }
+                if at == last {
+                    return Ok(true);
+                }
+                let another = at.incarnation != last.incarnation || at.number >= last.number;
+                if another || entries.is_empty() {
+                    self.at = At::Lost;
+                    return Ok(false);
+                }
+            }
+            At::Lost if entries.is_empty() => return Err(self.strange()),
+            At::Lost => {}
         }
         for Entry { position, kind, message } in entries {
-            let next = self.at.map_or(0, |at| at.number + 1);
-            if position.incarnation != at.incarnation || position.number != next {
-                self.lose(last);
-                return Ok(true);
+            if !matches!(self.at, At::After(at) if position.follows(at)) {
+                self.lose(position);
             }
             match kind {
                 PURGE => {
@@ -302,22 +324,24 @@ impl Reader {
                 shared.counted.purge_latency.store(latency, Relaxed);
             }
         }
-        Ok(self.at.is_some_and(|at| at.number >= last.number))
+        Ok(shared.applier.position() == Some(last))
     }
 
     fn apply(&mut self, heard: Heard<'_>, position: Position) {
         self.shared.applier.apply(heard, position);
-        self.at = Some(position);
+        self.at = At::After(position);
     }
 
-    fn lose(&mut self, last: Position) {
+    /// Whatever there was before `position` is lost.
+    fn lose(&mut self, position: Position) {
         count(&self.shared.counted.lost);
         tracing::warn!(
             redis = %self.shared.server.address,
             "purges were missed and the shared state does not have them any more: all that is \
              stored here counts as purged softly"
         );
-        self.apply(Heard::Lost, last);
+        let number = position.number.saturating_sub(1);
+        self.apply(Heard::Lost, Position { number, id: (0, 0), ..position });
     }
 
     /// Looks at the values that are followed.

@@ -44,9 +44,7 @@ pub(super) struct Connection {
 
 impl Server {
     pub(super) fn new(url: &str, prefix: &str) -> Result<Server, StateError> {
-        // What the URL says may be a password, so an error says nothing of it.
-        let info = url.into_connection_info();
-        let info = info.map_err(|error| StateError::Url(error.category().to_owned()))?;
+        let info = url.into_connection_info().map_err(|error| unusable(&error))?;
         let address = match info.addr() {
             ConnectionAddr::Unix(path) => path.display().to_string(),
             address => address.to_string(),
@@ -55,7 +53,7 @@ impl Server {
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let settings = settings.set_lib_name("seawall", env!("CARGO_PKG_VERSION"));
         let info = info.set_redis_settings(settings);
-        let client = Client::open(info).map_err(|error| StateError::Url(error.to_string()))?;
+        let client = Client::open(info).map_err(|error| unusable(&error))?;
         let node = format!("{:016x}", fastrand::u64(..));
         Ok(Server { client, address, prefix: prefix.to_owned(), node })
     }
@@ -119,6 +117,13 @@ impl Server {
             Err(_) => Err(Trouble::Silent { address: self.address.clone(), limit }),
         }
     }
+}
+
+/// Why a URL cannot be used. It says nothing of the URL itself, which may have a password in it.
+fn unusable(error: &RedisError) -> StateError {
+    let text = error.to_string();
+    // What stands behind it is the kind of the error, as the code calls it.
+    StateError::Url(text.split(" - ").next().unwrap_or_default().to_owned())
 }
 
 /// Commands that may be on their way at once; more wait, as long as they are patient.
