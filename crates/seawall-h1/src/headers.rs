@@ -14,7 +14,7 @@ pub struct Headers {
     slots: Vec<Slot>,
     /// A bit for each well-known name that was ever in the list, so that what is not there, which
     /// is most, is not looked for.
-    seen: u32,
+    seen: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +81,7 @@ impl Headers {
     }
 
     fn may_have(&self, known: Known) -> bool {
-        self.seen & (1 << known as u32) != 0
+        self.seen & (1 << known as u64) != 0
     }
 
     /// The first value of the field `name`, whatever the case of its name.
@@ -113,7 +113,7 @@ impl Headers {
         let at = self.text.len() as u32;
         encode::field(name, value, &mut self.text);
         let known = Known::of(name);
-        self.seen |= 1 << known as u32;
+        self.seen |= 1 << known as u64;
         self.slots.push(Slot {
             name: at,
             name_len: name.len() as u16,
@@ -122,6 +122,23 @@ impl Headers {
             known,
             removed: false,
         });
+    }
+
+    /// Begins anew with fields as [`Headers::write`] has appended them. What follows a line that is
+    /// none is left out.
+    pub fn restore(&mut self, lines: &[u8]) {
+        self.begin(lines, 16);
+        let mut at = 0;
+        while let Some(name_len) = memchr::memchr(b':', &lines[at..])
+            && let Some(line_len) = memchr::memchr(b'\r', &lines[at..])
+            && name_len + 2 <= line_len
+            && name_len <= usize::from(u16::MAX)
+            && lines.len() >= at + line_len + 2
+        {
+            let value = (at + name_len + 2, line_len - name_len - 2);
+            self.note((at, name_len), value, Known::of(&lines[at..at + name_len]));
+            at += line_len + 2;
+        }
     }
 
     /// Takes away every field called `name`.
@@ -204,7 +221,7 @@ impl Headers {
     /// Notes a field that lies in the bytes given to [`Headers::begin`].
     #[inline]
     pub(crate) fn note(&mut self, name: (usize, usize), value: (usize, usize), known: Known) {
-        self.seen |= 1 << known as u32;
+        self.seen |= 1 << known as u64;
         self.slots.push(Slot {
             name: name.0 as u32,
             name_len: name.1 as u16,
@@ -259,6 +276,16 @@ mod tests {
         headers.remove(b"B");
         assert_eq!(headers.first(b"b"), None);
         assert_eq!(headers.len(), 1);
+        let mut lines = Vec::new();
+        headers.push(b"Empty", b"");
+        headers.write(|_| true, &mut lines);
+        let mut restored = Headers::new();
+        restored.restore(&lines);
+        assert_eq!(shown(&restored), "a=4 Empty=");
+        for end in 0..lines.len() {
+            restored.restore(&lines[..end]);
+            assert!(restored.len() < 2);
+        }
         headers.clear();
         assert!(headers.is_empty());
     }
