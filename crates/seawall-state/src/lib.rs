@@ -84,7 +84,8 @@ impl State {
     /// connection: until there is one, the state is away.
     ///
     /// `from` is the [`State::position`] up to which the node's stored answers know of purges, if
-    /// it has any. `apply` is called, one call at a time, with all that is heard from there on; it
+    /// it has any; without it, whatever is stored by the time of the first connection counts as
+    /// purged, since nobody knows what was missed: [`Heard::Lost`]. `apply` is called, one call at a time, with all that is heard from there on; it
     /// gives back the number of purges that the node has applied by then, in whatever count the
     /// node keeps for itself, as long as it only grows. It is called on the control thread and
     /// must not block.
@@ -166,7 +167,7 @@ impl State {
 
     /// Up to where purges are applied: to be stored with answers that outlive the process, and
     /// handed to [`State::open`]. Take it before the purges themselves are brought to safety, so
-    /// that it never is ahead of them. `None` before the node has first been current.
+    /// that it never is ahead of them. `None` when it never was known.
     pub fn position(&self) -> Option<Position> {
         match &self.0 {
             Kind::Memory(node) => node.position(),
@@ -185,9 +186,8 @@ impl State {
         }
     }
 
-    /// Follows the value under `key`, which in Redis is the key with the prefix before it. It is
-    /// looked at every half second, and at once when the key's name is published on the channel
-    /// PREFIX`changed`.
+    /// Follows the value under `key`, which in Redis is called PREFIX`:`KEY. It is looked at every
+    /// half second, and at once when the key is published on the channel PREFIX`:changed`.
     pub fn watch(&self, key: &str) -> Watched {
         match &self.0 {
             Kind::Memory(node) => node.watch(key),

@@ -115,7 +115,7 @@ impl Inner {
 
     fn catch_up(&self, node: &Node, from: Option<Position>) {
         let Some(from) = from else {
-            return node.applier.apply(Heard::Nothing, self.position());
+            return node.applier.apply(Heard::Lost, self.position());
         };
         let kept = self.number - self.purges.len() as u64;
         let at = |number| Position { number, id: (0, number), ..self.position() };

@@ -5,7 +5,7 @@
 //! in the way of a purge. Each task owns its connection, opens it again when it is lost, and says
 //! so in the log once. What requests need to know of them are atomics.
 //!
-//! Keys, all behind the prefix: `purges` (a stream), `lease:HASH`, `answer:HASH`, and `node:NAME`
+//! Keys, all behind the prefix and a colon: `purges` (a stream), `lease:HASH`, `answer:HASH`, and `node:NAME`
 //! (that a node is there). Channels: `purged`, `changed`, `ended`.
 
 mod bus;
@@ -37,6 +37,7 @@ pub(crate) use self::leases::{Hold, Waiting};
 pub(crate) struct Node {
     shared: Arc<Shared>,
     tasks: [AbortHandle; 2],
+    from: Option<Position>,
 }
 
 /// What the tasks and the handles share.
@@ -70,7 +71,7 @@ impl Node {
         });
         let follow = tokio::spawn(bus::follow(shared.clone(), from)).abort_handle();
         let serve = tokio::spawn(leases::serve(shared.clone(), orders)).abort_handle();
-        Ok(Node { shared, tasks: [follow, serve] })
+        Ok(Node { shared, tasks: [follow, serve], from })
     }
 
     #[inline]
@@ -92,7 +93,7 @@ impl Node {
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
-        self.shared.applier.position()
+        self.shared.applier.position().or(self.from)
     }
 
     pub(crate) fn sequence_at(&self, position: Position) -> Option<u64> {

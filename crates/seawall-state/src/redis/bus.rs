@@ -138,7 +138,7 @@ struct Reader {
 /// Up to where purges are applied.
 #[derive(Debug, Clone, Copy)]
 enum At {
-    /// Nothing is stored here yet that could be purged: up to the end, wherever that is.
+    /// Nobody knows: what is stored here by now counts as purged, and the rest begins at the end.
     End,
     /// Up to and with this one.
     After(Position),
@@ -284,7 +284,7 @@ impl Reader {
         let News { last, entries } = News::of(&answer).ok_or_else(|| self.strange())?;
         match self.at {
             At::End => {
-                self.apply(Heard::Nothing, last);
+                self.apply(Heard::Lost, last);
                 return Ok(true);
             }
             At::After(at) => {

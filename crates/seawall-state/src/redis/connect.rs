@@ -27,6 +27,7 @@ pub(super) struct Server {
     client: Client,
     /// For the log: without user and password.
     pub(super) address: String,
+    /// With a colon at its end.
     prefix: String,
     /// The name of this node.
     node: String,
@@ -55,7 +56,7 @@ impl Server {
         let info = info.set_redis_settings(settings);
         let client = Client::open(info).map_err(|error| unusable(&error))?;
         let node = format!("{:016x}", fastrand::u64(..));
-        Ok(Server { client, address, prefix: prefix.to_owned(), node })
+        Ok(Server { client, address, prefix: format!("{prefix}:"), node })
     }
 
     /// What something is called in the server.

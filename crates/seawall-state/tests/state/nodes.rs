@@ -37,7 +37,7 @@ impl Fleet {
 
     pub(crate) fn node_from(&self, from: Option<Position>) -> Node {
         match self {
-            Fleet::Memory(memory) => Node::new(|apply| memory.open(from, apply)),
+            Fleet::Memory(memory) => Node::new(from, |apply| memory.open(from, apply)),
             Fleet::Redis(redis) => open(&redis.url(), from),
         }
     }
@@ -80,17 +80,23 @@ impl Fleet {
 
 /// A node on whatever a URL names.
 pub(crate) fn open(url: &str, from: Option<Position>) -> Node {
-    let plan = plan::State { redis: Some(plan::Secret::new(url)), prefix: "test:".into() };
-    Node::new(|apply| State::open(&plan, from, apply).expect("a URL"))
+    let plan = plan::State { redis: Some(plan::Secret::new(url)), prefix: "test".into() };
+    Node::new(from, |apply| State::open(&plan, from, apply).expect("a URL"))
 }
 
 type Apply = Box<dyn FnMut(Heard<'_>) -> u64 + Send>;
 
 impl Node {
-    fn new(open: impl FnOnce(Apply) -> State) -> Node {
+    fn new(from: Option<Position>, open: impl FnOnce(Apply) -> State) -> Node {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hears = heard.clone();
+        // Nobody knows what a node missed that does not know it itself.
+        let mut begins = from.is_none();
         let apply = move |what: Heard<'_>| {
+            if std::mem::take(&mut begins) {
+                assert_eq!(what, Heard::Lost);
+                return 0;
+            }
             let mut heard = hears.lock().expect("no panic");
             match what {
                 Heard::Purge(message) => heard.push(String::from_utf8_lossy(message).into_owned()),

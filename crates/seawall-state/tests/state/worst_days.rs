@@ -215,17 +215,6 @@ async fn a_url_that_is_none() {
 }
 
 #[tokio::test]
-async fn a_socket_in_a_file() {
-    let home = tempfile::tempdir().expect("a directory");
-    let socket = home.path().join("redis.sock").display().to_string();
-    let redis = Redis::with(&["--unixsocket", &socket]).expect("redis-server");
-    let (a, b) = (open(&format!("unix://{socket}"), None), ready(&redis).await);
-    a.ready().await;
-    a.publish("purge").await;
-    b.hears("purge").await;
-}
-
-#[tokio::test]
 async fn a_replica_is_not_written_to() {
     let log = Log::start();
     let primary = Redis::start().expect("redis-server");
