@@ -200,7 +200,8 @@ fn provoke(refusal: Refusal) -> io::Result<Scene> {
         }
         Refusal::NotCached => {
             let origin = Origin::silent()?;
-            let request = "GET / HTTP/1.1\r\nhost: test\r\ncache-control: only-if-cached\r\nACCEPT\r\n";
+            let request =
+                "GET / HTTP/1.1\r\nhost: test\r\ncache-control: only-if-cached\r\nACCEPT\r\n";
             Ok(Scene::new(Setup::before(&origin).route("cache = {}"), request)?.with(origin))
         }
         Refusal::ClientGone => {

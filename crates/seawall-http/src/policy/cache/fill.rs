@@ -23,7 +23,7 @@ use seawall_cache::tags::Tags;
 use seawall_cache::vary::Varies;
 use seawall_cache::{Millis, merge, vary};
 use seawall_config::plan::{Action, Cache};
-use seawall_h1::{BodyLength, Headers, Known, RequestHead, encode};
+use seawall_h1::{BodyLength, Headers, RequestHead};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::chunks::Wanted;
