@@ -21,7 +21,7 @@ use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Mark, Variants};
 use seawall_cache::tags::Tags;
 use seawall_cache::vary::Varies;
-use seawall_cache::{Millis, merge, vary};
+use seawall_cache::{Millis, merge, stored, vary};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, Known, RequestHead, encode};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -332,7 +332,7 @@ impl Fetch<'_> {
         let (key, variants) = self.key(answer);
         let mut fields = Vec::with_capacity(256);
         terms.fields.write(answer, &mut fields);
-        if answer.known(Known::Date).is_none() {
+        if stored::first(&fields, Known::Date).is_none() {
             // When it was received (RFC 9110 §6.6.1).
             encode::field(b"Date", &self.request.worker.date(), &mut fields);
         }
