@@ -211,7 +211,10 @@ impl Errand<'_> {
                 }
                 Looked::Serve(self.serve(&object, Told::Fresh(left), None))
             }
-            Standing::Stale { client_accepts: true, by, .. } => {
+            Standing::Stale { client_accepts: true, while_revalidate, by, .. } => {
+                if while_revalidate {
+                    self.refresh(hash, key, &object);
+                }
                 Looked::Serve(self.serve(&object, Told::Stale(by, "max-stale"), None))
             }
             Standing::Stale { while_revalidate: true, by, .. } if !self.is_for_tier() => {

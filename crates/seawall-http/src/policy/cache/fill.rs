@@ -20,7 +20,7 @@ use seawall_cache::purge::Purged;
 use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Mark, Variants};
 use seawall_cache::tags::Tags;
-use seawall_cache::vary::Varies;
+use seawall_cache::vary::{Encodings, Varies};
 use seawall_cache::{Millis, merge, vary};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, RequestHead};
@@ -60,6 +60,8 @@ pub(super) struct Parcel {
     variants: Option<Arc<Variants>>,
     /// What is stored and to be validated.
     old: Option<Arc<Object>>,
+    /// What whoever asked first wants of the cache.
+    demand: Demand,
     asked: Asked,
     /// Counts it among those that nobody waits for.
     _background: Option<Background>,
@@ -123,6 +125,13 @@ impl Parcel {
         let mut head = request.head.clone();
         head.become_get();
         head.headers.remove_where(|field| conditional::is_about_a_part(field.known));
+        let encodings = Encodings::of(&head);
+        head.headers.remove(b"accept-encoding");
+        head.headers.append(|out| {
+            out.extend_from_slice(b"Accept-Encoding: ");
+            encodings.write(out);
+            out.extend_from_slice(b"\r\n");
+        });
         if !foreground {
             // What a client wanted of its answer is not wanted of this one.
             head.headers.remove(b"cache-control");
@@ -146,6 +155,7 @@ impl Parcel {
             primary: key.primary,
             variants: key.variants.clone(),
             old,
+            demand: if foreground { errand.demand } else { Demand::default() },
             asked: Asked::Whole,
             _background: (!foreground).then(|| Background::new(node)),
         }
@@ -210,7 +220,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     };
     let requested = node.millis(began);
     let old = parcel.old.as_ref();
-    let has_stale = old.is_some_and(|old| may_stand_in(node, old, requested));
+    let has_stale = old.is_some_and(|old| may_stand_in(node, old, &parcel.demand, requested));
     let upstream = to.upstream;
     let forwarded = forward_unless_stale(&request, route, to, upstream, has_stale);
     let came = match timeout_at(deadline, forwarded).await {
@@ -251,13 +261,13 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
 }
 
 /// Whether what is stored may be served in place of a failure, by at least some.
-fn may_stand_in(node: &Node, old: &Object, now: Millis) -> bool {
+fn may_stand_in(node: &Node, old: &Object, demand: &Demand, now: Millis) -> bool {
     let purged = match node.store.purged(old) {
         Some(Purged::Hard) => return false,
         Some(Purged::Soft(when)) => Some(when),
         None => None,
     };
-    match freshness::standing(&old.meta, &Demand::default(), purged, now) {
+    match freshness::standing(&old.meta, demand, purged, now) {
         Standing::Fresh { .. } => true,
         Standing::Stale { if_error, .. } => if_error,
         Standing::Validate { if_error, .. } => if_error,
@@ -423,7 +433,7 @@ impl Fetch<'_> {
                 (self.card(&head.headers, &passing(head.status, self.received)), false)
             }
             Err(why) => {
-                if is_of_resource(why, head.status) {
+                if !why.is_of_request() && head.status < 500 {
                     self.remember(why);
                 }
                 serve::tell_past(&mut response.head, Why::UriMiss, Some(why.code()), false);
@@ -528,17 +538,6 @@ fn passing(status: u16, received: Millis) -> Terms<'static> {
         flags: Flags::default(),
     };
     Terms { meta, lifetime: Lifetime::None, fields: StoredFields::default() }
-}
-
-/// Whether answers to whoever asks will be as little to be stored as this one, for this reason.
-fn is_of_resource(why: Unstorable, status: u16) -> bool {
-    use Unstorable::*;
-    status < 500
-        && match why {
-            NoStore | Private | SetCookie | VaryAny | TooLarge | NoFreshness | Useless | Status
-            | NotUnderstood => true,
-            Method | RequestNoStore | Partial | Authorization | Coding => false,
-        }
 }
 
 /// All of the content of an answer, as it comes; `None` if it broke off.
