@@ -1,0 +1,325 @@
+//! The writer: a thread that writes what workers leave in its queue, makes room, and steps back
+//! when the disk fails.
+//!
+//! Stamps go before records, so that what was purged is known before anything that was stored
+//! after it. What waits is written together, about a mebibyte at a time.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use super::fault::{DiskFault, advice};
+use super::index::{Item, What};
+use super::log::{Log, bytes, volume_share};
+use super::recover::recover;
+use super::stamping::Ack;
+use super::volume::{Opening, Volume};
+use super::{Shared, held};
+
+/// Bytes that may wait to be written; what comes then is dropped.
+const QUEUE_BYTES: usize = 32 << 20;
+/// Removals that may wait to be written.
+const QUEUE_REMOVALS: usize = 1 << 16;
+/// Bytes of records that are written together, unless one is longer.
+const BATCH: u64 = 1 << 20;
+/// Milliseconds between looks at whether the directory is still there.
+const LOOK: u64 = 15_000;
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    work: Condvar,
+    idle: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    items: VecDeque<Arc<Item>>,
+    bytes: usize,
+    removals: usize,
+    /// The newest stamp of each slot that is to be written: bounded by the number of slots.
+    stamps: HashMap<u32, [u64; 2]>,
+    acks: Vec<Arc<Ack>>,
+    /// The writer is writing, or recovering.
+    busy: bool,
+    /// A table of the current segment is wanted.
+    table: bool,
+    stop: bool,
+    ended: bool,
+}
+
+struct Batch {
+    items: Vec<Arc<Item>>,
+    stamps: HashMap<u32, [u64; 2]>,
+    acks: Vec<Arc<Ack>>,
+    table: bool,
+    stop: bool,
+}
+
+impl Queue {
+    /// Returns whether there was room. Never waits for the disk.
+    pub(super) fn push(&self, item: &Arc<Item>) -> bool {
+        let mut waiting = held(&self.waiting);
+        let weight = item.weight();
+        let room = match item.what {
+            What::Blob { .. } => waiting.bytes + weight <= QUEUE_BYTES,
+            What::Removal => waiting.removals < QUEUE_REMOVALS,
+        };
+        if !room || waiting.stop {
+            return false;
+        }
+        waiting.bytes += weight;
+        waiting.removals += usize::from(matches!(item.what, What::Removal));
+        waiting.items.push_back(Arc::clone(item));
+        drop(waiting);
+        self.work.notify_one();
+        true
+    }
+
+    pub(super) fn stamp(&self, slot: u32, stamp: [u64; 2], ack: Arc<Ack>) {
+        let mut waiting = held(&self.waiting);
+        if waiting.stop {
+            drop(waiting);
+            return ack.settle(false);
+        }
+        waiting.stamps.insert(slot, stamp);
+        waiting.acks.push(ack);
+        drop(waiting);
+        self.work.notify_one();
+    }
+
+    /// Waits until all is written that waits now, and the table of the current segment with it.
+    /// Returns whether that was done in time.
+    pub(super) fn flush(&self, limit: Duration) -> bool {
+        let mut waiting = held(&self.waiting);
+        waiting.table = true;
+        self.work.notify_one();
+        let unfinished =
+            |waiting: &mut Waiting| (waiting.table || waiting.busy || waiting.pending()) && !waiting.ended;
+        let (waiting, timeout) = self
+            .idle
+            .wait_timeout_while(waiting, limit, unfinished)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        !timeout.timed_out() && !waiting.ended
+    }
+
+    /// Tells the writer to end, and waits until it did, at most so long.
+    pub(super) fn close(&self, limit: Duration) {
+        let mut waiting = held(&self.waiting);
+        waiting.stop = true;
+        self.work.notify_one();
+        drop(self.idle.wait_timeout_while(waiting, limit, |waiting| !waiting.ended));
+    }
+
+    fn ended(&self) {
+        let mut waiting = held(&self.waiting);
+        waiting.ended = true;
+        waiting.stop = true;
+        let acks = std::mem::take(&mut waiting.acks);
+        drop(waiting);
+        self.idle.notify_all();
+        for ack in acks {
+            ack.settle(false);
+        }
+    }
+
+    /// The next batch; an empty one after `wait`.
+    fn take(&self, wait: Duration) -> Batch {
+        let mut waiting = held(&self.waiting);
+        waiting.busy = false;
+        if !waiting.pending() && !waiting.stop && !waiting.table {
+            self.idle.notify_all();
+            (waiting, _) = self
+                .work
+                .wait_timeout_while(waiting, wait, |waiting| {
+                    !waiting.pending() && !waiting.stop && !waiting.table
+                })
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        let mut items = Vec::new();
+        let mut length = 0;
+        while let Some(item) = waiting.items.front() {
+            length += bytes(item);
+            if length > BATCH && !items.is_empty() {
+                break;
+            }
+            waiting.bytes -= item.weight();
+            waiting.removals -= usize::from(matches!(item.what, What::Removal));
+            items.extend(waiting.items.pop_front());
+        }
+        waiting.busy = true;
+        Batch {
+            items,
+            stamps: std::mem::take(&mut waiting.stamps),
+            acks: std::mem::take(&mut waiting.acks),
+            // The table is the last thing.
+            table: waiting.items.is_empty() && std::mem::take(&mut waiting.table),
+            stop: waiting.stop,
+        }
+    }
+}
+
+impl Waiting {
+    fn pending(&self) -> bool {
+        !self.items.is_empty() || !self.stamps.is_empty() || !self.acks.is_empty()
+    }
+}
+
+/// What the writer's thread does until the queue is closed.
+pub(super) fn run(shared: &Shared) {
+    let mut writer = Writer { shared, log: None, looked: shared.now() };
+    if let Some(volume) = shared.volume() {
+        writer.begin(volume);
+    }
+    loop {
+        let batch = shared.writes.take(writer.patience());
+        if !batch.stamps.is_empty() || !batch.acks.is_empty() {
+            writer.stamp(&batch);
+        }
+        if !batch.items.is_empty() {
+            writer.append(&batch.items);
+        }
+        if batch.table {
+            if let Some(Err(error)) = writer.log.as_mut().map(Log::write_table) {
+                shared.write_failed(&error);
+            }
+        }
+        if batch.stop {
+            break;
+        }
+        writer.make_room();
+        writer.look();
+    }
+    shared.writes.ended();
+}
+
+struct Writer<'a> {
+    shared: &'a Shared,
+    log: Option<Log>,
+    /// When it was last looked at whether the directory is still there.
+    looked: u64,
+}
+
+impl Writer<'_> {
+    fn begin(&mut self, volume: Arc<Volume>) {
+        // A failure shows again with the first write.
+        let _ = volume.sync_header();
+        let shared = self.shared;
+        let mut log = recover(volume, &shared.index, shared.most_entries, &shared.stop);
+        if log.free.is_empty() {
+            log.reclaim(volume_share(&log.volume));
+        }
+        self.log = Some(log);
+        shared.recovering.store(false, Relaxed);
+    }
+
+    /// How long it may sleep when nobody has work for it.
+    fn patience(&self) -> Duration {
+        match &self.log {
+            Some(log) if log.evacuation.is_some() => Duration::ZERO,
+            Some(_) => Duration::from_millis(LOOK),
+            None => Duration::from_millis(self.shared.until_retry().clamp(1, LOOK)),
+        }
+    }
+
+    fn append(&mut self, items: &[Arc<Item>]) {
+        let shared = self.shared;
+        let written = match &mut self.log {
+            Some(log) if shared.may_write() => log.append(items, &shared.index, &shared.counts),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match written {
+            Ok(()) => shared.write_worked(),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotConnected {
+                    shared.write_failed(&error);
+                }
+                for item in items {
+                    if shared.index.settle(item, None) {
+                        shared.counts.dropped.fetch_add(1, Relaxed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn stamp(&mut self, batch: &Batch) {
+        let mut kept = self.log.is_some();
+        if let Some(log) = &self.log {
+            for (slot, stamp) in &batch.stamps {
+                if let Err(error) = log.volume.write_stamp(*slot, *stamp) {
+                    self.shared.write_failed(&error);
+                    kept = false;
+                    break;
+                }
+            }
+            if !kept {
+                // A start must not find what was purged: nothing is served from here, now or then.
+                let volume = Arc::clone(&log.volume);
+                kept = volume.condemn().is_ok();
+                let _ = self.give_up();
+            }
+        }
+        for ack in &batch.acks {
+            ack.settle(kept);
+        }
+    }
+
+    /// Reclaims what there is to reclaim, a little at a time.
+    fn make_room(&mut self) {
+        let shared = self.shared;
+        let Some(log) = &mut self.log else { return };
+        if log.evacuation.is_none() && shared.index.entries() > shared.most_entries {
+            log.reclaim(0);
+        }
+        if let Err(error) = log.evacuate(&shared.index, &shared.counts) {
+            log.finish_evacuation(&shared.index, &shared.counts);
+            shared.write_failed(&error);
+        }
+    }
+
+    /// Looks whether the directory is still there, and opens it again if it was not.
+    fn look(&mut self) {
+        let shared = self.shared;
+        let now = shared.now();
+        if let Some(log) = &self.log {
+            if now < self.looked + LOOK && !shared.suspicious() {
+                return;
+            }
+            self.looked = now;
+            if log.volume.is_gone() {
+                let path = log.volume.path().to_owned();
+                self.give_up();
+                shared.lost(&DiskFault::Gone { path });
+            }
+        } else if shared.until_retry() == 0 {
+            // What it holds may have been purged while this process did without it.
+            let stamps = held(&shared.stamps).clone();
+            let anew = Some((shared.seeds, &stamps[..]));
+            let opening =
+                Opening { path: &shared.path, size: shared.size, anew, slots: stamps.len() as u32 };
+            match Volume::open(opening) {
+                Ok((volume, _)) => {
+                    let volume = Arc::new(volume);
+                    shared.found(Arc::clone(&volume));
+                    self.begin(volume);
+                }
+                Err(fault) => shared.lost(&fault),
+            }
+        }
+    }
+
+    /// Does without the directory; it is opened again, and made anew, after a while.
+    fn give_up(&mut self) {
+        self.log = None;
+        self.shared.leave();
+    }
+}
+
+/// What to say about an error of the operating system.
+pub(super) fn describe(error: &io::Error) -> String {
+    format!("{error}; {}", advice(error))
+}
