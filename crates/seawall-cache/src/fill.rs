@@ -1,1 +1,444 @@
-//! What is being fetched, and who waits for it.
+//! What is being fetched, and who waits for it: one fill for a key at a time.
+//!
+//! A fill belongs to no client. Whoever leads it feeds it from the origin; all who asked, the first
+//! included, read from it while it arrives, each at its own pace, and are woken by what happens
+//! rather than by a clock. Its content is kept as it came until a chunk is complete; complete
+//! chunks stay for a window, and are to be found in the store from then on.
+//!
+//! Called by the door, from all its workers; does no I/O and knows no clock.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::object::{CHUNK, Object};
+
+/// Complete chunks that a fill keeps for its readers besides the one that is arriving.
+const WINDOW: usize = 8;
+
+/// The fills of a node. `E` says why one failed.
+#[derive(Debug)]
+pub struct Fills<E> {
+    shards: [Mutex<HashMap<Box<[u8]>, Arc<Fill<E>>>>; 16],
+    next: AtomicU64,
+}
+
+impl<E> Default for Fills<E> {
+    fn default() -> Self {
+        Fills { shards: Default::default(), next: AtomicU64::new(1) }
+    }
+}
+
+/// What a request for a key is to a fill.
+#[derive(Debug)]
+pub enum Join<E> {
+    /// There was none: whoever gets this begins one, and is the first to wait for it.
+    Lead(Lead<E>, Follow<E>),
+    /// It waits with the others.
+    Follow(Follow<E>),
+    /// As many wait as may.
+    Crowded,
+}
+
+/// What became of a fetch, once its head was there.
+#[derive(Debug, Clone)]
+pub enum Verdict<E> {
+    /// This answer, whose content follows if it is [`crate::object::Content::Arriving`].
+    Answer(Arc<Object>),
+    /// What is stored is still good for those who may be served it though the origin fails, for
+    /// this reason.
+    Stale(E),
+    /// The answer is for one request only: everyone else asks for himself.
+    Alone,
+    /// There is no answer, for this reason.
+    Failed(E),
+}
+
+/// A fetch in progress.
+#[derive(Debug)]
+pub struct Fill<E> {
+    /// Under which its chunks are stored.
+    id: u64,
+    /// The purge sequence when it began.
+    sequence: u64,
+    /// Requests that wait for the verdict.
+    waiting: AtomicUsize,
+    state: Mutex<State<E>>,
+}
+
+#[derive(Debug)]
+struct State<E> {
+    verdict: Option<Verdict<E>>,
+    /// Complete chunks, the first being number `first`.
+    window: VecDeque<Bytes>,
+    first: u64,
+    /// Content of the chunk that is arriving, with the offset at which each piece ends.
+    tail: Vec<(u64, Bytes)>,
+    /// Bytes that have arrived.
+    end: u64,
+    /// How it ended.
+    ended: Option<Ended>,
+    /// Those who read, with the offset each has come to.
+    readers: Vec<Option<Reader>>,
+    /// The furthest of them.
+    furthest: u64,
+    /// Whoever leads, waiting for the readers.
+    leader: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Complete,
+    Broken,
+}
+
+impl<E: Clone> Fills<E> {
+    fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<Fill<E>>>> {
+        let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins the fill of a key, at most as one of so many that wait, or begins one. One that began
+    /// when the purge sequence was below `sequence` is too old to join.
+    pub fn join(
+        self: &Arc<Self>,
+        hash: u64,
+        key: &[u8],
+        sequence: u64,
+        oldest: u64,
+        most: usize,
+    ) -> Join<E> {
+        let mut shard = self.shard(hash);
+        if let Some(fill) = shard.get(key)
+            && fill.sequence >= oldest
+        {
+            let waiting = fill.waiting.fetch_add(1, Relaxed);
+            if waiting >= most {
+                fill.waiting.fetch_sub(1, Relaxed);
+                return Join::Crowded;
+            }
+            return Join::Follow(Follow::new(fill.clone()));
+        }
+        let (lead, follow) = self.begin(hash, key, sequence);
+        shard.insert(key.into(), lead.fill.clone());
+        Join::Lead(lead, follow)
+    }
+
+    /// Begins a fill of a key unless there is one; nobody waits for it.
+    pub fn refresh(self: &Arc<Self>, hash: u64, key: &[u8], sequence: u64) -> Option<Lead<E>> {
+        let mut shard = self.shard(hash);
+        if shard.contains_key(key) {
+            return None;
+        }
+        let (lead, _) = self.begin(hash, key, sequence);
+        shard.insert(key.into(), lead.fill.clone());
+        Some(lead)
+    }
+
+    fn begin(self: &Arc<Self>, hash: u64, key: &[u8], sequence: u64) -> (Lead<E>, Follow<E>) {
+        let fill = Arc::new(Fill {
+            id: self.next.fetch_add(1, Relaxed),
+            sequence,
+            waiting: AtomicUsize::new(1),
+            state: Mutex::new(State {
+                verdict: None,
+                window: VecDeque::new(),
+                first: 0,
+                tail: Vec::new(),
+                end: 0,
+                ended: None,
+                readers: Vec::new(),
+                furthest: 0,
+                leader: None,
+            }),
+        });
+        let follow = Follow::new(fill.clone());
+        (Lead { fills: self.clone(), fill, hash, key: key.into() }, follow)
+    }
+
+    /// Fills in progress.
+    pub fn count(&self) -> usize {
+        let len = |shard: &Mutex<HashMap<_, _>>| {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).len()
+        };
+        self.shards.iter().map(len).sum()
+    }
+}
+
+/// The right and the duty to feed a fill. When dropped before the end, its readers learn that it
+/// broke off.
+#[derive(Debug)]
+pub struct Lead<E> {
+    fills: Arc<Fills<E>>,
+    fill: Arc<Fill<E>>,
+    hash: u64,
+    key: Box<[u8]>,
+}
+
+impl<E> Lead<E> {
+    /// Under which its chunks are stored; unlike that of any other fill of this process.
+    pub fn id(&self) -> u64 {
+        self.fill.id
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The purge sequence when it began.
+    pub fn sequence(&self) -> u64 {
+        self.fill.sequence
+    }
+
+    /// Says what became of the fetch. The first verdict holds.
+    pub fn say(&self, verdict: Verdict<E>) {
+        let mut state = self.fill.state();
+        if state.verdict.is_none() {
+            state.verdict = Some(verdict);
+        }
+        state.wake();
+    }
+
+    /// Hands on content that has arrived. Gives the chunk that it completes, with its number.
+    pub fn append(&self, piece: Bytes) -> Option<(u64, Bytes)> {
+        if piece.is_empty() {
+            return None;
+        }
+        let mut state = self.fill.state();
+        // A piece never crosses the border of a chunk, so that chunks are whole.
+        let room = ((state.first + state.window.len() as u64 + 1) * CHUNK - state.end) as usize;
+        let (piece, rest) = match piece.len() > room {
+            true => (piece.slice(..room), piece.slice(room..)),
+            false => (piece, Bytes::new()),
+        };
+        state.end += piece.len() as u64;
+        let end = state.end;
+        state.tail.push((end, piece));
+        let chunk = end.is_multiple_of(CHUNK).then(|| state.complete());
+        state.wake();
+        drop(state);
+        // The rest of one piece is far smaller than a chunk.
+        let next = self.append(rest);
+        debug_assert!(next.is_none() || chunk.is_none());
+        chunk.or(next)
+    }
+
+    /// The content that has arrived since the last complete chunk, in one piece, with the number of
+    /// the chunk that it is the beginning of; nothing at all is chunk 0.
+    pub fn rest(&self) -> (u64, Vec<Bytes>) {
+        let state = self.fill.state();
+        let number = state.first + state.window.len() as u64;
+        (number, state.tail.iter().map(|(_, piece)| piece.clone()).collect())
+    }
+
+    /// Bytes that have arrived.
+    pub fn arrived(&self) -> u64 {
+        self.fill.state().end
+    }
+
+    /// Ready when at most `ahead` bytes have arrived beyond what the fastest reader has, or nobody
+    /// reads; then with whether anybody does.
+    pub fn poll_room(&self, ahead: u64, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.fill.state();
+        let is_read = state.readers.iter().any(Option::is_some)
+            || self.fill.waiting.load(Relaxed) > 0;
+        if !is_read || state.end <= state.furthest.saturating_add(ahead) {
+            return Poll::Ready(is_read);
+        }
+        state.leader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Says that all has arrived. What was stored of it must be to be found in the store by now.
+    pub fn finish(self) {
+        self.end(Ended::Complete);
+    }
+
+    fn end(&self, how: Ended) {
+        let mut shard = self.fills.shards[(self.hash >> 32) as usize % 16]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if shard.get(&*self.key).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
+            shard.remove(&*self.key);
+        }
+        drop(shard);
+        let mut state = self.fill.state();
+        state.ended.get_or_insert(how);
+        if state.verdict.is_none() {
+            state.verdict = Some(Verdict::Alone);
+        }
+        state.wake();
+    }
+}
+
+impl<E> Drop for Lead<E> {
+    fn drop(&mut self) {
+        self.end(Ended::Broken);
+    }
+}
+
+impl<E> Fill<E> {
+    fn state(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E> State<E> {
+    fn wake(&mut self) {
+        for reader in self.readers.iter_mut().flatten() {
+            if let Some(waker) = reader.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Makes one chunk of what has arrived of it.
+    fn complete(&mut self) -> (u64, Bytes) {
+        let number = self.first + self.window.len() as u64;
+        let mut chunk = Vec::with_capacity(CHUNK as usize);
+        for (_, piece) in self.tail.drain(..) {
+            chunk.extend_from_slice(&piece);
+        }
+        let chunk = Bytes::from(chunk);
+        self.window.push_back(chunk.clone());
+        if self.window.len() > WINDOW {
+            self.window.pop_front();
+            self.first += 1;
+        }
+        (number, chunk)
+    }
+
+    /// What has arrived from `at` on, as far as it lies in one piece; `None` if it is no longer
+    /// here.
+    fn piece(&self, at: u64) -> Option<Bytes> {
+        let number = at / CHUNK;
+        if number < self.first {
+            return None;
+        }
+        if let Some(chunk) = self.window.get((number - self.first) as usize) {
+            return Some(chunk.slice((at % CHUNK) as usize..));
+        }
+        let found = self.tail.partition_point(|(end, _)| *end <= at);
+        let (end, piece) = self.tail.get(found)?;
+        Some(piece.slice(piece.len() - (end - at) as usize..))
+    }
+}
+
+/// One who waits for a fill, then reads from it. When dropped, the fill goes on without him.
+#[derive(Debug)]
+pub struct Follow<E> {
+    fill: Arc<Fill<E>>,
+    slot: usize,
+    /// It counts among those who wait.
+    waits: bool,
+}
+
+/// Why there is nothing to read in a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The fill broke off.
+    Broken,
+    /// The reader was so slow that the content has gone to the store.
+    Behind,
+}
+
+impl<E> Follow<E> {
+    /// `waiting` counts it already.
+    fn new(fill: Arc<Fill<E>>) -> Follow<E> {
+        let mut state = fill.state();
+        let slot = match state.readers.iter().position(Option::is_none) {
+            // Looking for a free place among many costs more than the place.
+            Some(free) if state.readers.len() < 64 => {
+                state.readers[free] = Some(Reader::default());
+                free
+            }
+            _ => {
+                state.readers.push(Some(Reader::default()));
+                state.readers.len() - 1
+            }
+        };
+        drop(state);
+        Follow { fill, slot, waits: true }
+    }
+
+    /// Under which its chunks are stored.
+    pub fn id(&self) -> u64 {
+        self.fill.id
+    }
+
+    /// Ready when the verdict is there.
+    pub fn poll_verdict(&mut self, cx: &mut Context<'_>) -> Poll<Verdict<E>>
+    where
+        E: Clone,
+    {
+        let mut state = self.fill.state();
+        if let Some(verdict) = &state.verdict {
+            let verdict = verdict.clone();
+            drop(state);
+            self.waits_no_more();
+            return Poll::Ready(verdict);
+        }
+        register(&mut state, self.slot, cx);
+        Poll::Pending
+    }
+
+    /// The content from `at` on, as far as it has arrived and lies in one piece; `None` at the end.
+    pub fn poll_read(
+        &mut self,
+        at: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Unread>> {
+        let mut state = self.fill.state();
+        if at > state.furthest {
+            state.furthest = at;
+            if let Some(leader) = state.leader.take() {
+                leader.wake();
+            }
+        }
+        if at < state.end {
+            return Poll::Ready(state.piece(at).map(Some).ok_or(Unread::Behind));
+        }
+        match state.ended {
+            Some(Ended::Complete) => Poll::Ready(Ok(None)),
+            Some(Ended::Broken) => Poll::Ready(Err(Unread::Broken)),
+            None => {
+                register(&mut state, self.slot, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn waits_no_more(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.fill.waiting.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+fn register<E>(state: &mut State<E>, slot: usize, cx: &Context<'_>) {
+    if let Some(reader) = &mut state.readers[slot]
+        && !reader.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+    {
+        reader.waker = Some(cx.waker().clone());
+    }
+}
+
+impl<E> Drop for Follow<E> {
+    fn drop(&mut self) {
+        self.waits_no_more();
+        let mut state = self.fill.state();
+        state.readers[self.slot] = None;
+        if let Some(leader) = state.leader.take() {
+            leader.wake();
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 mod balance;
 mod breaker;
+mod cache;
 mod eject;
 mod fallback;
 mod forward;
@@ -12,12 +13,14 @@ mod health;
 mod hedge;
 mod listen;
 mod names;
+mod networks;
 mod pages;
 mod queue;
 mod retry;
 mod route;
 mod server;
 mod shadow;
+mod state;
 mod upstream;
 mod usage;
 
@@ -28,7 +31,7 @@ use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::plan::{CacheStore, Plan, State};
+use crate::plan::Plan;
 use crate::read::At;
 use crate::report::Report;
 use crate::source::Span;
@@ -47,6 +50,7 @@ pub(crate) fn compile(
 ) -> Option<Plan> {
     let names = Upstreams::new(&config.upstream);
     let server = server::compile(&config.server, report);
+    let (state, store) = (state::state(config, report), state::store(config, report));
     let listeners = listen::compile(&config.listen, &config.server, &names, report);
     let upstreams = upstream::compile(config, around, report);
     let routes = route::compile(config, &names, around, report);
@@ -57,8 +61,8 @@ pub(crate) fn compile(
     }
     Some(Plan {
         server,
-        state: State::default(),
-        cache: CacheStore::default(),
+        state,
+        cache: store,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,

@@ -5,6 +5,7 @@
 
 mod balance;
 mod breaker;
+mod cache;
 mod eject;
 mod fallback;
 mod health;
@@ -14,10 +15,14 @@ mod queue;
 mod retry;
 mod route;
 mod server;
+mod state;
 mod upstream;
 
 pub(crate) use balance::{BalanceWord, HashEntry, StickyEntry};
 pub(crate) use breaker::BreakerEntry;
+pub(crate) use cache::{
+    BypassEntry, CacheEntry, CacheStoreEntry, KeyEntry, QueryEntry, VersionEntry,
+};
 pub(crate) use eject::EjectEntry;
 pub(crate) use fallback::FallbackEntry;
 pub(crate) use health::HealthEntry;
@@ -27,6 +32,7 @@ pub(crate) use queue::{InFlightEntry, QueueEntry};
 pub(crate) use retry::{RetryEntry, RetryOn};
 pub(crate) use route::{Edits, ErrorBody, RedirectTo, RespondWith, Route};
 pub(crate) use server::Server;
+pub(crate) use state::State;
 pub(crate) use upstream::{SERVERS, ServerEntry, Upstream};
 
 use std::time::Duration;
@@ -43,6 +49,10 @@ section! {
     Config {
         /// Settings of the whole process.
         nested "server" server: Server;
+        /// What the nodes of a fleet share.
+        nested "state" state: State;
+        /// The store of the HTTP cache.
+        nested "cache" cache: CacheStoreEntry;
         /// A listener: an address on which Seawall takes HTTP requests, or TCP connections.
         named "listen" listen: Listen;
         /// An upstream: a group of servers that can all answer the same requests.
@@ -73,10 +83,18 @@ fn collect_homes(key: &str, title: &str, section: &SectionShape, homes: &mut Vec
         if field.key == key {
             homes.push(title.to_owned());
         }
-        if let Shape::Section(inner) | Shape::Short(_, inner) | Shape::Switch(inner) = &field.shape
-        {
+        for inner in sections_of(&field.shape) {
             collect_homes(key, &format!("`{}` of {title}", field.key), inner, homes);
         }
+    }
+}
+
+/// The tables with keys of ours that a value of this shape can be.
+fn sections_of(shape: &Shape) -> Vec<&SectionShape> {
+    match shape {
+        Shape::Section(inner) | Shape::Short(_, inner) | Shape::Switch(inner, _) => vec![inner],
+        Shape::Either(shapes) => shapes.iter().flat_map(sections_of).collect(),
+        _ => Vec::new(),
     }
 }
 

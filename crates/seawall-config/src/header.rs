@@ -30,6 +30,20 @@ pub(crate) fn matched_name(name: &str) -> Result<Box<str>, (String, String)> {
     }
 }
 
+/// Reads the name of a field that says something of a request or of an answer, rather than of a
+/// connection: lower-cased, no hop-by-hop or framing field.
+pub(crate) fn chosen_name(text: &Text) -> Result<Box<str>, Fault> {
+    let fault = |(message, help): (String, String)| Fault::whole(text, message, help);
+    let name = field_name(&text.value).map_err(fault)?;
+    match FRAMING.contains(&&*name) {
+        false => Ok(name),
+        true => {
+            let message = format!("`{name}` is about one connection, not about what is asked for");
+            Err(Fault::whole(text, message, "take it out"))
+        }
+    }
+}
+
 /// Reads the name of a query parameter, as it is after percent-decoding.
 pub(crate) fn parameter_name(name: &str) -> Result<Box<str>, (String, String)> {
     match (name.is_empty(), name.len() > LONGEST_NAME) {

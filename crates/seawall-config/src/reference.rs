@@ -45,16 +45,17 @@ fn chapter(section: &SectionShape, example: &str) -> String {
     }
     out.push_str(&table(section));
     for field in &section.fields {
-        out.push_str(&inner(field.key, &field.shape));
+        out.push_str(&inner(field.key, 3, &field.shape));
     }
     out
 }
 
-/// The tables below a key that is a section itself.
-fn inner(key: &str, shape: &Shape) -> String {
+/// The tables below a key that is a section itself, with a heading of this level.
+fn inner(key: &str, level: usize, shape: &Shape) -> String {
+    let heading = "#".repeat(level);
     match shape {
         Shape::Section(section) => {
-            let mut out = format!("\n### `{key}`\n\n{}\n{}", section.doc, table(section));
+            let mut out = format!("\n{heading} `{key}`\n\n{}\n{}", section.doc, table(section));
             let mut same: Option<&SectionShape> = None;
             for field in &section.fields {
                 // `headers.request` and `headers.response` have the same keys.
@@ -66,27 +67,51 @@ fn inner(key: &str, shape: &Shape) -> String {
                     let title = siblings.join(" and ");
                     out.push_str(&format!("\n#### {title}\n\n{}\n{}", below.doc, table(below)));
                 }
+                if let Shape::Either(_) = &field.shape {
+                    out.push_str(&inner(&format!("{key}.{}", field.key), level + 1, &field.shape));
+                }
             }
             out
         }
         Shape::Short(short, section) => {
-            let title = format!("\n### `{key}` as a table\n\n{}", section.doc);
+            let title = format!("\n{heading} `{key}` as a table\n\n{}", section.doc);
             let field = section.fields.iter().find(|field| field.key == *short);
             let alone = match field.map(|field| &field.shape) {
                 Some(Shape::Integer(..)) => "A number",
                 _ => "Text",
             };
-            format!("{title} {alone} alone is taken as its `{short}`.\n{}", table(section))
+            let below = below(key, level, section);
+            format!("{title} {alone} alone is taken as its `{short}`.\n{}{below}", table(section))
         }
-        Shape::Switch(section) => {
-            let title = format!("\n### `{key}` as a table\n\n{}", section.doc);
-            let alone = "`true` is the same as a table without keys, `false` as no key at all.";
-            format!("{title} {alone}\n{}", table(section))
+        Shape::Switch(section, on) => {
+            let title = format!("\n{heading} `{key}` as a table\n\n{}", section.doc);
+            let alone = match on {
+                false => "`true` is the same as a table without keys, `false` as no key at all.",
+                true => "`true` is the same as a table without keys, and as no key at all.",
+            };
+            format!("{title} {alone}\n{}{}", table(section), below(key, level, section))
         }
-        Shape::List { item, .. } | Shape::OneOrMany { item, .. } => inner(key, item),
-        Shape::Map { value, .. } => inner(&format!("{key}.KEY"), value),
+        Shape::Either(shapes) => {
+            let tables = shapes.iter().filter_map(|shape| match shape {
+                Shape::Section(section) => Some(section),
+                _ => None,
+            });
+            let shown = tables.map(|section| {
+                let title = format!("\n{heading} `{key}` as a table\n\n{}\n", section.doc);
+                title + &table(section)
+            });
+            shown.collect()
+        }
+        Shape::List { item, .. } | Shape::OneOrMany { item, .. } => inner(key, level, item),
+        Shape::Map { value, .. } => inner(&format!("{key}.KEY"), level, value),
         _ => String::new(),
     }
+}
+
+/// The tables below the keys of a section.
+fn below(key: &str, level: usize, section: &SectionShape) -> String {
+    let fields = section.fields.iter();
+    fields.map(|field| inner(&format!("{key}.{}", field.key), level + 1, &field.shape)).collect()
 }
 
 fn table(section: &SectionShape) -> String {
@@ -158,7 +183,9 @@ fn kind(shape: &Shape) -> String {
             let text = field.map_or_else(String::new, |field| kind(&field.shape));
             format!("{text}; or a table, see below")
         }
-        Shape::Switch(_) => "`true`, or a table, see below".to_owned(),
+        Shape::Either(shapes) => shapes.iter().map(kind).collect::<Vec<_>>().join("; or a "),
+        Shape::Switch(_, false) => "`true`, or a table, see below".to_owned(),
+        Shape::Switch(_, true) => "`false`, or a table, see below".to_owned(),
     }
 }
 
@@ -198,14 +225,18 @@ fn example(key: &str) -> &'static str {
         "server" => {
             "[server]\nadmin = \"127.0.0.1:9900\"\naccess-log = \"stdout\"\ntrust = [\"10.0.0.0/8\"]\n"
         }
+        "state" => "[state]\nredis = \"redis://127.0.0.1:6379\"\n",
+        "cache" => {
+            "[cache]\nmemory = \"512MiB\"\ndisk = { path = \"/var/cache/seawall\", size = \"20GiB\" }\n"
+        }
         "listen" => {
             "[listen.web]\naddress = \":8080\"\ntimeouts = { head = \"5s\" }\nlimits = { body = \"10MiB\", connections = 50_000 }\n"
         }
         "upstream" => {
-            "[upstream.app]\nservers = [\"127.0.0.1:3000\", { address = \"127.0.0.1:3001\", weight = 2 }]\nhealth = \"/healthz\"\neject = true\nbreaker = { slow-after = \"2s\" }\nmax-in-flight = 100\nkeepalive = { idle = 128 }\n\n[upstream.cache]\nservers = [\"10.0.0.1:3000\", \"10.0.0.2:3000\"]\nbalance = \"hash\"\nhash = \"path\"\n"
+            "[upstream.app]\nservers = [\"127.0.0.1:3000\", { address = \"127.0.0.1:3001\", weight = 2 }]\nhealth = \"/healthz\"\neject = true\nbreaker = { slow-after = \"2s\" }\nmax-in-flight = 100\nkeepalive = { idle = 128 }\n\n[upstream.pictures]\nservers = [\"10.0.0.1:3000\", \"10.0.0.2:3000\"]\nbalance = \"hash\"\nhash = \"path\"\n"
         }
         "route" => {
-            "[[route]]\nname = \"api\"\nhost = \"shop.example.com\"\npath = \"/api/*\"\nmethods = [\"GET\", \"POST\"]\nto = \"app\"\nstrip-prefix = \"/api\"\ntimeout = \"5s\"\nretry = 2\nhedge = true\nfallback = { on = \"5xx\", respond = \"Back soon\" }\nheaders = { response = { set = { \"cache-control\" = \"no-store\" } } }\n\n[[route]]\nname = \"pictures\"\npath = \"/pictures/*\"\nto = \"cache\"\n\n[[route]]\nname = \"to-https\"\nhost = \"*.example.org\"\nredirect = \"https://{host}{path}{query}\"\n"
+            "[[route]]\nname = \"api\"\nhost = \"shop.example.com\"\npath = \"/api/*\"\nmethods = [\"GET\", \"POST\"]\nto = \"app\"\nstrip-prefix = \"/api\"\ntimeout = \"5s\"\nretry = 2\nhedge = true\nfallback = { on = \"5xx\", respond = \"Back soon\" }\nheaders = { response = { set = { \"cache-control\" = \"no-store\" } } }\n\n[[route]]\nname = \"pictures\"\npath = \"/pictures/*\"\nto = \"pictures\"\ncache = { ttl = \"1h\", stale-while-revalidate = \"1m\", stale-if-error = \"1d\" }\n\n[[route]]\nname = \"to-https\"\nhost = \"*.example.org\"\nredirect = \"https://{host}{path}{query}\"\n"
         }
         _ => "",
     }
@@ -239,7 +270,8 @@ mod tests {
 
     #[test]
     fn the_examples_make_one_good_file() {
-        let file: String = ["server", "listen", "upstream", "route"].map(example).concat();
+        let file: String =
+            ["server", "state", "cache", "listen", "upstream", "route"].map(example).concat();
         let loaded = crate::load(&file, "examples", &|_| None);
         let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
@@ -269,12 +301,12 @@ mod tests {
                         Shape::Boolean => matches!(value.as_str(), "true" | "false"),
                         Shape::Choice(all) => value.parse().is_ok_and(|value| all.contains(&value)),
                         Shape::Word(all) => all.contains(&value.trim_matches('"')),
-                        _ => matches!(value.as_str(), "\"off\"" | "\"p95\""),
+                        _ => matches!(value.as_str(), "\"off\"" | "\"p95\"" | "\"seawall\""),
                     };
                     assert!(good, "{} = {value}", field.key);
                 }
                 match &field.shape {
-                    Shape::Section(inner) | Shape::Short(_, inner) | Shape::Switch(inner) => {
+                    Shape::Section(inner) | Shape::Short(_, inner) | Shape::Switch(inner, _) => {
                         check(inner, seen);
                     }
                     _ => {}

@@ -205,7 +205,11 @@ fn schema(shape: &Shape) -> Vec<(&'static str, Json)> {
             let either = vec![Json::Object(short), Json::Object(object(section))];
             vec![("anyOf", Json::Array(either))]
         }
-        Shape::Switch(section) => {
+        Shape::Either(shapes) => {
+            let either = shapes.iter().map(|shape| Json::Object(schema(shape))).collect();
+            vec![("anyOf", Json::Array(either))]
+        }
+        Shape::Switch(section, _) => {
             let either = vec![Json::Object(schema(&Shape::Boolean)), Json::Object(object(section))];
             vec![("anyOf", Json::Array(either))]
         }

@@ -62,8 +62,11 @@ pub(crate) enum Shape {
     Section(SectionShape),
     /// A value that stands for a table with this one key, or that table.
     Short(&'static str, SectionShape),
-    /// `true` for a table without keys, `false` for none, or that table.
-    Switch(SectionShape),
+    /// `true` for a table without keys, `false` for none, or that table; and whether the former is
+    /// the default.
+    Switch(SectionShape, bool),
+    /// Any of these.
+    Either(Vec<Shape>),
 }
 
 /// A table with keys of ours.

@@ -200,6 +200,7 @@ fn whole(kind: &str, part: &str) -> String {
                 "[upstream.other]\nservers = [\"127.0.0.1:3001\"]\n[[route]]\nto = \"other\"\n";
             format!("[[route]]\npath = \"/x\"\nto = \"app\"\n{part}\n{listen}{upstream}{other}")
         }
+        "cache" => format!("{part}\n{listen}{upstream}{route}cache = \"60s\"\n"),
         "answer" => format!("[[route]]\n{part}\n{listen}"),
         "file" => part.to_owned(),
         other => panic!("no case is of the kind {other}"),

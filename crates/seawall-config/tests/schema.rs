@@ -73,7 +73,9 @@ fn variables_may_stand_for_any_value() {
         server = { workers = "${A}", drain = "${B}s", admin = "${C}" }
         listen.web = { proxy-protocol = "${K}", address = "${D}", limits = { head = "${E}", headers = "${F}" } }
         upstream.app = { servers = ["${G}"], balance = "${H:-round-robin}", panic = "${L}", eject = "${M}", max-in-flight = "${N}", health = "${O}" }
-        route = [{ to = "${I}", methods = ["${J}"], retry = { floor = "${P}/s", on = ["${Q}"] }, hedge = "${R}", fallback = { on = "${S}", file = "${T}" } }]
+        route = [{ to = "${I}", methods = ["${J}"], retry = { floor = "${P}/s", on = ["${Q}"] }, hedge = "${R}", fallback = { on = "${S}", file = "${T}" }, cache = { ttl = "${U}", jitter = "${V}", key = { query = "${W}" }, ignore-origin = "${X}", version = "${Y}", coalesce = "${Z}", tier = "${A}" } }]
+        cache = { memory = "${B}", variants = "${C}", without-state = "${D}" }
+        state = { redis = "${E}" }
     "#;
     assert_eq!(faults(text), Vec::<String>::new());
 }
@@ -81,7 +83,13 @@ fn variables_may_stand_for_any_value() {
 #[test]
 fn mistakes_are_seen() {
     for (text, fault) in [
-        ("cache = {}", "/cache: unknown"),
+        ("cashe = {}", "/cashe: unknown"),
+        ("cache.memory = \"1\"", "/cache/memory: pattern"),
+        ("cache.disk = { path = \"/tmp\" }", "/cache/disk: size is missing"),
+        ("state.redis = 6379", "/state/redis: type string"),
+        ("route = [{ cache = true }]", "/route/0/cache: none of 2"),
+        ("route = [{ cache = { key = { query = 1 } } }]", "/route/0/cache: none of 2"),
+        ("route = [{ cache = { ignore-origin = [\"age\"] } }]", "/route/0/cache: none of 2"),
         ("server.worker = 1", "/server/worker: unknown"),
         ("server.workers = 0", "/server/workers: none of 2"),
         ("server.workers = 1025", "/server/workers: none of 2"),

@@ -256,6 +256,12 @@ impl ResponseHead {
         self.status = status;
     }
 
+    /// Begins an answer with fields as [`Headers::write`] has appended them.
+    pub fn restore(&mut self, status: u16, fields: &[u8]) {
+        self.begin(status);
+        self.headers.restore(fields);
+    }
+
     /// Forgets the message but keeps the memory.
     pub fn clear(&mut self) {
         let mut headers = std::mem::take(&mut self.headers);

@@ -124,6 +124,23 @@ impl Headers {
         });
     }
 
+    /// Begins anew with fields as [`Headers::write`] has appended them. What follows a line that is
+    /// none is left out.
+    pub fn restore(&mut self, lines: &[u8]) {
+        self.begin(lines, 16);
+        let mut at = 0;
+        while let Some(name_len) = memchr::memchr(b':', &lines[at..])
+            && let Some(line_len) = memchr::memchr(b'\r', &lines[at..])
+            && name_len + 2 <= line_len
+            && name_len <= usize::from(u16::MAX)
+            && lines.len() >= at + line_len + 2
+        {
+            let value = (at + name_len + 2, line_len - name_len - 2);
+            self.note((at, name_len), value, Known::of(&lines[at..at + name_len]));
+            at += line_len + 2;
+        }
+    }
+
     /// Takes away every field called `name`.
     pub fn remove(&mut self, name: &[u8]) {
         self.remove_where(|field| field.name.eq_ignore_ascii_case(name));
@@ -259,6 +276,16 @@ mod tests {
         headers.remove(b"B");
         assert_eq!(headers.first(b"b"), None);
         assert_eq!(headers.len(), 1);
+        let mut lines = Vec::new();
+        headers.push(b"Empty", b"");
+        headers.write(|_| true, &mut lines);
+        let mut restored = Headers::new();
+        restored.restore(&lines);
+        assert_eq!(shown(&restored), "a=4 Empty=");
+        for end in 0..lines.len() {
+            restored.restore(&lines[..end]);
+            assert!(restored.len() < 2);
+        }
         headers.clear();
         assert!(headers.is_empty());
     }

@@ -20,7 +20,8 @@ use crate::worker::Worker;
 /// A connection to a client.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
+    /// `None` for nobody: who asks for what nobody in particular waits for.
+    stream: Option<TcpStream>,
     worker: Rc<Worker>,
     /// Read and not yet used.
     pub(crate) input: RefCell<Buffer>,
@@ -64,6 +65,15 @@ impl BodyError {
 impl Client {
     /// A client, of whom `input` was read already.
     pub(crate) fn new(stream: TcpStream, input: Buffer, worker: Rc<Worker>) -> Client {
+        Client::having(Some(stream), input, worker)
+    }
+
+    /// Nobody: sends nothing, takes everything, never leaves.
+    pub(crate) fn nobody(worker: Rc<Worker>) -> Client {
+        Client::having(None, Buffer::default(), worker)
+    }
+
+    fn having(stream: Option<TcpStream>, input: Buffer, worker: Rc<Worker>) -> Client {
         Client {
             stream,
             worker,
@@ -79,8 +89,8 @@ impl Client {
     }
 
     /// The socket, for those who carry bytes that are no requests.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub(crate) fn stream(&self) -> Option<&TcpStream> {
+        self.stream.as_ref()
     }
 
     /// The time; see [`crate::turn`].
@@ -112,14 +122,18 @@ impl Client {
 
     /// Reads once, whatever comes. 0 means that the client has closed its side.
     pub(crate) fn poll_fill(&self, size: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(stream) = &self.stream else { return Poll::Pending };
         let mut input = self.input.borrow_mut();
         input.make_room(&self.worker.buffers, size);
-        input.poll_fill(&self.stream, &self.worker.turn, cx)
+        input.poll_fill(stream, &self.worker.turn, cx)
     }
 
     /// Ready when there is something to read, without a buffer to read into.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_read_ready(cx)
+        match &self.stream {
+            Some(stream) => stream.poll_read_ready(cx),
+            None => Poll::Pending,
+        }
     }
 
     /// The length of the next content at the start of [`Client::input`]; `None` at the end of the
@@ -191,7 +205,7 @@ impl Client {
                 return Poll::Pending;
             }
             // A look at the readiness first, so that waiting needs no buffer.
-            match ready!(self.stream.poll_read_ready(cx)) {
+            match ready!(self.poll_readable(cx)) {
                 Err(_) => return Poll::Ready(()),
                 Ok(()) => match ready!(self.poll_fill(SMALL, cx)) {
                     Ok(0) | Err(_) => return Poll::Ready(()),
@@ -208,7 +222,10 @@ impl Client {
         parts: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        socket::poll_write(&self.stream, parts, cx)
+        match &self.stream {
+            Some(stream) => socket::poll_write(stream, parts, cx),
+            None => Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum())),
+        }
     }
 
     /// Writes all of `bytes`.
@@ -224,13 +241,13 @@ impl Client {
 
     /// Ends the sending side.
     pub(crate) fn shut_down(&self) -> io::Result<()> {
-        socket::shut_down(&self.stream)
+        self.stream.as_ref().map_or(Ok(()), socket::shut_down)
     }
 
     /// Makes the close a reset, so that a client that takes the end of the connection for the end
     /// of an answer learns that it is not.
     pub(crate) fn reset_on_close(&self) {
-        socket::reset_on_close(&self.stream);
+        self.stream.as_ref().map_or((), socket::reset_on_close);
     }
 
     /// Gives the read buffer back if there is nothing in it.

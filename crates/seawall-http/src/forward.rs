@@ -14,11 +14,11 @@ pub(crate) mod retry;
 
 use seawall_config::plan::{Forward, Route};
 
-use self::attempt::Answered;
+use self::attempt::{Answered, Failed};
 use self::retry::Errand;
 use crate::message::{Body, Request, Response};
 use crate::policy::sticky;
-use crate::refuse::Refusal;
+use crate::refuse::{Kind, Refusal};
 
 /// What is added to an answer.
 const VIA: &[u8] = b"1.1 seawall";
@@ -33,13 +33,59 @@ pub(crate) async fn forward(
     let errand = Errand::new(request, route, to, to.upstream);
     errand.share.deposit();
     let result = errand.run(request.ready, errand.pump(request.ready)).await;
-    if to.fallback.is_empty() {
+    conclude(&errand, result).await
+}
+
+/// What came of a request for a cache.
+pub(crate) enum Came {
+    /// This answer, be it from the upstream or in place of its own.
+    Answer(Response),
+    /// The upstream failed, and there was something better at hand than a fallback.
+    Failed(Option<Refusal>),
+}
+
+/// As [`forward`], to an upstream that need not be the route's own, for one who may have something
+/// stored (`has_stale`) that serves when the upstream fails (RFC 5861 §4).
+pub(crate) async fn forward_unless_stale(
+    request: &Request<'_>,
+    route: &Route,
+    to: &Forward,
+    upstream: usize,
+    has_stale: bool,
+) -> Result<Came, Refusal> {
+    let errand = Errand::new(request, route, to, upstream);
+    errand.share.deposit();
+    let result = errand.run(request.ready, errand.pump(request.ready)).await;
+    let failed = match &result {
+        Ok(answered) if matches!(answered.head.status, 500 | 502..=504) => Some(None),
+        Ok(_) => None,
+        Err(failed) if failed.refusal.description().kind == Kind::Client => None,
+        Err(failed) => Some(Some(failed.refusal)),
+    };
+    match failed {
+        Some(refusal) if has_stale => {
+            if let Ok(answered) = result {
+                answered.conversation.discard();
+                request.worker.give_back_head(answered.head);
+            }
+            Ok(Came::Failed(refusal))
+        }
+        _ => conclude(&errand, result).await.map(Came::Answer),
+    }
+}
+
+/// The answer, or what the route gives instead.
+async fn conclude(
+    errand: &Errand<'_>,
+    result: Result<Answered, Failed>,
+) -> Result<Response, Refusal> {
+    if errand.to.fallback.is_empty() {
         return match result {
-            Ok(answered) => Ok(pass_on(&errand, answered)),
+            Ok(answered) => Ok(pass_on(errand, answered)),
             Err(failed) => Err(failed.refusal),
         };
     }
-    Box::pin(fallback::instead(&errand, result)).await
+    Box::pin(fallback::instead(errand, result)).await
 }
 
 /// The answer as the client gets it.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use seawall_cache::object::Object;
 use seawall_config::plan::Listener;
 use seawall_h1::{RequestHead, ResponseHead};
 use seawall_telemetry::metrics::Route as RouteCells;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::forward::conversation::Conversation;
+use crate::policy::cache::reading::Reading;
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::PooledServer;
 use crate::worker::{Running, Worker};
@@ -123,6 +125,10 @@ pub(crate) enum Body {
     Owned(Vec<u8>),
     /// What a server sends.
     Answer(Box<Conversation>),
+    /// The content of a stored answer, from one position to another.
+    Stored(Arc<Object>, usize, usize),
+    /// What a cache gives piece by piece.
+    Reading(Box<Reading>),
     /// No content, but another protocol from here on.
     Tunnel(Box<Tunnel>),
 }

@@ -74,8 +74,9 @@ pub(crate) fn framing(request: Option<&RequestHead>, head: &ResponseHead, body: 
     }
     match body {
         Body::Empty | Body::Shared(_) | Body::Owned(_) => Framing::Length,
+        Body::Stored(..) => Framing::Length,
         Body::Tunnel(_) => Framing::None,
-        Body::Answer(_) => match head.body {
+        Body::Answer(_) | Body::Reading(_) => match head.body {
             BodyLength::Length(_) | BodyLength::Empty => Framing::Length,
             _ if request.is_some_and(|request| request.version == Version::Http10) => {
                 Framing::Close
@@ -104,10 +105,11 @@ impl Sending {
         let length = match &body {
             Body::Shared(content) => Some(content.len() as u64),
             Body::Owned(content) => Some(content.len() as u64),
+            Body::Stored(_, from, to) => Some((to - from) as u64),
             // Of an answer without content, the length that it would have (HEAD, 304).
             Body::Empty if framing == Framing::None => head.content_length,
             Body::Empty => Some(0),
-            Body::Answer(_) => match head.body {
+            Body::Answer(_) | Body::Reading(_) => match head.body {
                 BodyLength::Length(length) => Some(length),
                 _ => head.content_length,
             },
@@ -212,6 +214,8 @@ impl Sending {
             Body::Empty | Body::Tunnel(_) => Poll::Ready(Ok(None)),
             Body::Shared(content) => whole(content),
             Body::Owned(content) => whole(content),
+            Body::Stored(object, from, to) => whole(&object.body()[*from..*to]),
+            Body::Reading(reading) => reading.poll_chunk(cx),
             Body::Answer(answer) => answer.poll_chunk(client, cx),
         }
     }
@@ -286,8 +290,10 @@ impl Sending {
     fn finish_content(&mut self) {
         if self.content > 0 && self.content_at == self.content {
             (self.content, self.content_at) = (0, 0);
-            if let Body::Answer(answer) = &mut self.body {
-                answer.consume();
+            match &mut self.body {
+                Body::Answer(answer) => answer.consume(),
+                Body::Reading(reading) => reading.consume(),
+                _ => {}
             }
         }
     }
@@ -300,6 +306,8 @@ fn content(body: &Body, from: usize, to: usize) -> &[u8] {
         Body::Answer(answer) => &answer.content()[from..to],
         Body::Shared(content) => &content[from..to],
         Body::Owned(content) => &content[from..to],
+        Body::Stored(object, start, _) => &object.body()[start + from..start + to],
+        Body::Reading(reading) => &reading.content()[from..to],
         Body::Empty | Body::Tunnel(_) => &[],
     }
 }

@@ -544,6 +544,14 @@ async fn send(
             }
             let now = client.now();
             let Body::Answer(answer) = &sending.body else {
+                // A fill has limits of its own.
+                if matches!(sending.body, Body::Reading(_)) && sending.turn == Turn::Server {
+                    taking = Pace::default();
+                    if client.body_is_done() && client.poll_gone(cx).is_ready() {
+                        return Poll::Ready(Err(SendError::ClientGone));
+                    }
+                    return Poll::Pending;
+                }
                 match taking.check(now, sending.sent, least, within) {
                     Ok(until) => timer.set(until),
                     Err(_) => return Poll::Ready(Err(SendError::ClientGone)),

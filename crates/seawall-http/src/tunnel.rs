@@ -36,7 +36,9 @@ impl Tunnel {
         cells: &ListenerCells,
     ) -> (u64, u64) {
         let Lease { input, connection, worker, .. } = &mut self.lease;
-        let (ours, theirs) = (client.stream(), &connection.stream);
+        // Nobody switches protocols.
+        let Some(ours) = client.stream() else { return (0, 0) };
+        let theirs = &connection.stream;
         let mut relay = Relay {
             up: Way::beginning_with(&[], client.input.take(), &worker.buffers),
             down: Way::beginning_with(&[], std::mem::take(input), &worker.buffers),

@@ -17,6 +17,7 @@ impl Compiler<'_, '_> {
         let section = upstream.and_then(|index| self.sections.get(index)?.section.as_ref());
         let hedge = hedge::compile(route, section, self.report);
         let fallback = self.fallback(&route.fallback, upstream);
+        let cache = self.cache(route, upstream);
         Some(Forward {
             upstream: upstream?,
             timeout: route.timeout.value,
@@ -25,7 +26,7 @@ impl Compiler<'_, '_> {
             fallback,
             strip_prefix: route.strip_prefix.value().map(|at| at.value.clone()),
             add_prefix: route.add_prefix.value().map(|at| at.value.clone()),
-            cache: None,
+            cache,
         })
     }
 
@@ -76,6 +77,9 @@ impl Compiler<'_, '_> {
         }
         if let Some(at) = route.fallback.value() {
             refuse("fallback", at.span);
+        }
+        if let Some(at) = route.cache.value() {
+            refuse("cache", at.span);
         }
         let request = &route.headers.request;
         if request.remove.is_there() || request.set.is_there() || request.add.is_there() {

@@ -28,7 +28,7 @@ pub(super) fn compile(
     check_number(config, report);
     let (names, pages) = (Seen::new(), Pages::new(around));
     let sections = &*config.upstream;
-    let mut compiler = Compiler { upstreams, sections, around, names, pages, report };
+    let mut compiler = Compiler { config, upstreams, sections, around, names, pages, report };
     let numbered = routes.iter().enumerate();
     numbered.map(|(index, route)| compiler.one(index, route.as_ref()?)).collect()
 }
@@ -54,6 +54,7 @@ fn check_number(config: &Config, report: &mut Report) {
 }
 
 pub(super) struct Compiler<'a, 't> {
+    pub(super) config: &'a Config,
     pub(super) upstreams: &'a Upstreams<'a>,
     /// What the upstreams say, by position.
     pub(super) sections: &'a [Named<Upstream>],
@@ -149,9 +150,11 @@ impl Compiler<'_, '_> {
             methods.push(at.value.clone());
         }
         let has = |name: &str| methods.iter().any(|method| &**method == name);
-        if has("GET") && !has("HEAD") {
-            methods.push("HEAD".into());
-        }
+        let heads = has("GET") && !has("HEAD");
+        let purge = route.cache.value().is_some_and(|at| !at.value.purge.items().is_empty());
+        let purges = purge && !methods.is_empty() && !has("PURGE");
+        methods.extend(heads.then(|| "HEAD".into()));
+        methods.extend(purges.then(|| "PURGE".into()));
         methods
     }
 

@@ -2,31 +2,16 @@
 
 use std::num::NonZeroUsize;
 
+use super::networks::networks;
 use crate::config::Server;
 use crate::plan;
 use crate::report::Report;
 
 pub(super) fn compile(server: &Server, report: &mut Report) -> plan::Server {
-    let mut trust = Vec::new();
-    for net in server.trust.items() {
-        let whole = net.value.trunc();
-        if whole != net.value {
-            let message = format!("`{}` has bits set beyond its prefix", net.value);
-            let help = format!(
-                "it is taken as \"{whole}\"; write that, or \"{}\" for one address",
-                net.value.addr()
-            );
-            report.warning(net.span, message, Some(help));
-        }
-        if whole.prefix_len() == 0 {
-            let message = format!("`{whole}` trusts everybody");
-            let help = "any client can then pretend to have any address; list your own proxies";
-            report.warning(net.span, message, Some(help.to_owned()));
-        }
-        if !trust.contains(&whole) {
-            trust.push(whole);
-        }
-    }
+    let trust = networks(&server.trust, report, |whole| {
+        let help = "any client can then pretend to have any address; list your own proxies";
+        (format!("`{whole}` trusts everybody"), help)
+    });
     if let Some(admin) = server.admin.value.0
         && !admin.ip().to_canonical().is_loopback()
         && !server.admin_token.is_there()

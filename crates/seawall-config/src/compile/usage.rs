@@ -1,15 +1,16 @@
 //! Who uses which upstream, HTTP or TCP, and what does not go with that.
 
 use super::names::Upstreams;
-use crate::config::{Config, Upstream};
+use crate::config::{Config, Route, Upstream};
 use crate::plan::HashKey;
-use crate::read::Given;
+use crate::read::{At, Given};
 use crate::report::Report;
 use crate::source::Span;
 use crate::text::Text;
 
 /// Warns of upstreams that nothing uses, and reports what their users make of no sense.
 pub(super) fn check(config: &Config, report: &mut Report) {
+    check_caches(config, report);
     let usage = Usage::of(config);
     for (named, users) in config.upstream.iter().zip(&usage.users) {
         let name = &named.name.value;
@@ -30,6 +31,27 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         if usage.certain && users.http.is_none() && users.tcp.is_some() {
             tcp_only(section, report);
         }
+    }
+}
+
+/// Warns of what is there for caches alone when no route has one.
+fn check_caches(config: &Config, report: &mut Report) {
+    let caches = |route: &Option<At<Route>>| match route {
+        Some(route) => route.cache.is_there(),
+        None => true,
+    };
+    if !config.route.complete || config.route.iter().any(caches) {
+        return;
+    }
+    let help =
+        "add for example `cache = { ttl = \"60s\" }` to a route with `to`, or take this away";
+    if config.cache.given {
+        let message = "nothing is ever stored: no route has `cache`";
+        report.warning(config.cache.span, message, Some(help.to_owned()));
+    }
+    if config.state.redis.is_there() {
+        let message = "nothing is shared: no route has `cache`";
+        report.warning(config.state.span, message, Some(help.to_owned()));
     }
 }
 
@@ -64,6 +86,10 @@ impl Usage {
             };
             usage.add(&route.to, &names, |users| &mut users.http);
             usage.certain &= !matches!(route.fallback, Given::Unreadable);
+            usage.certain &= !matches!(route.cache, Given::Unreadable);
+            if let Some(cache) = route.cache.value() {
+                usage.add(&cache.parent, &names, |users| &mut users.http);
+            }
             for entry in route.fallback.items() {
                 usage.add(&entry.to, &names, |users| &mut users.http);
             }

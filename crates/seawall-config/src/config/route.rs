@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fallback::{FALLBACK, FallbackEntry};
-use super::{HedgeEntry, LONGEST, MIB, RetryEntry, SHORTEST, UPSTREAM};
+use super::{CacheEntry, HedgeEntry, LONGEST, MIB, RetryEntry, SHORTEST, UPSTREAM};
 use crate::plan::{ErrorMatch, HostPattern, PathPattern, Template};
 use crate::read::At;
 use crate::rules::{Choice, Fault, Integer, List, Map, Pairs, Parsed, Short, Switch, Time};
@@ -57,6 +57,9 @@ section! {
         /// With `to`: what takes the place of a failed answer: a table, or a list of them that are
         /// tried in order.
         optional "fallback" fallback: Vec<At<FallbackEntry>>, FALLBACK;
+        /// With `to`: which answers are kept, and for how long. Their `ttl`, or a table; `{}` does
+        /// what the answers say themselves.
+        optional "cache" cache: CacheEntry, Short::<CacheEntry>::empty("ttl", "`cache`");
         /// Edits of header fields.
         nested "headers" headers: Headers;
         /// What is shown, in place of Seawall's own words, to requests of this route that Seawall

@@ -102,7 +102,7 @@ impl crate::read::Show for Parsed<AccessLogTo> {
     }
 }
 
-const NETWORK: Parsed<IpNet> = Parsed {
+pub(super) const NETWORK: Parsed<IpNet> = Parsed {
     kind: "an address or network",
     example: "10.0.0.0/8",
     limits: "",

@@ -53,13 +53,20 @@ pub enum WithoutState {
 }
 
 /// What the nodes of a fleet share (`[state]`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// The URL of a Redis or Valkey server: `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`.
     /// `None` means that each process keeps to itself.
     pub redis: Option<super::Secret>,
     /// What all keys there begin with, so that several fleets can share a server.
     pub prefix: Box<str>,
+}
+
+impl Default for State {
+    /// What holds without the section.
+    fn default() -> State {
+        State { redis: None, prefix: "seawall".into() }
+    }
 }
 
 /// What a route does with the cache (`route.cache`). Only routes that forward have it.

@@ -13,6 +13,8 @@ pub(crate) struct Short<T> {
     title: &'static str,
     /// What the short form is, when it is not text.
     number: bool,
+    /// Whether all of its keys have defaults.
+    empty: bool,
     section: std::marker::PhantomData<T>,
 }
 
@@ -20,13 +22,19 @@ impl<T: Section> Short<T> {
     /// `key` is what text stands for, `title` the section as its author knows it.
     pub(crate) const fn new(key: &'static str, title: &'static str) -> Self {
         let section = std::marker::PhantomData;
-        Short { key, title, number: false, section }
+        Short { key, title, number: false, empty: false, section }
     }
 
     /// The same with `key` as what a number stands for.
     pub(crate) const fn number(key: &'static str, title: &'static str) -> Self {
         let section = std::marker::PhantomData;
-        Short { key, title, number: true, section }
+        Short { key, title, number: true, empty: false, section }
+    }
+
+    /// The same as [`Short::new`] of a section that may be empty.
+    pub(crate) const fn empty(key: &'static str, title: &'static str) -> Self {
+        let section = std::marker::PhantomData;
+        Short { key, title, number: false, empty: true, section }
     }
 }
 
@@ -40,6 +48,15 @@ impl<T: Section> Rule for Short<T> {
             DeValue::Integer(_) if self.number => Entries::single(title, self.key, node),
             DeValue::String(raw) if !self.number || raw.contains("${") => {
                 Entries::single(title, self.key, node)
+            }
+            DeValue::Boolean(on) if self.empty => {
+                let message = format!("expected text or a table for {title}, found a boolean");
+                let help = match on {
+                    true => "write `{}` for its defaults".to_owned(),
+                    false => format!("take {title} away"),
+                };
+                reader.report.error(span_of(node), message, Some(help));
+                return None;
             }
             other => {
                 let alone = if self.number { "an integer" } else { "text" };
@@ -85,13 +102,20 @@ impl<T: Section> Rule for Table<T> {
 /// A section of which all keys have defaults: `true` for these, `false` for `None`, or a table.
 pub(crate) struct Switch<T> {
     title: &'static str,
+    /// Whether it is on without the key.
+    on: bool,
     section: std::marker::PhantomData<T>,
 }
 
 impl<T: Section> Switch<T> {
     /// `title` is the section as its author knows it.
     pub(crate) const fn new(title: &'static str) -> Self {
-        Switch { title, section: std::marker::PhantomData }
+        Switch { title, on: false, section: std::marker::PhantomData }
+    }
+
+    /// The same of a section that holds without the key, too.
+    pub(crate) const fn on(title: &'static str) -> Self {
+        Switch { title, on: true, section: std::marker::PhantomData }
     }
 }
 
@@ -100,10 +124,11 @@ impl<T: Section> Rule for Switch<T> {
 
     fn read(&self, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Option<T>> {
         let (title, span) = (self.title.to_owned(), span_of(node));
+        let word = if self.on { "`false`" } else { "`true`" };
         let entries = match node.get_ref() {
             DeValue::Table(table) => Entries::of(title, span, table),
             DeValue::String(raw) if !raw.contains("${") => {
-                let expect = format!("`true` or a table for {title}");
+                let expect = format!("{word} or a table for {title}");
                 reader.wrong_type(span, node.get_ref(), &expect);
                 return None;
             }
@@ -112,7 +137,7 @@ impl<T: Section> Rule for Switch<T> {
                 false => return Some(None),
             },
             other => {
-                reader.wrong_type(span, other, &format!("`true` or a table for {title}"));
+                reader.wrong_type(span, other, &format!("{word} or a table for {title}"));
                 return None;
             }
         };
@@ -120,6 +145,6 @@ impl<T: Section> Rule for Switch<T> {
     }
 
     fn shape(&self) -> Shape {
-        Shape::Switch(T::shape())
+        Shape::Switch(T::shape(), self.on)
     }
 }
