@@ -249,8 +249,8 @@ impl<E> Lead<E> {
     /// reads; then with whether anybody does.
     pub fn poll_room(&self, ahead: u64, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.fill.state();
-        let is_read = state.readers.iter().any(Option::is_some)
-            || self.fill.waiting.load(Relaxed) > 0;
+        let is_read =
+            state.readers.iter().any(Option::is_some) || self.fill.waiting.load(Relaxed) > 0;
         if !is_read || state.end <= state.furthest.saturating_add(ahead) {
             return Poll::Ready(is_read);
         }

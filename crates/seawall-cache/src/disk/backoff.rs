@@ -17,11 +17,6 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Whether it may be tried now.
-    pub(super) fn allows(&self, now: Millis) -> bool {
-        now >= self.until
-    }
-
     /// It failed. Returns the pause that follows, in milliseconds: 5 s at first, then twice the
     /// last one, 5 min at most.
     pub(super) fn fail(&mut self, now: Millis) -> u64 {
@@ -37,7 +32,7 @@ impl Backoff {
         failed
     }
 
-    /// Milliseconds until it may be tried.
+    /// Milliseconds until it may be tried; 0 if it may be now.
     pub(super) fn wait(&self, now: Millis) -> u64 {
         self.until.saturating_sub(now)
     }
@@ -52,10 +47,10 @@ mod tests {
         let mut backoff = Backoff::default();
         let mut now = 1;
         for pause in [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000] {
-            assert!(backoff.allows(now));
+            assert_eq!(backoff.wait(now), 0);
             assert_eq!(backoff.fail(now), pause);
             assert_eq!(backoff.wait(now), pause);
-            assert!(!backoff.allows(now + pause - 1));
+            assert_eq!(backoff.wait(now + pause - 1), 1);
             now += pause;
         }
         assert!(backoff.succeed());

@@ -35,6 +35,12 @@ pub enum DiskFault {
         /// The directory.
         path: PathBuf,
     },
+    /// A purge could not be kept there, so that nothing there can be used any more.
+    #[error("{path} is made anew, since a purge could not be written there")]
+    Unstamped {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The operating system refused an operation.
     #[error("cannot {action} {path}: {source}; {}", advice(source))]
     Io {

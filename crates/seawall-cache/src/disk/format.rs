@@ -251,7 +251,7 @@ impl Block {
     }
 
     fn take64(&mut self) -> u64 {
-        u64::from(self.take()) | u64::from(self.take()) << 32
+        u64::from(self.take()) | (u64::from(self.take()) << 32)
     }
 
     fn seal(mut self) -> [u8; HEADER] {

@@ -10,8 +10,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
-
 use super::format::{MOST, UNIT};
 use super::reader::Flight;
 use super::{Blob, held};
@@ -35,8 +33,13 @@ impl Place {
     /// A record of `bytes` bytes, `at` bytes from the beginning of the file; both are multiples of
     /// [`UNIT`]. A removal has no bytes.
     pub(super) fn new(at: u64, bytes: u64) -> Place {
-        debug_assert!(at < LARGEST && at % UNIT == 0 && bytes <= MOST as u64 && bytes % UNIT == 0);
-        Place(at / UNIT | (bytes / UNIT) << UNIT_BITS)
+        debug_assert!(
+            at < LARGEST
+                && at.is_multiple_of(UNIT)
+                && bytes <= MOST as u64
+                && bytes.is_multiple_of(UNIT)
+        );
+        Place((at / UNIT) | ((bytes / UNIT) << UNIT_BITS))
     }
 
     pub(super) fn from_bits(bits: u64) -> Option<Place> {
@@ -54,7 +57,7 @@ impl Place {
     }
 
     pub(super) fn bytes(self) -> u64 {
-        (self.0 >> UNIT_BITS & ((1 << LENGTH_BITS) - 1)) * UNIT
+        ((self.0 >> UNIT_BITS) & ((1 << LENGTH_BITS) - 1)) * UNIT
     }
 
     fn same(self, other: Place) -> bool {
@@ -160,11 +163,11 @@ impl Index {
     }
 
     /// What was pending is written, or never will be if there is no place. Nothing changes if
-    /// something else is pending by now.
-    pub(super) fn settle(&self, item: &Arc<Item>, place: Option<Place>) {
+    /// something else is pending by now; returns whether it did.
+    pub(super) fn settle(&self, item: &Arc<Item>, place: Option<Place>) -> bool {
         let mut shard = self.shard(item.hash);
         if !shard.pending.get(&item.hash).is_some_and(|its| Arc::ptr_eq(its, item)) {
-            return;
+            return false;
         }
         shard.pending.remove(&item.hash);
         if shard.pending.is_empty() && shard.pending.capacity() > 1024 {
@@ -175,6 +178,7 @@ impl Index {
         if let Some(place) = place {
             self.insert(&mut shard, item.hash, place);
         }
+        true
     }
 
     /// A record was copied elsewhere; the entry follows if it is still the same.
@@ -241,16 +245,9 @@ impl Index {
     }
 }
 
-impl Blob {
-    /// A copy that shares its bytes.
-    pub(super) fn share(&self) -> Blob {
-        Blob { head: Bytes::clone(&self.head), content: Bytes::clone(&self.content) }
-    }
-}
-
 /// Keys of the maps are hashes already.
 #[derive(Default)]
-struct Hashed(u64);
+pub(super) struct Hashed(u64);
 
 impl Hasher for Hashed {
     fn write(&mut self, _: &[u8]) {

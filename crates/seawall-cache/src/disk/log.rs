@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Counts;
-use super::format::{HEADER, MOST, ROW, Record, Segment, Trailer, UNIT, size};
+use super::format::{HEADER, ROW, Record, Segment, Trailer, UNIT, size};
 use super::index::{Index, Item, Place, What};
 use super::reader::check;
 use super::volume::Volume;
@@ -145,7 +145,9 @@ impl Log {
                     let length = blob.head.len() + blob.content.len();
                     counts.written_bytes.fetch_add(length as u64, Relaxed);
                 }
-                What::Removal => index.settle(item, None),
+                What::Removal => {
+                    index.settle(item, None);
+                }
             }
         }
         Ok(())
@@ -328,8 +330,17 @@ pub(super) fn bytes(item: &Item) -> u64 {
 }
 
 fn header(item: &Item, generation: u64, at: u64, run: u32) -> Record {
-    let removal =
-        Record { generation, hash: item.hash, at, run, key: 0, head: 0, content: 0, crc: 0, removal: true };
+    let removal = Record {
+        generation,
+        hash: item.hash,
+        at,
+        run,
+        key: 0,
+        head: 0,
+        content: 0,
+        crc: 0,
+        removal: true,
+    };
     match &item.what {
         What::Removal => removal,
         What::Blob { key, blob } => {
@@ -366,7 +377,7 @@ pub(super) fn read_table(volume: &Volume, number: u32) -> Option<Table> {
     let trailer = Trailer::decode(volume.mark(), &block)?;
     let length = u64::from(trailer.rows) * ROW as u64;
     let fits = trailer.end >= HEADER as u64
-        && trailer.end % UNIT == 0
+        && trailer.end.is_multiple_of(UNIT)
         && trailer.end.checked_add(length)? <= volume.segment() - HEADER as u64;
     if trailer.generation != volume.generation(start) || !fits {
         return None;
@@ -425,5 +436,3 @@ pub(super) fn scan(volume: &Volume, number: u32) -> Table {
     }
     table
 }
-
-const _: () = assert!(MOST as u64 % UNIT == 0);

@@ -14,9 +14,16 @@ use super::index::Index;
 use super::log::{Current, Log, read_table, scan, start_of};
 use super::volume::Volume;
 
-/// Fills the index, with at most so many entries. Ends early when `stop` is set; what was not
-/// looked at then is forgotten by this process, and found by the next.
-pub(super) fn recover(volume: Arc<Volume>, index: &Index, most: usize, stop: &AtomicBool) -> Log {
+/// Fills the index, with at most so many entries, and calls `between` before each segment. Ends
+/// early when `stop` is set; what was not looked at then is forgotten by this process, and found by
+/// the next.
+pub(super) fn recover(
+    volume: Arc<Volume>,
+    index: &Index,
+    most: usize,
+    stop: &AtomicBool,
+    mut between: impl FnMut(),
+) -> Log {
     let mut found = Vec::new();
     let mut free = VecDeque::new();
     for number in 0..volume.segments() {
@@ -39,6 +46,7 @@ pub(super) fn recover(volume: Arc<Volume>, index: &Index, most: usize, stop: &At
         if stop.load(Relaxed) {
             break;
         }
+        between();
         let table = read_table(&volume, number);
         let tabled = table.is_some();
         let table = table.unwrap_or_else(|| scan(&volume, number));

@@ -24,6 +24,8 @@ const SEGMENT: std::ops::RangeInclusive<u64> = (4 << 20)..=(64 << 20);
 const FEWEST: u64 = 4;
 /// The most segments that a store has before it is made anew with larger ones.
 const MOST_SEGMENTS: u64 = 1 << 16;
+/// The most slots that a file of stamps may have.
+pub(super) const MOST_SLOTS: usize = 1 << 20;
 
 /// An open directory.
 #[derive(Debug)]
@@ -229,7 +231,7 @@ fn reopen(path: &Path, room: u64, slots: u32) -> Result<Option<Parts>, DiskFault
     if !sound || !(FEWEST..=MOST_SEGMENTS).contains(&(room / store.segment)) {
         return Ok(None);
     }
-    let Some((stamps, table)) = read_stamps(path, store.mark, slots) else {
+    let Some((stamps, table)) = read_stamps(path, store.mark, slots)? else {
         return Ok(None);
     };
     store.run = store.run.wrapping_add(1);
@@ -242,17 +244,46 @@ fn reopen(path: &Path, room: u64, slots: u32) -> Result<Option<Parts>, DiskFault
 }
 
 /// The stamps, if every one of them is as it was written: without them nothing that is stored can
-/// be trusted, for it may have been purged.
-fn read_stamps(path: &Path, mark: u64, slots: u32) -> Option<(File, Stamps)> {
-    let stamps = OpenOptions::new().read(true).write(true).open(path.join("stamps")).ok()?;
+/// be trusted, for it may have been purged. A table of another size is made one of this.
+fn read_stamps(path: &Path, mark: u64, slots: u32) -> Result<Option<(File, Stamps)>, DiskFault> {
+    let name = path.join("stamps");
+    let Some((file, old)) = read_table(&name, mark) else {
+        return Ok(None);
+    };
+    let (from, to) = (old.len(), slots as usize);
+    if from == to {
+        return Ok(Some((file, old)));
+    }
+    // What stood for several slots of the new table goes to all of them.
+    let mut table = vec![[0; 2]; to];
+    for (slot, stamp) in old.iter().enumerate() {
+        for merged in table.iter_mut().skip(slot & (to - 1)).step_by(from) {
+            *merged = [merged[0].max(stamp[0]), merged[1].max(stamp[1])];
+        }
+    }
+    Ok(Some((replace(&name, &encode_stamps(mark, &table))?, table)))
+}
+
+fn read_table(name: &Path, mark: u64) -> Option<(File, Stamps)> {
+    let file = OpenOptions::new().read(true).write(true).open(name).ok()?;
     let mut header = [0; HEADER];
-    stamps.read_exact_at(&mut header, 0).ok()?;
-    (format::decode_stamps(mark, &header)? == slots).then_some(())?;
-    let mut bytes = vec![0; SLOT * slots as usize];
-    stamps.read_exact_at(&mut bytes, HEADER as u64).ok()?;
+    file.read_exact_at(&mut header, 0).ok()?;
+    let slots = format::decode_stamps(mark, &header)? as usize;
+    (slots.is_power_of_two() && slots <= MOST_SLOTS).then_some(())?;
+    let mut bytes = vec![0; SLOT * slots];
+    file.read_exact_at(&mut bytes, HEADER as u64).ok()?;
     let rows = bytes.as_chunks::<SLOT>().0.iter().zip(0..);
-    let table = rows.map(|(row, slot)| format::decode_slot(mark, slot, row)).collect();
-    Some((stamps, table))
+    let table: Option<Stamps> =
+        rows.map(|(row, slot)| format::decode_slot(mark, slot, row)).collect();
+    Some((file, table?))
+}
+
+fn encode_stamps(mark: u64, table: &[[u64; 2]]) -> Vec<u8> {
+    let mut bytes = format::encode_stamps(mark, table.len() as u32).to_vec();
+    for (slot, stamp) in (0..).zip(table) {
+        bytes.extend_from_slice(&format::encode_slot(mark, slot, *stamp));
+    }
+    bytes
 }
 
 /// Makes a store in which nothing is. That of before, if there is one, ends with the first of the
@@ -271,11 +302,7 @@ fn create(
     let segment = (1 << segment.ilog2()).clamp(*SEGMENT.start(), *SEGMENT.end());
     let store = Store { mark: random(), seeds, segment, run: 1 };
 
-    let mut bytes = format::encode_stamps(store.mark, slots).to_vec();
-    for (slot, stamp) in (0..slots).zip(&table) {
-        bytes.extend_from_slice(&format::encode_slot(store.mark, slot, *stamp));
-    }
-    let stamps = replace(&path.join("stamps"), &bytes)?;
+    let stamps = replace(&path.join("stamps"), &encode_stamps(store.mark, &table))?;
     let header = replace(&path.join("store"), &store.encode())?;
     Ok((store, header, stamps, table))
 }

@@ -7,10 +7,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::fault::{DiskFault, advice};
+use super::fault::DiskFault;
 use super::index::{Item, What};
 use super::log::{Log, bytes, volume_share};
 use super::recover::recover;
@@ -43,10 +43,16 @@ struct Waiting {
     /// The newest stamp of each slot that is to be written: bounded by the number of slots.
     stamps: HashMap<u32, [u64; 2]>,
     acks: Vec<Arc<Ack>>,
-    /// The writer is writing, or recovering.
-    busy: bool,
-    /// A table of the current segment is wanted.
+    /// Items that were ever put in, that were taken out, and that are done with.
+    submitted: u64,
+    taken: u64,
+    done: u64,
+    /// A table of the current segment is wanted; it is being written; how many were written.
     table: bool,
+    tabling: bool,
+    tables: u64,
+    /// The writer has found what there was, and taken its first batch.
+    begun: bool,
     stop: bool,
     ended: bool,
 }
@@ -73,10 +79,16 @@ impl Queue {
         }
         waiting.bytes += weight;
         waiting.removals += usize::from(matches!(item.what, What::Removal));
+        waiting.submitted += 1;
         waiting.items.push_back(Arc::clone(item));
         drop(waiting);
         self.work.notify_one();
         true
+    }
+
+    /// Whether half of what may wait does.
+    pub(super) fn is_pressed(&self) -> bool {
+        held(&self.waiting).bytes > QUEUE_BYTES / 2
     }
 
     pub(super) fn stamp(&self, slot: u32, stamp: [u64; 2], ack: Arc<Ack>) {
@@ -91,19 +103,35 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits until all is written that waits now, and the table of the current segment with it.
+    /// Waits until all is written that waits now, and then the table of the current segment.
     /// Returns whether that was done in time.
     pub(super) fn flush(&self, limit: Duration) -> bool {
-        let mut waiting = held(&self.waiting);
+        let began = Instant::now();
+        let waiting = held(&self.waiting);
+        let target = waiting.submitted;
+        let mut waiting = self.wait(waiting, limit, |waiting| waiting.done < target);
+        let target = waiting.tables + 1 + u64::from(waiting.tabling);
         waiting.table = true;
         self.work.notify_one();
-        let unfinished =
-            |waiting: &mut Waiting| (waiting.table || waiting.busy || waiting.pending()) && !waiting.ended;
-        let (waiting, timeout) = self
-            .idle
-            .wait_timeout_while(waiting, limit, unfinished)
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        !timeout.timed_out() && !waiting.ended
+        let limit = limit.saturating_sub(began.elapsed());
+        let waiting = self.wait(waiting, limit, |waiting| waiting.tables < target);
+        waiting.tables >= target
+    }
+
+    /// Waits until the writer has found what there was. Returns whether it did in time.
+    pub(super) fn begun(&self, limit: Duration) -> bool {
+        self.wait(held(&self.waiting), limit, |waiting| !waiting.begun).begun
+    }
+
+    fn wait<'a>(
+        &self,
+        waiting: MutexGuard<'a, Waiting>,
+        limit: Duration,
+        unfinished: impl Fn(&Waiting) -> bool,
+    ) -> MutexGuard<'a, Waiting> {
+        let unfinished = |waiting: &mut Waiting| unfinished(waiting) && !waiting.ended;
+        let waited = self.idle.wait_timeout_while(waiting, limit, unfinished);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Tells the writer to end, and waits until it did, at most so long.
@@ -114,7 +142,8 @@ impl Queue {
         drop(self.idle.wait_timeout_while(waiting, limit, |waiting| !waiting.ended));
     }
 
-    fn ended(&self) {
+    /// Nothing is written any more.
+    pub(super) fn ended(&self) {
         let mut waiting = held(&self.waiting);
         waiting.ended = true;
         waiting.stop = true;
@@ -126,37 +155,41 @@ impl Queue {
         }
     }
 
-    /// The next batch; an empty one after `wait`.
+    fn take_stamps(&self) -> (HashMap<u32, [u64; 2]>, Vec<Arc<Ack>>) {
+        let mut waiting = held(&self.waiting);
+        (std::mem::take(&mut waiting.stamps), std::mem::take(&mut waiting.acks))
+    }
+
+    /// The next batch; an empty one after `wait`. What the last one held is done.
     fn take(&self, wait: Duration) -> Batch {
         let mut waiting = held(&self.waiting);
-        waiting.busy = false;
-        if !waiting.pending() && !waiting.stop && !waiting.table {
-            self.idle.notify_all();
-            (waiting, _) = self
-                .work
-                .wait_timeout_while(waiting, wait, |waiting| {
-                    !waiting.pending() && !waiting.stop && !waiting.table
-                })
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-        }
+        waiting.begun = true;
+        waiting.done = waiting.taken;
+        waiting.tables += u64::from(std::mem::take(&mut waiting.tabling));
+        self.idle.notify_all();
+        let nothing = |waiting: &mut Waiting| !waiting.pending();
+        let waited = self.work.wait_timeout_while(waiting, wait, nothing);
+        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+
         let mut items = Vec::new();
         let mut length = 0;
-        while let Some(item) = waiting.items.front() {
-            length += bytes(item);
+        while let Some(item) = waiting.items.pop_front() {
+            length += bytes(&item);
             if length > BATCH && !items.is_empty() {
+                waiting.items.push_front(item);
                 break;
             }
             waiting.bytes -= item.weight();
             waiting.removals -= usize::from(matches!(item.what, What::Removal));
-            items.extend(waiting.items.pop_front());
+            items.push(item);
         }
-        waiting.busy = true;
+        waiting.taken += items.len() as u64;
+        waiting.tabling = std::mem::take(&mut waiting.table);
         Batch {
             items,
             stamps: std::mem::take(&mut waiting.stamps),
             acks: std::mem::take(&mut waiting.acks),
-            // The table is the last thing.
-            table: waiting.items.is_empty() && std::mem::take(&mut waiting.table),
+            table: waiting.tabling,
             stop: waiting.stop,
         }
     }
@@ -164,28 +197,30 @@ impl Queue {
 
 impl Waiting {
     fn pending(&self) -> bool {
-        !self.items.is_empty() || !self.stamps.is_empty() || !self.acks.is_empty()
+        !self.items.is_empty() || !self.acks.is_empty() || self.table || self.stop
     }
 }
 
 /// What the writer's thread does until the queue is closed.
 pub(super) fn run(shared: &Shared) {
+    // Dropped last, also by a panic: nobody waits for a writer that is no more.
+    let _ended = Ended(shared);
     let mut writer = Writer { shared, log: None, looked: shared.now() };
     if let Some(volume) = shared.volume() {
         writer.begin(volume);
     }
     loop {
         let batch = shared.writes.take(writer.patience());
-        if !batch.stamps.is_empty() || !batch.acks.is_empty() {
+        if !batch.acks.is_empty() {
             writer.stamp(&batch);
         }
         if !batch.items.is_empty() {
             writer.append(&batch.items);
         }
-        if batch.table {
-            if let Some(Err(error)) = writer.log.as_mut().map(Log::write_table) {
-                shared.write_failed(&error);
-            }
+        if batch.table
+            && let Some(Err(error)) = writer.log.as_mut().map(Log::write_table)
+        {
+            shared.write_failed(&error);
         }
         if batch.stop {
             break;
@@ -193,7 +228,21 @@ pub(super) fn run(shared: &Shared) {
         writer.make_room();
         writer.look();
     }
-    shared.writes.ended();
+}
+
+/// Whether all of them were.
+fn write_stamps(shared: &Shared, volume: &Volume, stamps: &HashMap<u32, [u64; 2]>) -> bool {
+    let mut stamps = stamps.iter();
+    let written = stamps.try_for_each(|(slot, stamp)| volume.write_stamp(*slot, *stamp));
+    written.map_err(|error| shared.write_failed(&error)).is_ok()
+}
+
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.writes.ended();
+    }
 }
 
 struct Writer<'a> {
@@ -208,7 +257,22 @@ impl Writer<'_> {
         // A failure shows again with the first write.
         let _ = volume.sync_header();
         let shared = self.shared;
-        let mut log = recover(volume, &shared.index, shared.most_entries, &shared.stop);
+        let mut stamped = true;
+        // Purges need not wait for the end of this.
+        let between = || {
+            let (stamps, acks) = shared.writes.take_stamps();
+            let written = write_stamps(shared, &volume, &stamps);
+            stamped &= written;
+            let kept = written || volume.condemn().is_ok();
+            acks.iter().for_each(|ack| ack.settle(kept));
+        };
+        let (index, most) = (&shared.index, shared.most_entries);
+        let mut log = recover(Arc::clone(&volume), index, most, &shared.stop, between);
+        if !stamped {
+            self.condemn(&volume);
+            shared.recovering.store(false, Relaxed);
+            return;
+        }
         if log.free.is_empty() {
             log.reclaim(volume_share(&log.volume));
         }
@@ -247,25 +311,21 @@ impl Writer<'_> {
     }
 
     fn stamp(&mut self, batch: &Batch) {
-        let mut kept = self.log.is_some();
-        if let Some(log) = &self.log {
-            for (slot, stamp) in &batch.stamps {
-                if let Err(error) = log.volume.write_stamp(*slot, *stamp) {
-                    self.shared.write_failed(&error);
-                    kept = false;
-                    break;
-                }
-            }
-            if !kept {
-                // A start must not find what was purged: nothing is served from here, now or then.
-                let volume = Arc::clone(&log.volume);
-                kept = volume.condemn().is_ok();
-                let _ = self.give_up();
-            }
-        }
-        for ack in &batch.acks {
-            ack.settle(kept);
-        }
+        let Some(volume) = self.log.as_ref().map(|log| Arc::clone(&log.volume)) else {
+            return batch.acks.iter().for_each(|ack| ack.settle(false));
+        };
+        let written = write_stamps(self.shared, &volume, &batch.stamps);
+        let kept = written || self.condemn(&volume);
+        batch.acks.iter().for_each(|ack| ack.settle(kept));
+    }
+
+    /// A start must not find what was purged, so nothing is served from here, now or then. Returns
+    /// whether that is sure.
+    fn condemn(&mut self, volume: &Volume) -> bool {
+        let condemned = volume.condemn().is_ok();
+        self.give_up();
+        self.shared.lost(&DiskFault::Unstamped { path: volume.path().to_owned() });
+        condemned
     }
 
     /// Reclaims what there is to reclaim, a little at a time.
@@ -317,9 +377,4 @@ impl Writer<'_> {
         self.log = None;
         self.shared.leave();
     }
-}
-
-/// What to say about an error of the operating system.
-pub(super) fn describe(error: &io::Error) -> String {
-    format!("{error}; {}", advice(error))
 }
