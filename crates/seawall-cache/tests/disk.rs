@@ -320,6 +320,36 @@ fn what_cannot_be_opened_says_why_and_is_tried_again_later() {
 }
 
 #[test]
+fn a_directory_that_is_removed_is_made_anew_and_purges_are_kept_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("cache");
+    let disk = open(&path, SMALL);
+    let stamp = Stamp { slot: 3, hard: 7, soft: 0 };
+    assert!(wait(disk.stamp(stamp)));
+    disk.write(b"old", blob(b"", b"content"));
+    assert!(disk.flush(LONG));
+    fs::remove_dir_all(&path).expect("removed");
+    let becomes = |condition: fn(Condition) -> bool| {
+        while !condition(disk.condition()) {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    };
+    becomes(
+        |condition| matches!(condition, Condition::Degraded(reason) if reason.contains("removed or replaced")),
+    );
+    assert_eq!(get(&disk, b"old"), None);
+    assert!(!disk.write(b"new", blob(b"", b"content")));
+    becomes(|condition| condition == Condition::Working);
+    assert!(!disk.contains(b"old"));
+    assert!(disk.write(b"new", blob(b"", b"content")));
+    assert!(disk.flush(LONG));
+    drop(disk);
+    let disk = open(&path, SMALL);
+    assert_eq!(get(&disk, b"new"), Some(blob(b"", b"content")));
+    assert_eq!(disk.stamps().1, [stamp]);
+}
+
+#[test]
 fn a_directory_without_permission_is_a_fault_that_says_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let closed = directory.path().join("closed");

@@ -15,6 +15,9 @@ use crate::Millis;
 /// bad sector.
 const FAILURES: u32 = 8;
 
+/// Milliseconds before the log says the same once more.
+const SAY_AGAIN: u64 = 3_600_000;
+
 /// How the disk tier does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -41,6 +44,8 @@ struct Side {
     backoff: Backoff,
     /// Why it was given up.
     reason: Option<Box<str>>,
+    /// What was said of it last, and when.
+    said: Option<(Box<str>, Millis)>,
 }
 
 impl Health {
@@ -55,12 +60,16 @@ impl Health {
 }
 
 impl Side {
-    /// Returns what is to be logged, if that is new.
+    /// Returns until when nothing is tried, and what is to be logged: a reason that is new, or was
+    /// not said for an hour.
     fn fail(&mut self, reason: String, now: Millis) -> (Millis, Option<&str>) {
-        let pause = self.backoff.fail(now);
-        let news = self.reason.as_deref() != Some(&*reason);
-        self.reason = Some(reason.into());
-        (now + pause, self.reason.as_deref().filter(|_| news))
+        let reason = self.reason.insert(reason.into());
+        let said = self.said.as_ref();
+        let old = said.is_some_and(|(said, when)| said == reason && now - when < SAY_AGAIN);
+        if !old {
+            self.said = Some((reason.clone(), now));
+        }
+        (now + self.backoff.fail(now), (!old).then_some(reason))
     }
 
     /// Returns whether it had failed.
@@ -167,7 +176,10 @@ impl Shared {
         self.recovering.store(true, Relaxed);
         self.set_volume(Some(volume));
         let mut health = held(&self.health);
-        *health = Health::default();
+        let Health { reads, writes, whole } = &mut *health;
+        for side in [reads, writes, whole] {
+            side.succeed();
+        }
         self.readable.store(0, Relaxed);
         self.writable.store(0, Relaxed);
         tracing::info!("the disk cache in {} is used again, empty", self.path.display());

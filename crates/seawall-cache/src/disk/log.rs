@@ -213,6 +213,20 @@ impl Log {
         Ok(())
     }
 
+    /// There is no room on the disk for what is free here: gives up the current segment and makes
+    /// the oldest one the next, whose place on the disk is taken already.
+    pub(super) fn retreat(&mut self, index: &Index, counts: &Counts) {
+        let _ = self.write_table();
+        if let Some(current) = self.current.take() {
+            self.full.push_back(current.number);
+        }
+        self.finish_evacuation(index, counts);
+        self.reclaim(0);
+        self.finish_evacuation(index, counts);
+        // The last that became free.
+        self.free.rotate_right(1);
+    }
+
     /// Begins to reclaim the oldest segment, of which so many bytes may be carried over.
     pub(super) fn reclaim(&mut self, budget: u64) {
         let Some(number) = self.full.pop_front() else {

@@ -25,7 +25,7 @@ const QUEUE_REMOVALS: usize = 1 << 16;
 /// Bytes of records that are written together, unless one is longer.
 const BATCH: u64 = 1 << 20;
 /// Milliseconds between looks at whether the directory is still there.
-const LOOK: u64 = 15_000;
+const LOOK: u64 = 5_000;
 
 /// What waits to be written.
 #[derive(Debug, Default)]
@@ -217,10 +217,9 @@ pub(super) fn run(shared: &Shared) {
         if !batch.items.is_empty() {
             writer.append(&batch.items);
         }
-        if batch.table
-            && let Some(Err(error)) = writer.log.as_mut().map(Log::write_table)
-        {
-            shared.write_failed(&error);
+        if batch.table {
+            // Without it the next start takes longer, no more.
+            let _ = writer.log.as_mut().map(Log::write_table);
         }
         if batch.stop {
             break;
@@ -228,6 +227,11 @@ pub(super) fn run(shared: &Shared) {
         writer.make_room();
         writer.look();
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Whether all of them were.
@@ -300,6 +304,11 @@ impl Writer<'_> {
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotConnected {
                     shared.write_failed(&error);
+                }
+                if let Some(log) = &mut self.log
+                    && is_full(&error)
+                {
+                    log.retreat(&shared.index, &shared.counts);
                 }
                 for item in items {
                     if shared.index.settle(item, None) {
