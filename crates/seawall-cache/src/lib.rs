@@ -7,10 +7,11 @@
 //!   be served
 //! * [`conditional`]: preconditions (RFC 9110 §13), of clients and of our own
 //! * [`range`]: byte ranges (RFC 9110 §14)
+//! * [`stored`]: header fields as they are stored
 //! * [`merge`]: what a 304 changes of what is stored (RFC 9111 §4.3.4)
 //! * [`vary`]: which requests an answer is for (RFC 9111 §4.1)
 //! * [`key`]: under what an answer is stored
-//! * [`status`]: `Cache-Status` (RFC 9211)
+//! * [`status`]: the field `Cache-Status` (RFC 9211)
 //! * [`tags`]: surrogate keys
 //! * [`eviction`]: what is given up when there is no room
 //!
@@ -37,6 +38,7 @@ pub mod purge;
 pub mod range;
 pub mod status;
 pub mod store;
+pub mod stored;
 pub mod tags;
 pub mod vary;
 

@@ -14,7 +14,7 @@ pub struct Headers {
     slots: Vec<Slot>,
     /// A bit for each well-known name that was ever in the list, so that what is not there, which
     /// is most, is not looked for.
-    seen: u32,
+    seen: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +81,7 @@ impl Headers {
     }
 
     fn may_have(&self, known: Known) -> bool {
-        self.seen & (1 << known as u32) != 0
+        self.seen & (1 << known as u64) != 0
     }
 
     /// The first value of the field `name`, whatever the case of its name.
@@ -113,7 +113,7 @@ impl Headers {
         let at = self.text.len() as u32;
         encode::field(name, value, &mut self.text);
         let known = Known::of(name);
-        self.seen |= 1 << known as u32;
+        self.seen |= 1 << known as u64;
         self.slots.push(Slot {
             name: at,
             name_len: name.len() as u16,
@@ -221,7 +221,7 @@ impl Headers {
     /// Notes a field that lies in the bytes given to [`Headers::begin`].
     #[inline]
     pub(crate) fn note(&mut self, name: (usize, usize), value: (usize, usize), known: Known) {
-        self.seen |= 1 << known as u32;
+        self.seen |= 1 << known as u64;
         self.slots.push(Slot {
             name: name.0 as u32,
             name_len: name.1 as u16,

@@ -7,25 +7,50 @@
 pub enum Known {
     Other,
     Accept,
+    AcceptEncoding,
+    AcceptLanguage,
+    Age,
+    Authorization,
     CacheControl,
+    CacheStatus,
+    CacheTag,
+    CdnCacheControl,
+    CdnLoop,
     Connection,
+    ContentEncoding,
     ContentLength,
+    ContentLocation,
+    ContentRange,
     ContentType,
     Cookie,
     Date,
+    Etag,
     Expect,
+    Expires,
     Forwarded,
     Host,
+    IfMatch,
+    IfModifiedSince,
+    IfNoneMatch,
+    IfRange,
+    IfUnmodifiedSince,
     KeepAlive,
+    LastModified,
     Location,
+    Pragma,
     Proxy,
     ProxyConnection,
+    Range,
+    SeawallCacheControl,
+    SetCookie,
+    SurrogateKey,
     Te,
     Traceparent,
     Trailer,
     TransferEncoding,
     Upgrade,
     UserAgent,
+    Vary,
     Via,
     XForwardedFor,
     XForwardedHost,
@@ -81,27 +106,37 @@ impl Known {
         }
         match name.len() {
             2 => among!(2: b"te" => Te),
-            3 => among!(3: b"via" => Via),
-            4 => among!(4: b"host" => Host, b"date" => Date),
-            5 => among!(5: b"proxy" => Proxy),
-            6 => among!(6: b"accept" => Accept, b"cookie" => Cookie, b"expect" => Expect),
-            7 => among!(7: b"upgrade" => Upgrade, b"trailer" => Trailer),
-            8 => among!(8: b"location" => Location),
-            9 => among!(9: b"forwarded" => Forwarded),
+            3 => among!(3: b"age" => Age, b"via" => Via),
+            4 => among!(4: b"date" => Date, b"etag" => Etag, b"host" => Host, b"vary" => Vary),
+            5 => among!(5: b"proxy" => Proxy, b"range" => Range),
+            6 => {
+                among!(6: b"accept" => Accept, b"cookie" => Cookie, b"expect" => Expect, b"pragma" => Pragma)
+            }
+            7 => among!(7: b"expires" => Expires, b"trailer" => Trailer, b"upgrade" => Upgrade),
+            8 => {
+                among!(8: b"cdn-loop" => CdnLoop, b"if-match" => IfMatch, b"if-range" => IfRange, b"location" => Location)
+            }
+            9 => among!(9: b"cache-tag" => CacheTag, b"forwarded" => Forwarded),
             10 => {
-                among!(10: b"connection" => Connection, b"user-agent" => UserAgent, b"keep-alive" => KeepAlive)
+                among!(10: b"connection" => Connection, b"keep-alive" => KeepAlive, b"set-cookie" => SetCookie, b"user-agent" => UserAgent)
             }
             11 => among!(11: b"traceparent" => Traceparent),
-            12 => among!(12: b"content-type" => ContentType),
-            13 => among!(13: b"cache-control" => CacheControl),
+            12 => among!(12: b"cache-status" => CacheStatus, b"content-type" => ContentType),
+            13 => {
+                among!(13: b"authorization" => Authorization, b"cache-control" => CacheControl, b"content-range" => ContentRange, b"if-none-match" => IfNoneMatch, b"last-modified" => LastModified, b"surrogate-key" => SurrogateKey)
+            }
             14 => among!(14: b"content-length" => ContentLength),
-            15 => among!(15: b"x-forwarded-for" => XForwardedFor),
+            15 => {
+                among!(15: b"accept-encoding" => AcceptEncoding, b"accept-language" => AcceptLanguage, b"x-forwarded-for" => XForwardedFor)
+            }
             16 => {
-                among!(16: b"x-forwarded-host" => XForwardedHost, b"proxy-connection" => ProxyConnection)
+                among!(16: b"content-encoding" => ContentEncoding, b"content-location" => ContentLocation, b"proxy-connection" => ProxyConnection, b"x-forwarded-host" => XForwardedHost)
             }
             17 => {
-                among!(17: b"transfer-encoding" => TransferEncoding, b"x-forwarded-proto" => XForwardedProto)
+                among!(17: b"cdn-cache-control" => CdnCacheControl, b"if-modified-since" => IfModifiedSince, b"transfer-encoding" => TransferEncoding, b"x-forwarded-proto" => XForwardedProto)
             }
+            19 if name.eq_ignore_ascii_case(b"if-unmodified-since") => IfUnmodifiedSince,
+            21 if name.eq_ignore_ascii_case(b"seawall-cache-control") => SeawallCacheControl,
             _ => Other,
         }
     }
@@ -148,6 +183,13 @@ mod tests {
             ("tE", Known::Te),
             ("X-Forwarded-Proto", Known::XForwardedProto),
             ("Keep-Alive", Known::KeepAlive),
+            ("ETag", Known::Etag),
+            ("if-modified-since", Known::IfModifiedSince),
+            ("CDN-Cache-Control", Known::CdnCacheControl),
+            ("If-Unmodified-Since", Known::IfUnmodifiedSince),
+            ("If-Unmodifiee-Since", Known::Other),
+            ("seawall-cache-control", Known::SeawallCacheControl),
+            ("Seawall-Cache_Control", Known::Other),
         ] {
             assert_eq!(Known::of(name.as_bytes()), expect, "{name}");
         }

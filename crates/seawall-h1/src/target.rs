@@ -165,7 +165,7 @@ fn encode(byte: u8, out: &mut Vec<u8>) {
 
 /// A query with its bytes above ASCII encoded, if there are any: some clients send them raw, and
 /// some servers refuse them.
-pub(crate) fn ascii(query: &[u8]) -> Option<Vec<u8>> {
+pub fn ascii(query: &[u8]) -> Option<Vec<u8>> {
     if query.is_ascii() {
         return None;
     }
