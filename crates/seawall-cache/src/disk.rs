@@ -37,9 +37,9 @@ use seawall_config::plan::CacheDisk;
 pub use self::fault::DiskFault;
 pub use self::health::Condition;
 use self::health::Health;
-use self::index::{Index, Item, What};
+use self::index::{Index, Item, Shard, What};
 pub use self::reader::Reading;
-use self::reader::{Buffers, Flight};
+use self::reader::{Buffers, Flight, Target};
 use self::stamping::Ack;
 pub use self::stamping::Stamping;
 use self::volume::{Opening, Volume};
@@ -139,6 +139,8 @@ struct Shared {
     writable: AtomicU64,
     /// Reads that failed one after the other.
     failing_reads: AtomicU32,
+    /// Whether the file system reads from the page cache alone when asked to.
+    cached: AtomicBool,
     suspicious: AtomicBool,
     recovering: AtomicBool,
     stop: AtomicBool,
@@ -209,6 +211,7 @@ impl Disk {
             readable: AtomicU64::new(0),
             writable: AtomicU64::new(0),
             failing_reads: AtomicU32::new(0),
+            cached: AtomicBool::new(true),
             suspicious: AtomicBool::new(false),
             recovering: AtomicBool::new(volume.is_some()),
             stop: AtomicBool::new(false),
@@ -239,11 +242,7 @@ impl Disk {
         let shared = Arc::clone(&self.shared);
         shared.readers.fetch_add(1, Relaxed);
         let thread = thread::Builder::new().name(format!("disk-read-{number}"));
-        let spawned = thread.spawn(move || {
-            reader::run(&shared);
-            shared.reader_ended();
-        });
-        if let Err(error) = spawned {
+        if let Err(error) = thread.spawn(move || reader::run(&shared)) {
             tracing::warn!("the disk cache has too few threads: {error}");
             self.shared.reader_ended();
         }
@@ -255,7 +254,7 @@ impl Disk {
     }
 
     /// Reads what is stored under a key. What was written is found at once, also before it is on
-    /// disk.
+    /// disk. What is small and in the page cache is copied here and now.
     pub fn read(&self, key: &[u8]) -> Reading {
         let shared = &self.shared;
         shared.counts.reads.fetch_add(1, Relaxed);
@@ -263,7 +262,11 @@ impl Disk {
             shared.counts.refused.fetch_add(1, Relaxed);
             return Reading::ready(None);
         }
-        let hash = shared.hash(key);
+        self.begin(shared.hash(key), key, shared.cached.load(Relaxed))
+    }
+
+    fn begin(&self, hash: u64, key: &[u8], cached: bool) -> Reading {
+        let shared = &self.shared;
         let mut shard = shared.index.shard(hash);
         if let Some(item) = shard.pending.get(&hash) {
             let blob = match &item.what {
@@ -274,24 +277,24 @@ impl Disk {
             shared.counts.hits.fetch_add(u64::from(blob.is_some()), Relaxed);
             return Reading::ready(blob);
         }
-        let Some(place) = shared.index.place(&mut shard, hash, true) else {
-            return Reading::ready(None);
-        };
         if let Some(flight) = shard.flights.get(&hash) {
             if *flight.key != *key {
                 return Reading::ready(None);
             }
             return Reading::join(Arc::clone(flight));
         }
-        let Some(volume) = shared.volume() else {
+        let Some(target) = shared.target(&mut shard, hash) else {
             return Reading::ready(None);
         };
-        // The generation is taken while the entry is there for sure: when its segment is taken for
-        // something new, its entries go first.
-        let generation = volume.generation(place.at());
-        let key = key.into();
-        let flight =
-            Arc::new(Flight { key, hash, place, generation, volume, state: Mutex::default() });
+        if cached && target.is_small() {
+            drop(shard);
+            return match reader::read_cached(shared, &target, key) {
+                Some(blob) => Reading::ready(blob),
+                // Looked up anew, for it may be gone meanwhile.
+                None => self.begin(hash, key, false),
+            };
+        }
+        let flight = Arc::new(Flight { key: key.into(), target, state: Mutex::default() });
         let reading = Reading::join(Arc::clone(&flight));
         if !shared.reads.push(&flight) {
             drop(shard);
@@ -458,6 +461,16 @@ impl Shared {
         hasher.finish()
     }
 
+    /// What is to be read for a hash.
+    fn target(&self, shard: &mut Shard, hash: u64) -> Option<Target> {
+        let place = self.index.place(shard, hash)?;
+        let volume = self.volume()?;
+        // The generation is taken while the entry is there for sure: when its segment is taken for
+        // something new, its entries go first.
+        let generation = volume.generation(place.at());
+        Some(Target { hash, place, generation, volume })
+    }
+
     fn volume(&self) -> Option<Arc<Volume>> {
         self.volume.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -467,9 +480,13 @@ impl Shared {
     }
 
     fn reader_ended(&self) {
-        let _lock = held(&self.reader_ended.0);
-        self.readers.fetch_sub(1, Relaxed);
+        let lock = held(&self.reader_ended.0);
+        let last = self.readers.fetch_sub(1, Relaxed) == 1;
         self.reader_ended.1.notify_all();
+        drop(lock);
+        if last {
+            self.reads.abandon();
+        }
     }
 }
 

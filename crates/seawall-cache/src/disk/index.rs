@@ -129,12 +129,10 @@ impl Index {
         }
     }
 
-    /// Where what is stored under a hash is. Marks it as read if `hit`.
-    pub(super) fn place(&self, shard: &mut Shard, hash: u64, hit: bool) -> Option<Place> {
+    /// Where what is stored under a hash is; it counts as read from now on.
+    pub(super) fn place(&self, shard: &mut Shard, hash: u64) -> Option<Place> {
         let place = shard.places.get_mut(&hash)?;
-        if hit {
-            place.0 |= HIT;
-        }
+        place.0 |= HIT;
         Some(Place(place.bits()))
     }
 

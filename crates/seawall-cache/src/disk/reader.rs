@@ -24,12 +24,29 @@ pub(super) const QUEUE: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) key: Box<[u8]>,
-    pub(super) hash: u64,
-    pub(super) place: Place,
-    pub(super) generation: u64,
-    pub(super) volume: Arc<Volume>,
+    pub(super) target: Target,
     pub(super) state: Mutex<Landing>,
 }
+
+/// What is to be read.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) hash: u64,
+    pub(super) place: Place,
+    /// That of its segment when it was looked up.
+    pub(super) generation: u64,
+    pub(super) volume: Arc<Volume>,
+}
+
+impl Target {
+    /// Whether it costs less to copy it than to hand it to a thread.
+    pub(super) fn is_small(&self) -> bool {
+        self.place.bytes() <= SMALL
+    }
+}
+
+/// The most bytes of a record that a worker copies itself, if it can without waiting.
+const SMALL: u64 = 64 << 10;
 
 /// Who waits for a read, or how it ended.
 #[derive(Debug, Default)]
@@ -129,6 +146,17 @@ impl Queue {
         self.work.notify_all();
     }
 
+    /// There is no thread any more: what waits finds nothing.
+    pub(super) fn abandon(&self) {
+        let mut waiting = held(&self.waiting);
+        waiting.1 = true;
+        let flights = std::mem::take(&mut waiting.0);
+        drop(waiting);
+        for flight in flights {
+            flight.land(None);
+        }
+    }
+
     fn take(&self) -> Option<Arc<Flight>> {
         let mut waiting = held(&self.waiting);
         loop {
@@ -145,18 +173,49 @@ impl Queue {
 
 /// What a thread of the readers does until the queue is closed.
 pub(super) fn run(shared: &Shared) {
+    // Both are dropped by a panic too, so that nobody waits for what does not come.
+    let _ended = Ended(shared);
     while let Some(flight) = shared.reads.take() {
         {
-            let mut shard = shared.index.shard(flight.hash);
+            let mut shard = shared.index.shard(flight.target.hash);
             if held(&flight.state).waiting == 0 {
                 detach(&mut shard.flights, &flight);
                 continue;
             }
         }
-        let blob = read(shared, &flight);
-        detach(&mut shared.index.shard(flight.hash).flights, &flight);
+        let mut arrival = Arrival { shared, flight, blob: None };
+        arrival.blob = read(shared, &arrival.flight.target, &arrival.flight.key);
+    }
+}
+
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.reader_ended();
+    }
+}
+
+/// The end of a flight: when dropped, all who wait for it get what there is.
+struct Arrival<'a> {
+    shared: &'a Shared,
+    flight: Arc<Flight>,
+    blob: Option<Blob>,
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        let Arrival { shared, flight, blob } = self;
+        // Nobody joins from here on.
+        detach(&mut shared.index.shard(flight.target.hash).flights, flight);
+        flight.land(blob.take());
+    }
+}
+
+impl Flight {
+    fn land(&self, blob: Option<Blob>) {
         let wakers = {
-            let mut state = held(&flight.state);
+            let mut state = held(&self.state);
             state.done = Some(blob);
             std::mem::take(&mut state.wakers)
         };
@@ -169,39 +228,61 @@ pub(super) fn run(shared: &Shared) {
 type Flights<S> = std::collections::HashMap<u64, Arc<Flight>, S>;
 
 fn detach<S: std::hash::BuildHasher>(flights: &mut Flights<S>, flight: &Arc<Flight>) {
-    if flights.get(&flight.hash).is_some_and(|its| Arc::ptr_eq(its, flight)) {
-        flights.remove(&flight.hash);
+    if flights.get(&flight.target.hash).is_some_and(|its| Arc::ptr_eq(its, flight)) {
+        flights.remove(&flight.target.hash);
     }
 }
 
-fn read(shared: &Shared, flight: &Flight) -> Option<Blob> {
-    let counts = &shared.counts;
-    let record = match load(&flight.volume, flight.place, &shared.buffers) {
+fn read(shared: &Shared, target: &Target, key: &[u8]) -> Option<Blob> {
+    match load(&target.volume, target.place, &shared.buffers) {
         Ok(bytes) => {
             shared.read_worked();
-            check(&flight.volume, flight.place, flight.generation, bytes)
+            judge(shared, target, key, bytes)
         }
         Err(error) => {
             shared.read_failed(&error);
-            return None;
+            None
         }
-    };
-    let Some((header, bytes)) = record else {
+    }
+}
+
+/// Reads on the thread that asks, if all of it is in the page cache. `None` if it is not, or if
+/// that cannot be known; then a reader is to do it.
+pub(super) fn read_cached(shared: &Shared, target: &Target, key: &[u8]) -> Option<Option<Blob>> {
+    let mut bytes = vec![0; target.place.bytes() as usize];
+    match target.volume.read_cached(&mut bytes, target.place.at()) {
+        Ok(true) => Some(judge(shared, target, key, bytes.into())),
+        Ok(false) => None,
+        Err(error) => {
+            // The reader says what is wrong, if something is.
+            if error.kind() == std::io::ErrorKind::Unsupported {
+                shared.cached.store(false, Relaxed);
+            }
+            None
+        }
+    }
+}
+
+/// What was read, if it is what it should be.
+fn judge(shared: &Shared, target: &Target, key: &[u8], bytes: Bytes) -> Option<Blob> {
+    let Target { hash, place, generation, volume } = target;
+    let counts = &shared.counts;
+    let Some((header, bytes)) = check(volume, *place, *generation, bytes) else {
         // If its segment was taken for something new meanwhile, nothing is wrong.
-        if shared.index.forget_place(flight.hash, flight.place) {
+        if shared.index.forget_place(*hash, *place) {
             counts.corrupt.fetch_add(1, Relaxed);
         }
         return None;
     };
-    let (key, rest) = (HEADER, HEADER + header.key as usize);
-    if bytes[key..rest] != *flight.key {
+    let head = HEADER + header.key as usize;
+    if bytes[HEADER..head] != *key {
         return None;
     }
-    let content = rest + header.head as usize;
+    let content = head + header.head as usize;
     counts.hits.fetch_add(1, Relaxed);
     counts.read_bytes.fetch_add(u64::from(header.head) + u64::from(header.content), Relaxed);
     Some(Blob {
-        head: bytes.slice(rest..content),
+        head: bytes.slice(head..content),
         content: bytes.slice(content..content + header.content as usize),
     })
 }

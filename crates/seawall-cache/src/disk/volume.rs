@@ -7,12 +7,13 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::ReadWriteFlags;
 
 use super::fault::DiskFault;
 use super::format::{self, HEADER, SLOT, Store};
@@ -133,6 +134,18 @@ impl Volume {
     /// Fills `bytes` from a position of the log.
     pub(super) fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
         self.log.read_exact_at(bytes, at)
+    }
+
+    /// The same, but only if all of it is in the page cache, without waiting for the disk. Returns
+    /// whether it is.
+    pub(super) fn read_cached(&self, bytes: &mut [u8], at: u64) -> io::Result<bool> {
+        let length = bytes.len();
+        let parts = &mut [IoSliceMut::new(bytes)];
+        match rustix::io::preadv2(&self.log, parts, at, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read == length),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
