@@ -366,8 +366,15 @@ impl Disk {
         let merged = &mut stamps[slot];
         *merged = [merged[0].max(stamp.hard), merged[1].max(stamp.soft)];
         // Under the lock, so that the newest is what is queued last.
-        shared.writes.stamp(slot as u32, *merged, Arc::clone(&ack));
+        shared.writes.stamp(Some((slot as u32, *merged)), Arc::clone(&ack));
         drop(stamps);
+        Stamping(ack)
+    }
+
+    /// Ends when all stamps up to now are written, with whether they outlast this process.
+    pub fn stamped(&self) -> Stamping {
+        let ack = Arc::new(Ack::default());
+        self.shared.writes.stamp(None, Arc::clone(&ack));
         Stamping(ack)
     }
 

@@ -91,13 +91,14 @@ impl Queue {
         held(&self.waiting).bytes > QUEUE_BYTES / 2
     }
 
-    pub(super) fn stamp(&self, slot: u32, stamp: [u64; 2], ack: Arc<Ack>) {
+    /// Settles `ack` when this stamp, if there is one, is written, and all that wait now.
+    pub(super) fn stamp(&self, stamp: Option<(u32, [u64; 2])>, ack: Arc<Ack>) {
         let mut waiting = held(&self.waiting);
         if waiting.stop {
             drop(waiting);
             return ack.settle(false);
         }
-        waiting.stamps.insert(slot, stamp);
+        waiting.stamps.extend(stamp);
         waiting.acks.push(ack);
         drop(waiting);
         self.work.notify_one();
