@@ -182,7 +182,7 @@ impl Store {
         let hash = self.hash(object.key());
         let known = self.shard(variants.hash()).variants(variants.hash(), variants.key()).cloned();
         let anew = !known.is_some_and(|known| known.same(variants));
-        let put = self.put_variant(variants, hash, Value::Object(Arc::clone(&object)));
+        let put = self.put_variant(variants, hash, Value::object(Arc::clone(&object)));
         self.stored_variant(variants, &object, anew, put)
     }
 

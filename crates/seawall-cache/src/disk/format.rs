@@ -260,3 +260,65 @@ impl Block {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            generation: 1 << 40,
+            hash: u64::MAX - 1,
+            at: 64 * 77,
+            run: 3,
+            key: 10,
+            head: 20,
+            content: 1 << 20,
+            crc: 0xdead_beef,
+            removal: false,
+        }
+    }
+
+    #[test]
+    fn headers_come_back_as_they_were() {
+        const MARK: u64 = 0x0123_4567_89ab_cdef;
+        let store = Store { mark: MARK, seeds: [1, u64::MAX], segment: 64 << 20, run: 9 };
+        assert_eq!(Store::decode(&store.encode()), Some(store));
+        let segment = Segment { generation: 1 << 60, number: 77 };
+        assert_eq!(Segment::decode(MARK, &segment.encode(MARK)), Some(segment));
+        for removal in [false, true] {
+            let record = Record { removal, ..record() };
+            assert_eq!(Record::decode(MARK, &record.encode(MARK)), Some(record));
+        }
+        let trailer = Trailer { generation: 5, end: 4096, rows: 12, crc: 99 };
+        assert_eq!(Trailer::decode(MARK, &trailer.encode(MARK)), Some(trailer));
+        assert_eq!(decode_stamps(MARK, &encode_stamps(MARK, 1 << 20)), Some(1 << 20));
+        assert_eq!(decode_slot(MARK, 3, &encode_slot(MARK, 3, [1, 2])), Some([1, 2]));
+    }
+
+    #[test]
+    fn what_is_of_another_store_place_or_kind_is_nothing() {
+        let record = record();
+        assert_eq!(Record::decode(1, &record.encode(2)), None);
+        assert_eq!(Segment::decode(1, &record.encode(1)), None);
+        assert_eq!(Trailer::decode(1, &record.encode(1)), None);
+        assert_eq!(decode_slot(1, 3, &encode_slot(1, 4, [1, 2])), None);
+        assert_eq!(decode_slot(1, 3, &encode_slot(2, 3, [1, 2])), None);
+        // A length that no record has.
+        let content = MOST as u32;
+        assert_eq!(Record::decode(1, &Record { content, ..record }.encode(1)), None);
+        let key = u32::MAX;
+        assert_eq!(Record::decode(1, &Record { key, content: key, ..record }.encode(1)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bit_of_a_header_can_be_another(bit in 0..8 * HEADER, mark: u64) {
+            let mut bytes = record().encode(mark);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(Record::decode(mark, &bytes), None);
+        }
+    }
+}

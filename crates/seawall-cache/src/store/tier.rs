@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::codec::{self, Stored};
 use super::{Found, Refused, Store, Variants};
 use crate::disk::{Blob, Disk, Stamping};
+use crate::memory::Place;
 use crate::object::{Content, Object};
 use crate::purge::{Purged, Stamp};
 
@@ -50,7 +51,8 @@ impl Store {
         let name = primary(key);
         let stored = self.read(&name).await?;
         // It may have been fetched meanwhile, or loaded by another.
-        if let Some(found) = self.get(hash, key) {
+        let there = self.shard(hash).holds(hash, Place::Primary(key));
+        if there && let Some(found) = self.get(hash, key) {
             return Some(found);
         }
         match stored {
@@ -79,13 +81,14 @@ impl Store {
     ) -> Option<Found> {
         let name = variant(variants, key)?;
         let stored = self.read(&name).await?;
-        if let Some(found) = self.get_variant(variants, hash, key) {
+        let there = self.shard(variants.hash()).holds(hash, Place::Variant(variants, key));
+        if there && let Some(found) = self.get_variant(variants, hash, key) {
             return Some(found);
         }
         match stored {
             Stored::Names(_) => None,
             Stored::Object(object) => self.settle(&name, key, object, |object| {
-                self.put_variant(variants, hash, super::Value::Object(object))
+                self.put_variant(variants, hash, super::Value::object(object))
             }),
         }
     }
