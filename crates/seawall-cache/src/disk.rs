@@ -10,6 +10,9 @@
 //! disk fails, is full, or is taken away, the tier steps back and tries again after 5 s, then after
 //! twice that, up to 5 min; look-ups then find nothing, which is all that its callers notice.
 //!
+//! In memory it takes the directory of entries, see [`Usage::memory`], up to 32 MiB of what waits to
+//! be written, 16 bytes a slot for stamps, and about 10 MiB of buffers.
+//!
 //! [`crate::store`] calls it. The order of things on disk is in `disk/format.rs`, what makes room
 //! in `disk/log.rs`, what a start does in `disk/recover.rs`.
 
