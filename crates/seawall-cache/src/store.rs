@@ -8,6 +8,7 @@
 //! is a future, and knows no clock. The HTTP door and [`crate::fill`] call it.
 
 mod codec;
+mod seen;
 mod tier;
 
 use std::cmp::Reverse;
@@ -21,8 +22,8 @@ use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 use seawall_config::plan::CacheStore;
 
+use self::tier::Below;
 use crate::Millis;
-use crate::disk::Disk;
 pub use crate::memory::{Found, Mark, Refused, Variants};
 use crate::memory::{Place, Shard, Value};
 use crate::object::Object;
@@ -35,7 +36,7 @@ pub struct Store {
     shared_seed: SharedSeed,
     shards: Box<[Aligned]>,
     purges: Purges,
-    disk: OnceLock<Disk>,
+    below: OnceLock<Below>,
     /// Variants that one URL may have.
     variants: AtomicUsize,
     /// The shard that the sweep looks at next.
@@ -92,7 +93,7 @@ impl Store {
             shared_seed: SharedSeed::from_u64(seed.rotate_left(32)),
             shards: (0..shards).map(|_| Aligned(Mutex::new(Shard::new(budget)))).collect(),
             purges,
-            disk: OnceLock::new(),
+            below: OnceLock::new(),
             variants: AtomicUsize::new(plan.variants as usize),
             sweeping: AtomicUsize::new(0),
         }
@@ -147,7 +148,7 @@ impl Store {
         let mut gone = Vec::new();
         let new = Arc::clone(&object);
         let put = self.shard(hash).put_object(hash, new, &self.purges, &mut gone);
-        self.stored(&object, put)
+        self.stored(hash, &object, put)
     }
 
     /// By what the answers of a URL are to be told apart once there is one that varies by `names`
@@ -183,7 +184,7 @@ impl Store {
         let known = self.shard(variants.hash()).variants(variants.hash(), variants.key()).cloned();
         let anew = !known.is_some_and(|known| known.same(variants));
         let put = self.put_variant(variants, hash, Value::object(Arc::clone(&object)));
-        self.stored_variant(variants, &object, anew, put)
+        self.stored_variant(variants, (hash, &object), anew, put)
     }
 
     /// Marks the key of a URL as one whose answers are not to be stored, in place of whatever is

@@ -1,8 +1,8 @@
 //! The disk tier below the memory: what goes there, and when, and how it comes back.
 //!
-//! An answer goes to disk when it is found for the first time, so that what is asked for once is
-//! never written; large ones go there at once, their chunks as they arrive. What is on disk and is
-//! stored anew is written anew. What is found on disk comes back to memory, and what was purged
+//! An answer goes to disk when it is found in memory for the first time, or fetched for the second,
+//! so that what is asked for once is never written; large ones go there at once, their chunks as
+//! they arrive. What is on disk and is stored anew is written anew. What is found on disk comes back to memory, and what was purged
 //! meanwhile is not found.
 //!
 //! Look-ups in memory and on disk are separate: the first takes no time and is for every request,
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec::{self, Stored};
+use super::seen::Seen;
 use super::{Found, Refused, Store, Variants};
 use crate::disk::{Blob, Disk, Stamping};
 use crate::memory::Place;
@@ -28,12 +29,12 @@ impl Store {
     pub fn attach(&self, disk: Disk) -> Result<(), Disk> {
         let (slots, stamps) = disk.stamps();
         self.purges.restore(slots, stamps.into_iter());
-        self.disk.set(disk)
+        self.below.set(Below { disk, seen: Seen::new() }).map_err(|below| below.disk)
     }
 
     /// The disk tier.
     pub fn disk(&self) -> Option<&Disk> {
-        self.disk.get()
+        self.below.get().map(|below| &below.disk)
     }
 
     /// Whether there is something on disk under the key of a URL, as far as is known without
@@ -193,14 +194,16 @@ impl Store {
     /// An answer came into memory, or was refused there. Returns what that comes to with the disk.
     pub(super) fn stored(
         &self,
+        hash: u64,
         object: &Arc<Object>,
         refused: Result<(), Refused>,
     ) -> Result<(), Refused> {
-        let Some(disk) = self.disk().filter(|_| is_kept(refused)) else {
+        let Some(below) = self.below.get().filter(|_| is_kept(refused)) else {
             return refused;
         };
+        let Below { disk, .. } = below;
         let name = primary(object.key());
-        let due = is_due(object, refused) || disk.contains(&name);
+        let due = below.is_due(hash, object, refused) || disk.contains(&name);
         if due && write(disk, &name, object) { Ok(()) } else { refused }
     }
 
@@ -208,19 +211,20 @@ impl Store {
     pub(super) fn stored_variant(
         &self,
         variants: &Arc<Variants>,
-        object: &Arc<Object>,
+        (hash, object): (u64, &Arc<Object>),
         anew: bool,
         refused: Result<(), Refused>,
     ) -> Result<(), Refused> {
-        let Some(disk) = self.disk().filter(|_| is_kept(refused)) else {
+        let Some(below) = self.below.get().filter(|_| is_kept(refused)) else {
             return refused;
         };
+        let Below { disk, .. } = below;
         let url = primary(variants.key());
         let known = disk.contains(&url);
         let Some(name) = variant(variants, object.key()) else {
             return refused;
         };
-        let due = is_due(object, refused) || disk.contains(&name);
+        let due = below.is_due(hash, object, refused) || disk.contains(&name);
         if anew && known || due && !known {
             write_names(disk, &url, variants);
         }
@@ -262,15 +266,26 @@ impl Store {
     }
 }
 
+/// What is below the memory.
+#[derive(Debug)]
+pub(super) struct Below {
+    disk: Disk,
+    seen: Seen,
+}
+
+impl Below {
+    /// Whether an answer goes to disk before it is found in memory: it was fetched before, its
+    /// chunks are there, or it is nowhere else.
+    fn is_due(&self, hash: u64, object: &Object, refused: Result<(), Refused>) -> bool {
+        let large = matches!(object.content, Content::Chunks { .. });
+        self.seen.again(hash) || large || refused.is_err()
+    }
+}
+
 /// Whether what came into memory is something for the disk: it is what holds now, or was only too
 /// large.
 fn is_kept(refused: Result<(), Refused>) -> bool {
     matches!(refused, Ok(()) | Err(Refused::TooLarge))
-}
-
-/// Whether an answer goes to disk before it is found: its chunks are there, or it is nowhere else.
-fn is_due(object: &Object, refused: Result<(), Refused>) -> bool {
-    matches!(object.content, Content::Chunks { .. }) || refused.is_err()
 }
 
 /// What cannot be written takes what is there with it: it is older.
