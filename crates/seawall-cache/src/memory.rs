@@ -251,7 +251,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Marks a key as one whose answers are not to be stored.
+    /// Marks a key as one whose answers are not to be stored, unless it has variants.
     pub(crate) fn put_mark(
         &mut self,
         hash: u64,
@@ -261,6 +261,9 @@ impl Shard {
     ) -> Result<(), Refused> {
         let weight = self.weigh(&value)?;
         let found = self.find(hash, Place::Primary(value.key()));
+        if found.is_some_and(|slot| self.names(slot).is_some()) {
+            return Ok(());
+        }
         self.put(found, hash, value, weight, NONE, gone);
         self.make_room(purges, gone);
         Ok(())
@@ -325,6 +328,38 @@ impl Shard {
             self.swept = self.sweeping;
         }
         Some(looked)
+    }
+
+    /// Gives memory back that tables take for many more entries than there are.
+    pub(crate) fn compact(&mut self) {
+        if !self.policy.is_sparse() {
+            return;
+        }
+        let moved = self.policy.compact();
+        let mut now_at = vec![NONE; self.nodes.len()];
+        for (to, from) in moved.iter().enumerate() {
+            now_at[*from as usize] = to as Slot;
+        }
+        let mut before = std::mem::take(&mut self.nodes);
+        let nodes = moved.iter().map(|from| {
+            let empty = Node { value: Value::Nothing, owner: NONE, uses: 0 };
+            let mut node = std::mem::replace(&mut before[*from as usize], empty);
+            if node.owner != NONE {
+                node.owner = now_at[node.owner as usize];
+            }
+            if let Value::Family(family) = &mut node.value {
+                family.members.iter_mut().for_each(|member| *member = now_at[*member as usize]);
+            }
+            node
+        });
+        self.nodes = nodes.collect();
+        self.index = HashTable::with_capacity(self.nodes.len());
+        let policy = &self.policy;
+        for slot in 0..self.nodes.len() as Slot {
+            self.index.insert_unique(policy.hash(slot), slot, |slot| policy.hash(*slot));
+        }
+        self.hand = 0;
+        self.policy.set_budget(self.budget.saturating_sub(self.fixed()));
     }
 
     /// Calls with each object's key, uses and weight, for slots from `from` on, `most` of them.
