@@ -15,6 +15,7 @@ const TOOLS: &[Tool] = &[
     Tool { program: "node", package: "nodejs" },
     Tool::named("python3"),
     Tool::named("curl"),
+    Tool::named("redis-server"),
     Tool::named("wrk"),
 ];
 

@@ -10,7 +10,8 @@ use socket2::{Domain, Socket, Type};
 /// A loopback port that stays ours while this value lives.
 ///
 /// Nothing listens there, so connecting is refused. A server that sets `SO_REUSEPORT` (nginx with
-/// `reuseport`, HAProxy by default) can bind it; nobody else is given it.
+/// `reuseport`, HAProxy by default), or SO_REUSEADDR alone (redis-server), can bind it; nobody else
+/// is given it.
 #[derive(Debug)]
 pub struct ReservedPort {
     address: SocketAddr,
@@ -25,6 +26,7 @@ impl ReservedPort {
     pub fn new() -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_port(true)?;
+        socket.set_reuse_address(true)?;
         socket.bind(&loopback().into())?;
         Ok(Self { address: bound_address(&socket)?, _held: socket })
     }

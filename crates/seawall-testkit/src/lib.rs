@@ -24,6 +24,7 @@ mod message;
 mod nginx;
 mod origin;
 mod process;
+mod redis;
 mod seawall;
 mod wire;
 
@@ -38,6 +39,7 @@ pub use message::{Field, Fields, Request, Response};
 pub use nginx::Nginx;
 pub use origin::{Conversation, Origin, Seen};
 pub use process::{Line, Process, Stream};
+pub use redis::Redis;
 pub use rustix::process::Signal;
 pub use seawall::Seawall;
 

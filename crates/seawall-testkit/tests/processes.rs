@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use seawall_testkit::{Nginx, NodeApp, PythonHttpServer, RawClient, Seawall};
+use seawall_testkit::{Nginx, NodeApp, PythonHttpServer, RawClient, Redis, Seawall};
 
 #[test]
 fn nginx_serves_and_dies_with_its_owner() -> io::Result<()> {
@@ -43,6 +43,27 @@ fn python_serves() -> io::Result<()> {
     let server = PythonHttpServer::start(files.path())?;
     assert_eq!(RawClient::connect(server.address())?.get("x", "/a.txt")?.text(), "python");
     Ok(())
+}
+
+#[test]
+fn redis_answers_and_comes_back_empty_at_its_address() -> io::Result<()> {
+    let mut redis = Redis::start()?;
+    assert_eq!(redis.command(&["SET", "key", "value"])?, "OK");
+    assert_eq!(redis.command(&["MGET", "key", "other"])?, "value\n");
+    let error = redis.command(&["INCR", "key"]).expect_err("it is no number");
+    assert!(error.to_string().contains("not an integer"), "{error}");
+    redis.kill()?;
+    let error = redis.command(&["PING"]).expect_err("it is gone");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    redis.restart()?;
+    assert_eq!(redis.command(&["GET", "key"])?, "");
+    Ok(())
+}
+
+#[test]
+fn redis_says_what_is_wrong() {
+    let error = Redis::with(&["--no-such-option", "1"]).expect_err("it is refused");
+    assert!(error.to_string().contains("no-such-option"), "{error}");
 }
 
 #[test]
