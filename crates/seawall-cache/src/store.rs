@@ -153,7 +153,8 @@ impl Store {
 
     /// By what the answers of a URL are to be told apart once there is one that varies by `names`
     /// (lower case): by those, and by all that answers stored before vary by. From its names the
-    /// key of the variant is made. Nothing is stored yet.
+    /// key of the variant is made. Nothing is stored yet. When that makes more than 16 names,
+    /// those of earlier answers are left out.
     pub fn vary(&self, hash: u64, key: &[u8], names: &[Box<[u8]>]) -> Arc<Variants> {
         let shard = self.shard(hash);
         let Some(known) = shard.variants(hash, key) else {
@@ -165,8 +166,13 @@ impl Store {
         if names.iter().all(|name| known.names().contains(name)) {
             return known;
         }
-        let names = known.names().iter().chain(names).cloned().collect();
-        Arc::new(Variants::new(hash, key, names))
+        let both: Vec<_> = known.names().iter().chain(names).cloned().collect();
+        let variants = Variants::new(hash, key, both);
+        if variants.names().len() > MOST_NAMES {
+            // An origin that names ever new fields.
+            return Arc::new(Variants::new(hash, key, names.to_vec()));
+        }
+        Arc::new(variants)
     }
 
     /// Stores a variant under its own key, which was made of `variants`. If the answers of the URL
@@ -187,8 +193,9 @@ impl Store {
         self.stored_variant(variants, (hash, &object), anew, put)
     }
 
-    /// Marks the key of a URL as one whose answers are not to be stored, in place of whatever is
-    /// there.
+    /// Marks the key of a URL as one whose answers are not to be stored, in place of an answer that
+    /// is there. Not if there are variants: one request that is answered otherwise is no reason to
+    /// lose them all; mark the variant.
     pub fn mark_pass(&self, hash: u64, key: &[u8], mark: Mark) {
         let mut gone = Vec::new();
         // A key that is too large is not marked: its requests wait for each other.
@@ -287,7 +294,7 @@ impl Store {
     }
 
     /// Looks at up to about `most` entries for those that were purged hard and marks that are
-    /// over, and gives their memory back. Cheap when there are none. Called now and then by one
+    /// over, and gives their memory back, and that of tables that are much too large. Cheap when there are none. Called now and then by one
     /// thread. How many were looked at.
     pub fn sweep(&self, most: usize, now: Millis) -> usize {
         let mut looked = 0;
@@ -299,6 +306,9 @@ impl Store {
             let swept =
                 shard.sweep(SWEPT_AT_ONCE.min(most - looked), Some(now), &self.purges, &mut gone);
             let done = shard.swept();
+            if done {
+                shard.compact();
+            }
             drop(shard);
             match swept {
                 None => idle += 1,
@@ -398,6 +408,9 @@ const SHARD: u64 = 16 << 20;
 
 /// The most shards.
 const MOST_SHARDS: u64 = 256;
+
+/// The most names that are collected of several answers.
+const MOST_NAMES: usize = 16;
 
 /// Entries that are looked at while a shard is locked.
 const SWEPT_AT_ONCE: usize = 256;
