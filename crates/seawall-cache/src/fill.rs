@@ -15,21 +15,19 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::object::{CHUNK, Object};
+use crate::store::Variants;
 
 /// Complete chunks that a fill keeps for its readers besides the one that is arriving.
 const WINDOW: usize = 8;
+
+/// Pieces of this size are not joined.
+const SMALL: usize = 16 * 1024;
 
 /// The fills of a node. `E` says why one failed.
 #[derive(Debug)]
 pub struct Fills<E> {
     shards: [Mutex<HashMap<Box<[u8]>, Arc<Fill<E>>>>; 16],
     next: AtomicU64,
-}
-
-impl<E> Default for Fills<E> {
-    fn default() -> Self {
-        Fills { shards: Default::default(), next: AtomicU64::new(1) }
-    }
 }
 
 /// What a request for a key is to a fill.
@@ -47,10 +45,14 @@ pub enum Join<E> {
 #[derive(Debug, Clone)]
 pub enum Verdict<E> {
     /// This answer, whose content follows if it is [`crate::object::Content::Arriving`].
-    Answer(Arc<Object>),
-    /// What is stored is still good for those who may be served it though the origin fails, for
-    /// this reason.
-    Stale(E),
+    Answer {
+        /// It, under the key of those requests that it is for.
+        object: Arc<Object>,
+        /// By what that key goes, if the answers to the URL vary.
+        variants: Option<Arc<Variants>>,
+    },
+    /// The origin has failed, for this reason if it did not say so itself, and this is stored.
+    Stale(Arc<Object>, Option<E>),
     /// The answer is for one request only: everyone else asks for himself.
     Alone,
     /// There is no answer, for this reason.
@@ -101,6 +103,11 @@ enum Ended {
 }
 
 impl<E: Clone> Fills<E> {
+    /// No fills. Their ids count from `first`, which is not to be what an earlier process has used.
+    pub fn new(first: u64) -> Fills<E> {
+        Fills { shards: Default::default(), next: AtomicU64::new(first) }
+    }
+
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<Fill<E>>>> {
         let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -220,9 +227,8 @@ impl<E> Lead<E> {
             true => (piece.slice(..room), piece.slice(room..)),
             false => (piece, Bytes::new()),
         };
-        state.end += piece.len() as u64;
+        state.push(piece);
         let end = state.end;
-        state.tail.push((end, piece));
         let chunk = end.is_multiple_of(CHUNK).then(|| state.complete());
         state.wake();
         drop(state);
@@ -299,6 +305,20 @@ impl<E> State<E> {
                 waker.wake();
             }
         }
+    }
+
+    /// Takes a piece to what has arrived. Small ones are joined like the digits of a binary counter,
+    /// so that content in crumbs costs neither memory nor more than a few copies of each byte.
+    fn push(&mut self, mut piece: Bytes) {
+        self.end += piece.len() as u64;
+        while piece.len() < SMALL
+            && let Some((_, before)) = self.tail.last()
+            && before.len() <= piece.len()
+        {
+            piece = [&before[..], &piece[..]].concat().into();
+            self.tail.pop();
+        }
+        self.tail.push((self.end, piece));
     }
 
     /// Makes one chunk of what has arrived of it.

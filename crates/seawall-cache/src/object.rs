@@ -36,6 +36,8 @@ pub enum Content {
     Arriving {
         /// Bytes of content, if they are known.
         length: Option<u64>,
+        /// It will be stored.
+        kept: bool,
     },
 }
 
@@ -148,7 +150,7 @@ impl Object {
         match self.content {
             Content::Whole => Some(self.body().len() as u64),
             Content::Chunks { length, .. } => Some(length),
-            Content::Arriving { length } => length,
+            Content::Arriving { length, .. } => length,
         }
     }
 

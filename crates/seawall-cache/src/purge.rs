@@ -123,13 +123,17 @@ impl Purges {
 
     /// When any of these labels was purged last, softly or hard; `None` if none ever was.
     pub fn newest(&self, labels: impl Iterator<Item = u32>) -> Option<Millis> {
-        let newest = labels
-            .map(|label| {
-                let slot = &self.slots[self.position(label)];
-                slot.hard.load(Ordering::Relaxed).max(slot.soft.load(Ordering::Relaxed))
-            })
-            .max()?;
+        let newest = self.newest_sequence(labels);
         (newest > 0).then_some(newest >> COUNTER_BITS)
+    }
+
+    /// The number of the last purge of any of these labels; 0 if none ever was purged.
+    pub fn newest_sequence(&self, labels: impl Iterator<Item = u32>) -> u64 {
+        let newest = labels.map(|label| {
+            let slot = &self.slots[self.position(label)];
+            slot.hard.load(Ordering::Relaxed).max(slot.soft.load(Ordering::Relaxed))
+        });
+        newest.max().unwrap_or(0)
     }
 
     /// Slots of the table, a power of two.

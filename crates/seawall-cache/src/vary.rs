@@ -20,34 +20,8 @@ const MOST: usize = 32;
 pub enum Varies {
     /// By what is not in the request: it is for nobody else (`*`).
     Any,
-    /// By these fields of the request, maybe none.
-    By(Names),
-}
-
-/// Names of request fields, in lower case, sorted, each once.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Names(Box<[u8]>);
-
-impl Names {
-    /// The names with a comma between them, to be stored.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// What [`Names::as_bytes`] gave.
-    pub fn from_bytes(bytes: &[u8]) -> Names {
-        Names(bytes.into())
-    }
-
-    /// Whether the answer is for all.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The names.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        lists::list(&self.0)
-    }
+    /// By these fields of the request, maybe none: names in lower case, sorted, each once.
+    By(Vec<Box<[u8]>>),
 }
 
 /// By what `answer` varies: by the fields its `Vary` names (unless the rules ignore that), by those
@@ -55,31 +29,31 @@ impl Names {
 /// say so are many, and who cannot decode it gets nothing. A `Vary` that is malformed may mean
 /// anything.
 pub fn fields(answer: &Headers, rules: &plan::Cache) -> Varies {
-    let mut names: Vec<Vec<u8>> = rules.vary.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let mut names: Vec<Box<[u8]>> = rules.vary.iter().map(|name| name.as_bytes().into()).collect();
     if !rules.ignore_origin.vary {
         for member in answer.all_known(Known::Vary).flat_map(lists::list) {
             if member == b"*" || !lists::is_token(member) {
                 return Varies::Any;
             }
-            names.push(member.to_ascii_lowercase());
+            names.push(member.to_ascii_lowercase().into());
         }
     }
     if accept::codings(answer).next().is_some() {
-        names.push(b"accept-encoding".to_vec());
+        names.push(b"accept-encoding"[..].into());
     }
     names.sort_unstable();
     names.dedup();
     if names.len() > MOST {
         return Varies::Any;
     }
-    Varies::By(Names(names.join(&b","[..]).into()))
+    Varies::By(names)
 }
 
 /// Appends what of `request` is compared for an answer that varies by `names`. Each value is led by
 /// its length, and a field that is not there differs from one that is empty (RFC 9111 §4.1).
 #[inline]
-pub fn secondary(names: &Names, request: &RequestHead, out: &mut Vec<u8>) {
-    for name in names.iter() {
+pub fn secondary(names: &[Box<[u8]>], request: &RequestHead, out: &mut Vec<u8>) {
+    for name in names {
         part(name, request, out);
     }
 }

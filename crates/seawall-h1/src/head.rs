@@ -201,6 +201,14 @@ impl RequestHead {
         (!protocol.is_empty() && !names.any(speaks_http)).then_some(protocol)
     }
 
+    /// Makes a GET of it.
+    pub fn become_get(&mut self) {
+        if self.method != Method::Get {
+            self.method = Method::Get;
+            self.method_at = Span { at: self.headers.keep(b"GET"), len: 3 };
+        }
+    }
+
     /// Forgets the message but keeps the memory.
     pub fn clear(&mut self) {
         let mut headers = std::mem::take(&mut self.headers);

@@ -124,19 +124,29 @@ impl Headers {
         });
     }
 
-    /// Begins anew with fields as [`Headers::write`] has appended them. What follows a line that is
-    /// none is left out.
+    /// Begins anew with fields as [`Headers::write`] has appended them.
     pub fn restore(&mut self, lines: &[u8]) {
         self.begin(lines, 16);
-        let mut at = 0;
-        while let Some(name_len) = memchr::memchr(b':', &lines[at..])
-            && let Some(line_len) = memchr::memchr(b'\r', &lines[at..])
+        self.note_lines(0);
+    }
+
+    /// Adds fields at the end, which `write` appends as they go over the wire. What follows a line
+    /// that is none is left out.
+    pub fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let from = self.text.len();
+        write(&mut self.text);
+        self.note_lines(from);
+    }
+
+    fn note_lines(&mut self, mut at: usize) {
+        while let Some(name_len) = memchr::memchr(b':', &self.text[at..])
+            && let Some(line_len) = memchr::memchr(b'\r', &self.text[at..])
             && name_len + 2 <= line_len
             && name_len <= usize::from(u16::MAX)
-            && lines.len() >= at + line_len + 2
+            && self.text.len() >= at + line_len + 2
         {
             let value = (at + name_len + 2, line_len - name_len - 2);
-            self.note((at, name_len), value, Known::of(&lines[at..at + name_len]));
+            self.note((at, name_len), value, Known::of(&self.text[at..at + name_len]));
             at += line_len + 2;
         }
     }

@@ -247,7 +247,9 @@ impl Client {
     /// Makes the close a reset, so that a client that takes the end of the connection for the end
     /// of an answer learns that it is not.
     pub(crate) fn reset_on_close(&self) {
-        self.stream.as_ref().map_or((), socket::reset_on_close);
+        if let Some(stream) = &self.stream {
+            socket::reset_on_close(stream);
+        }
     }
 
     /// Gives the read buffer back if there is nothing in it.

@@ -8,6 +8,7 @@ use seawall_telemetry::cells::PerWorker;
 use seawall_telemetry::metrics::{Listener as ListenerCells, Route as RouteCells};
 
 use crate::listen::Key;
+use crate::policy::cache::node::Node;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
 use crate::upstream::Upstream;
@@ -28,6 +29,8 @@ pub(crate) struct Compiled {
     pub(crate) no_route: Arc<PerWorker<RouteCells>>,
     pub(crate) listeners: Vec<Entrance>,
     pub(crate) metrics: Arc<Metrics>,
+    /// The cache of the node, from the first plan on that has a route with one.
+    pub(crate) cache: Option<Arc<Node>>,
 }
 
 /// What outlives plans of a listener.

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::compiled::{Compiled, Entrance};
 use crate::listen::{self, Bound, Key};
+use crate::policy::cache::node::Node;
 use crate::refuse::Refusal;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
@@ -44,6 +45,8 @@ pub struct Door {
     look: Arc<Notify>,
     names: Names,
     checks: Checks,
+    /// The cache, which outlives plans.
+    cache: Option<Arc<Node>>,
     plan: Arc<Plan>,
     generation: u64,
     /// When the clock began that all workers go by.
@@ -132,6 +135,7 @@ impl Door {
             watch: None,
             look: Arc::default(),
             checks: Checks::new(epoch),
+            cache: None,
             plan: nothing.clone(),
             generation: 0,
             epoch,
@@ -271,7 +275,18 @@ impl Door {
         Ok((entrances, bound))
     }
 
-    fn compile(&self, plan: Arc<Plan>, listeners: Vec<Entrance>) -> Compiled {
+    fn compile(&mut self, plan: Arc<Plan>, listeners: Vec<Entrance>) -> Compiled {
+        let caches = |route: &Route| match &route.action {
+            Action::Forward(to) => to.cache.is_some(),
+            Action::Redirect(_) | Action::Respond(_) => false,
+        };
+        match &self.cache {
+            Some(node) => node.configure(&plan.cache),
+            None if plan.routes.iter().any(caches) => {
+                self.cache = Some(Arc::new(Node::new(&plan.cache)));
+            }
+            None => {}
+        }
         let upstream = |config: &seawall_config::plan::Upstream| {
             let known = self.upstreams.get(&config.name).cloned();
             let upstream = known.unwrap_or_else(|| {
@@ -302,6 +317,7 @@ impl Door {
             no_route: self.metrics.route(&"".into()),
             listeners,
             metrics: self.metrics.clone(),
+            cache: self.cache.clone(),
             plan,
         }
     }

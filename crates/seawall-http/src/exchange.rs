@@ -6,7 +6,7 @@ use seawall_h1::{BodyLength, Known, Method};
 
 use crate::forward::forward;
 use crate::message::{Request, Response};
-use crate::policy::{deadline, headers, redirect, respond};
+use crate::policy::{cache, deadline, headers, redirect, respond};
 use crate::refuse::Refusal;
 use crate::route::Found;
 
@@ -31,7 +31,10 @@ pub(crate) async fn exchange(request: &Request<'_>) -> Result<Response, Refusal>
             if allowed.is_zero() {
                 return Err(Refusal::DeadlinePassed);
             }
-            forward(request, route, to).await?
+            match &to.cache {
+                Some(rules) => cache::answer(request, route, to, rules).await?,
+                None => forward(request, route, to).await?,
+            }
         }
         Action::Redirect(to) => redirect::answer(request, route, to),
         Action::Respond(with) => respond::answer(request, with),

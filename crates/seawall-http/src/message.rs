@@ -75,6 +75,8 @@ pub(crate) struct Facts {
     pub(crate) answered: Cell<Option<Instant>>,
     /// The trace it belongs to; 0 while that is not known.
     pub(crate) trace: Cell<u128>,
+    /// A fallback took the place of a failed answer.
+    pub(crate) fell_back: Cell<bool>,
     /// The server it was last sent to.
     pub(crate) server: RefCell<Option<Rc<PooledServer>>>,
 }
@@ -85,6 +87,7 @@ impl Facts {
         self.deadline.set(None);
         self.answered.set(None);
         self.trace.set(0);
+        self.fell_back.set(false);
         self.server.replace(None);
     }
 }

@@ -1,5 +1,6 @@
 //! The policies an exchange passes, one file each.
 
+pub(crate) mod cache;
 pub(crate) mod deadline;
 pub(crate) mod hash_key;
 pub(crate) mod headers;

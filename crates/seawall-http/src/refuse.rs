@@ -65,6 +65,8 @@ pub enum Refusal {
     BadUpgrade,
     /// The server did not answer in time.
     UpstreamTimeout,
+    /// The client wants an answer from the cache only, and there is none.
+    NotCached,
     /// The client left before it had an answer. Nobody sees this one; it is counted and logged.
     ClientGone,
 }
@@ -101,7 +103,7 @@ pub struct Description {
 
 impl Refusal {
     /// One of each kind, in the order of their numbers.
-    pub const ALL: [Refusal; 29] = {
+    pub const ALL: [Refusal; 30] = {
         use Refusal::*;
         [
             BadRequest(BadMessage::RequestLine),
@@ -132,6 +134,7 @@ impl Refusal {
             BadAnswer(BadMessage::StatusLine),
             BadUpgrade,
             UpstreamTimeout,
+            NotCached,
             ClientGone,
         ]
     };
@@ -417,6 +420,15 @@ impl Refusal {
                 "http_response_timeout",
                 "The server behind this address did not answer in time.",
                 "The application is slow or stuck; `timeout` of the route says how long it may take.",
+                0,
+            ),
+            Refusal::NotCached => row(
+                "not-cached",
+                504,
+                Client,
+                "http_request_denied",
+                "There is no stored answer to this request.",
+                "The request says `Cache-Control: only-if-cached` (RFC 9111 §5.2.1.7): whoever sends that wants no other answer.",
                 0,
             ),
             Refusal::ClientGone => row(

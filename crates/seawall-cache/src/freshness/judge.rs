@@ -187,7 +187,7 @@ fn may_be_shared(arrival: &Arrival<'_>, control: &Control<'_>) -> Result<(), Uns
     match vary::fields(answer, rules) {
         vary::Varies::Any => Err(Unstorable::VaryAny),
         vary::Varies::By(names) => {
-            let is_normalised = names.iter().any(|name| name == b"accept-encoding");
+            let is_normalised = names.iter().any(|name| **name == *b"accept-encoding");
             let fits = !is_normalised || vary::Encodings::of(request).allow(answer);
             if fits { Ok(()) } else { Err(Unstorable::Coding) }
         }

@@ -25,7 +25,7 @@ enum Kind {
 
 impl Labels {
     /// A maker of labels.
-    pub fn new(seed: u64) -> Labels {
+    pub const fn new(seed: u64) -> Labels {
         Labels { seed }
     }
 

@@ -68,6 +68,7 @@ pub(crate) async fn instead(
             }
         };
         request.route_cells().fallbacks.add(1);
+        request.facts.fell_back.set(true);
         let place = match &fallback.give {
             Give::Page(_) => "page",
             Give::Upstream(other) => &request.running.compiled.plan.upstreams[*other].name,

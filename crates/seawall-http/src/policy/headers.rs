@@ -294,7 +294,7 @@ pub(crate) fn fill(template: &Template, request: &Request<'_>, route: &Route, ou
     }
 }
 
-fn scheme(request: &Request<'_>) -> &'static [u8] {
+pub(crate) fn scheme(request: &Request<'_>) -> &'static [u8] {
     if is_secure(request) { b"https" } else { b"http" }
 }
 

@@ -1,0 +1,374 @@
+//! The cache (RFC 9111): answers from the store, and one fetch for all who ask for the same.
+//!
+//! [`answer`] is the story: look the request up, serve what may be served, fetch what is not there.
+//! A fetch belongs to nobody ([`fill`]): whoever asked first waits for it like everyone else, so
+//! that no client can slow it or end it. What is served is made ready in [`serve`], for each request
+//! anew; its content is read by [`reading`]. Requests that change something go past the cache and
+//! through [`invalidate`].
+
+pub(crate) mod chunks;
+pub(crate) mod fill;
+pub(crate) mod invalidate;
+pub(crate) mod node;
+pub(crate) mod reading;
+pub(crate) mod serve;
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use seawall_cache::Millis;
+use seawall_cache::directives::{Demand, demand};
+use seawall_cache::fill::{Join, Verdict};
+use seawall_cache::freshness::{self, Reason, Standing};
+use seawall_cache::key::Scheme;
+use seawall_cache::object::{Content, Object};
+use seawall_cache::status::Forward as Why;
+use seawall_cache::store::{Found, Variants};
+use seawall_cache::{key, vary};
+use seawall_config::plan::{Cache, CacheVersion, Forward, Route};
+use seawall_h1::{BodyLength, Known, Method};
+use tokio::time::timeout;
+
+use self::fill::{Handed, Parcel};
+use self::node::{LABELS, Node};
+use self::serve::Told;
+use crate::forward::forward;
+use crate::message::{Request, Response};
+use crate::policy::headers::is_secure;
+use crate::refuse::Refusal;
+
+/// Fetches that may go on in the background of one node: after a mass purge, everything is
+/// fetched anew at the pace that the origin has, and what is old is served until then.
+const MOST_REFRESHES: usize = 64;
+
+/// How often a request looks again because what it waited for turned out not to be for it.
+const ROUNDS: usize = 3;
+
+/// A request that the cache may have an answer for.
+pub(crate) struct Errand<'a> {
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) route: &'a Route,
+    pub(crate) to: &'a Forward,
+    pub(crate) rules: &'a Cache,
+    pub(crate) node: &'a Arc<Node>,
+    pub(crate) demand: Demand,
+    pub(crate) now: Millis,
+}
+
+/// Why a request goes past the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// Its method is none that is answered from the cache.
+    Method,
+    /// The rules of the route say so, or the request itself is of a kind that is never stored.
+    Bypass,
+    /// An answer to this was not to be stored a moment ago.
+    Uncacheable,
+    /// Too many wait, or it has waited for long enough.
+    Crowded,
+    /// The answer that it waited for was for somebody else.
+    Alone,
+}
+
+/// The key of a request: that of all variants, and behind it what tells them apart.
+struct Key {
+    text: Vec<u8>,
+    /// Where the first part ends.
+    primary: usize,
+    /// By which fields answers vary, if they do.
+    variants: Option<Arc<Variants>>,
+}
+
+impl Key {
+    /// That of nothing.
+    fn none() -> Key {
+        Key { text: Vec::new(), primary: 0, variants: None }
+    }
+}
+
+/// Whether an answer is stored, or will be.
+fn is_kept(object: &Object) -> bool {
+    !matches!(object.content, Content::Arriving { kept: false, .. })
+}
+
+/// What a look-up comes to.
+enum Looked {
+    Serve(Response),
+    Fetch(Why, Option<Arc<Object>>),
+    Past(Past),
+}
+
+/// Answers a request, from the store if that can be.
+///
+/// When dropped, what is being fetched goes on being fetched.
+pub(crate) async fn answer(
+    request: &Request<'_>,
+    route: &Route,
+    to: &Forward,
+    rules: &Cache,
+) -> Result<Response, Refusal> {
+    let Some(node) = &request.running.compiled.cache else {
+        return forward(request, route, to).await;
+    };
+    let now = node.millis(request.ready);
+    let demand = match rules.client_control {
+        true => demand(&request.head.headers),
+        false => Demand::default(),
+    };
+    let errand = Errand { request, route, to, rules, node, demand, now };
+    if request.head.method_text() == b"PURGE" && errand.may_purge() {
+        return Ok(invalidate::purge(&errand));
+    }
+    if let Some(past) = errand.past() {
+        return Box::pin(errand.go_past(past)).await;
+    }
+    let mut key = errand.key();
+    match errand.look_up(&mut key) {
+        Looked::Serve(response) => {
+            request.worker.give_back_text(key.text);
+            Ok(response)
+        }
+        Looked::Fetch(why, old) => Box::pin(errand.fetch(key, why, old)).await,
+        Looked::Past(past) => Box::pin(errand.go_past(past)).await,
+    }
+}
+
+/// The scheme that the client used.
+fn scheme_of(request: &Request<'_>) -> Scheme {
+    if is_secure(request) { Scheme::Https } else { Scheme::Http }
+}
+
+impl Errand<'_> {
+    /// Why the request has nothing to do with the cache, if so.
+    fn past(&self) -> Option<Past> {
+        let Errand { request, rules, .. } = self;
+        let head = request.head;
+        match head.method {
+            Method::Get => {}
+            Method::Head if rules.head => {}
+            _ => return Some(Past::Method),
+        }
+        let bare = matches!(head.body, BodyLength::Empty | BodyLength::Length(0));
+        let is_other = !bare
+            || head.connection.upgrade
+            || self.demand.no_store
+            || head.headers.known(Known::IfMatch).is_some()
+            || head.headers.known(Known::IfUnmodifiedSince).is_some();
+        (is_other || key::is_bypassed(head, &rules.bypass)).then_some(Past::Bypass)
+    }
+
+    fn may_purge(&self) -> bool {
+        let peer = self.request.peer.address;
+        self.rules.purge.iter().any(|network| network.contains(&peer))
+    }
+
+    fn key(&self) -> Key {
+        let Errand { request, rules, node, .. } = self;
+        let mut text = request.worker.take_text();
+        let head = request.head;
+        let state;
+        let version: &[u8] = match &rules.version {
+            CacheVersion::None => b"",
+            CacheVersion::Text(text) => text.as_bytes(),
+            CacheVersion::Header(name) if request.trusted => {
+                head.headers.first(name.as_bytes()).unwrap_or_default()
+            }
+            CacheVersion::Header(_) => b"",
+            CacheVersion::State(name) => {
+                state = node.version(name);
+                state.as_bytes()
+            }
+        };
+        key::write(head, &rules.key, scheme_of(request), version, &mut text);
+        Key { primary: text.len(), text, variants: None }
+    }
+
+    /// Looks the request up, and serves what may be served.
+    fn look_up(&self, key: &mut Key) -> Looked {
+        let Errand { request, node, demand, .. } = self;
+        let mut hash = node.store.hash(&key.text);
+        let mut found = node.store.get(hash, &key.text);
+        if let Some(Found::Varies(variants)) = &found {
+            self.vary_by(key, Some(variants));
+            hash = node.store.hash(&key.text);
+            found = node.store.get_variant(variants, hash, &key.text);
+        }
+        let (object, soft) = match found {
+            Some(Found::Object { object, soft }) => (object, soft),
+            Some(Found::Pass(mark)) if mark.until > self.now => {
+                return Looked::Past(Past::Uncacheable);
+            }
+            _ if key.variants.is_some() => return Looked::Fetch(Why::VaryMiss, None),
+            _ => return Looked::Fetch(Why::UriMiss, None),
+        };
+        match freshness::standing(&object.meta, demand, soft, self.now) {
+            Standing::Fresh { left } => {
+                let random = request.worker.any_number();
+                if self.rules.early && freshness::early(&object.meta, self.now, random) {
+                    self.refresh(hash, key, &object);
+                }
+                Looked::Serve(self.serve(&object, Told::Fresh(left), None))
+            }
+            Standing::Stale { client_accepts: true, by, .. } => {
+                Looked::Serve(self.serve(&object, Told::Stale(by, "max-stale"), None))
+            }
+            Standing::Stale { while_revalidate: true, by, .. } if !self.is_for_tier() => {
+                self.refresh(hash, key, &object);
+                Looked::Serve(self.serve(&object, Told::Stale(by, "revalidating"), None))
+            }
+            Standing::Stale { .. } => Looked::Fetch(Why::Stale, Some(object)),
+            Standing::Validate { reason: Reason::NoCache, .. } => {
+                Looked::Fetch(Why::Stale, Some(object))
+            }
+            Standing::Validate { .. } => Looked::Fetch(Why::Request, Some(object)),
+        }
+    }
+
+    /// Extends the key by what tells variants apart.
+    fn vary_by(&self, key: &mut Key, variants: Option<&Arc<Variants>>) {
+        key.text.truncate(key.primary);
+        if let Some(variants) = variants {
+            vary::secondary(variants.names(), self.request.head, &mut key.text);
+        }
+        key.variants = variants.cloned();
+    }
+
+    /// Whether whoever asks is a cache in front of this one, which would serve what is stale here as
+    /// if it were fresh there.
+    fn is_for_tier(&self) -> bool {
+        self.request.head.headers.first(b"cdn-loop").is_some()
+    }
+
+    /// Fetches an answer anew, which nobody waits for.
+    fn refresh(&self, hash: u64, key: &Key, old: &Arc<Object>) {
+        let Errand { request, node, .. } = self;
+        if node.refreshing.load(Relaxed) >= MOST_REFRESHES {
+            return;
+        }
+        let sequence = node.store.sequence();
+        let Some(lead) = node.fills.refresh(hash, &key.text, sequence) else { return };
+        let parcel = Parcel::new(self, key, Some(old.clone()), false);
+        fill::begin(request.worker, parcel, lead, None);
+    }
+
+    /// Fetches an answer, with all who wait for the same.
+    async fn fetch(
+        &self,
+        mut key: Key,
+        mut why: Why,
+        mut old: Option<Arc<Object>>,
+    ) -> Result<Response, Refusal> {
+        let Errand { request, node, rules, demand, .. } = self;
+        if demand.only_if_cached {
+            return Err(Refusal::NotCached);
+        }
+        for _ in 0..ROUNDS {
+            let hash = node.store.hash(&key.text);
+            let sequence = node.store.sequence();
+            let oldest = self.oldest();
+            let most = if rules.coalesce.wait.is_zero() { 0 } else { rules.coalesce.waiters };
+            let (mut follow, handed) =
+                match node.fills.join(hash, &key.text, sequence, oldest, most) {
+                    Join::Lead(lead, follow) => {
+                        let handed = Rc::new(Handed::default());
+                        let parcel = Parcel::new(self, &key, old.take(), true);
+                        fill::begin(request.worker, parcel, lead, Some(handed.clone()));
+                        (follow, Some(handed))
+                    }
+                    Join::Follow(follow) => (follow, None),
+                    Join::Crowded => return self.go_past(Past::Crowded).await,
+                };
+            let verdict = poll_fn(|cx| follow.poll_verdict(cx));
+            let verdict = match &handed {
+                // Who begins waits for as long as the route lets him.
+                Some(_) => verdict.await,
+                None => match timeout(rules.coalesce.wait, verdict).await {
+                    Ok(verdict) => verdict,
+                    Err(_) => return self.go_past(Past::Crowded).await,
+                },
+            };
+            if let Some(handed) = &handed {
+                handed.tell(request.facts);
+            }
+            match verdict {
+                Verdict::Answer { object, variants } => {
+                    if handed.is_none() {
+                        self.vary_by(&mut key, variants.as_ref());
+                        let is_ours = key.text == object.key();
+                        if !is_ours || node.store.purged(&object).is_some() {
+                            // It is for others, or too old. What is ours may be stored by now.
+                            match self.look_up(&mut key) {
+                                Looked::Serve(response) => return Ok(response),
+                                Looked::Fetch(reason, stored) => (why, old) = (reason, stored),
+                                Looked::Past(past) => return self.go_past(past).await,
+                            }
+                            continue;
+                        }
+                    }
+                    let collapsed = handed.is_none();
+                    let told = Told::Fetched { why, collapsed, stored: is_kept(&object) };
+                    return Ok(self.serve(&object, told, Some(follow)));
+                }
+                Verdict::Stale(object, refusal) => {
+                    return match freshness::standing(&object.meta, demand, None, self.now) {
+                        Standing::Stale { by, if_error: true, .. } => {
+                            Ok(self.serve(&object, Told::Stale(by, "stale-if-error"), None))
+                        }
+                        Standing::Fresh { left } => {
+                            Ok(self.serve(&object, Told::Fresh(left), None))
+                        }
+                        Standing::Validate { if_error: true, .. } => {
+                            Ok(self.serve(&object, Told::Stale(0, "stale-if-error"), None))
+                        }
+                        _ => match refusal {
+                            Some(refusal) => Err(refusal),
+                            None => self.go_past(Past::Alone).await,
+                        },
+                    };
+                }
+                Verdict::Alone => {
+                    return match handed.and_then(|handed| handed.take()) {
+                        Some(response) => Ok(response),
+                        None => self.go_past(Past::Alone).await,
+                    };
+                }
+                Verdict::Failed(refusal) => return Err(refusal),
+            }
+        }
+        self.go_past(Past::Alone).await
+    }
+
+    /// The purge sequence below which a fill is too old to be joined: what it brings may have been
+    /// purged since.
+    fn oldest(&self) -> u64 {
+        let Errand { request, rules, node, .. } = self;
+        let purges = node.store.purges();
+        if purges.sequence() == 0 {
+            return 0;
+        }
+        let mut labels = Vec::with_capacity(16);
+        let url = invalidate::url_of(request);
+        LABELS.write(&url, &rules.key, std::iter::empty(), &mut labels);
+        purges.newest_sequence(labels.into_iter())
+    }
+
+    /// Forwards the request as if there were no cache.
+    async fn go_past(&self, past: Past) -> Result<Response, Refusal> {
+        let Errand { request, route, to, .. } = self;
+        let mut response = forward(request, route, to).await?;
+        if past == Past::Method {
+            invalidate::after(self, &response.head);
+        }
+        let (why, detail) = match past {
+            Past::Method => (Why::Method, None),
+            Past::Bypass => (Why::Bypass, None),
+            Past::Uncacheable => (Why::UriMiss, Some("hit-for-miss")),
+            Past::Crowded => (Why::UriMiss, Some("not-waited")),
+            Past::Alone => (Why::UriMiss, Some("not-shared")),
+        };
+        serve::tell_past(&mut response.head, why, detail, false);
+        Ok(response)
+    }
+}

@@ -1,0 +1,173 @@
+//! The chunks of large objects: those that are not in the store are fetched from the origin by
+//! range requests, each by itself and once for all who want it, so that a range of a large object
+//! needs neither all of it nor much memory.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use seawall_cache::conditional::Validators;
+use seawall_cache::fill::{Follow, Join, Lead};
+use seawall_cache::merge;
+use seawall_cache::object::{CHUNK, Object};
+use seawall_cache::range::{ContentRange, Part};
+use seawall_h1::RequestHead;
+
+use super::fill::{self, Parcel};
+use super::node::Node;
+use super::reading::Chunks;
+use super::{Errand, Key};
+use crate::message::{Body, Response};
+use crate::refuse::Refusal;
+use crate::worker::Worker;
+
+/// The longest that a reader waits for one chunk.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The chunks that a fill has put into the store.
+pub(super) fn of_fill(node: &Arc<Node>, id: u64) -> Chunks {
+    let node = node.clone();
+    Chunks::new(Box::new(move |number| {
+        let node = node.clone();
+        Box::pin(async move { node.stored_chunk(id, number).await })
+    }))
+}
+
+/// The chunks of a stored object.
+pub(super) fn of_object(errand: &Errand<'_>, object: &Arc<Object>, id: u64) -> Chunks {
+    let source = Rc::new(Origin {
+        worker: errand.request.worker.clone(),
+        node: errand.node.clone(),
+        parcel: Parcel::new(errand, &Key::none(), None, true),
+        object: object.clone(),
+        id,
+    });
+    Chunks::new(Box::new(move |number| Box::pin(source.clone().bring(number))))
+}
+
+/// Where the chunks of an object come from that are not stored.
+struct Origin {
+    worker: Rc<Worker>,
+    node: Arc<Node>,
+    parcel: Parcel,
+    object: Arc<Object>,
+    id: u64,
+}
+
+impl Origin {
+    async fn bring(self: Rc<Self>, number: u64) -> Option<Bytes> {
+        if let Some(chunk) = self.node.stored_chunk(self.id, number).await {
+            return Some(chunk);
+        }
+        if !self.object.meta.flags.strong {
+            // What the origin has now may be something else.
+            return None;
+        }
+        let follow = self.begin(number)?;
+        tokio::time::timeout(PATIENCE, whole(follow)).await.ok()?
+    }
+
+    /// Begins to fetch a chunk, or joins who does.
+    fn begin(&self, number: u64) -> Option<Follow<Refusal>> {
+        let Origin { node, object, .. } = self;
+        let key = [self.id.to_le_bytes(), number.to_le_bytes()].concat();
+        let hash = node.store.hash(&key);
+        match node.chunks.join(hash, &key, 0, 0, usize::MAX) {
+            Join::Follow(follow) => Some(follow),
+            Join::Crowded => None,
+            Join::Lead(lead, follow) => {
+                let length = object.length().unwrap_or(0);
+                let from = number * CHUNK;
+                let to = (from + CHUNK).min(length);
+                let wanted =
+                    Wanted { object: object.clone(), id: self.id, number, from, to, length };
+                let parcel = self.parcel.chunk(wanted);
+                fill::begin(&self.worker, parcel, lead, None);
+                Some(follow)
+            }
+        }
+    }
+}
+
+/// All that a fill gives, in one piece.
+async fn whole(mut follow: Follow<Refusal>) -> Option<Bytes> {
+    let mut all = Vec::new();
+    while let Some(piece) = poll_fn(|cx| follow.poll_read(all.len() as u64, cx)).await.ok()? {
+        if all.is_empty() && piece.len() as u64 == CHUNK {
+            return Some(piece);
+        }
+        all.extend_from_slice(&piece);
+    }
+    Some(all.into())
+}
+
+/// A chunk that is asked for.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    object: Arc<Object>,
+    id: u64,
+    number: u64,
+    from: u64,
+    to: u64,
+    length: u64,
+}
+
+impl Wanted {
+    /// Asks for it, of the same representation only.
+    pub(super) fn write(&self, head: &mut RequestHead) {
+        let had = Validators::stored(self.object.fields(), self.object.meta.received);
+        head.headers.set(b"Range", range_of(self.from, self.to).as_bytes());
+        if let Some(validator) = had.etag.or(had.last_modified) {
+            head.headers.set(b"If-Range", validator);
+        }
+    }
+
+    /// Whether an answer is what was asked for.
+    fn is_answered_by(&self, response: &Response) -> bool {
+        let received = self.object.meta.received;
+        let had = Validators::stored(self.object.fields(), received);
+        let answer = &response.head.headers;
+        let part = Part { first: self.from, last: self.to - 1 };
+        let expect = ContentRange { part, complete: Some(self.length) };
+        response.head.status == 206
+            && ContentRange::of(answer) == Some(expect)
+            && merge::can_combine(&had, &Validators::of(answer, received))
+    }
+
+    /// Takes the chunk in and stores it.
+    pub(super) async fn receive(
+        self,
+        node: &Node,
+        lead: Lead<Refusal>,
+        response: Response,
+        client: &crate::client::Client,
+    ) {
+        if !self.is_answered_by(&response) {
+            // It has changed, or the origin does not do ranges: what is stored of it cannot be
+            // completed.
+            let key = self.object.key();
+            node.store.remove(node.store.hash(key), key);
+            return;
+        }
+        let Body::Answer(conversation) = response.body else { return };
+        if fill::take_all(&lead, conversation, client).await.is_none() {
+            return;
+        }
+        let (_, rest) = lead.rest();
+        if lead.arrived() != self.to - self.from {
+            return;
+        }
+        if !rest.is_empty() {
+            let rest: Vec<&[u8]> = rest.iter().map(|piece| &piece[..]).collect();
+            node.keep_chunk(self.id, self.number, rest.concat().into());
+        }
+        lead.finish();
+    }
+}
+
+/// The value of `Range` for content from one position to another.
+pub(super) fn range_of(from: u64, to: u64) -> String {
+    format!("bytes={from}-{}", to - 1)
+}

@@ -1,0 +1,582 @@
+//! A fetch for the cache: asks the origin on nobody's behalf, hands what comes to all who wait, and
+//! stores what may be stored.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+
+use bytes::Bytes;
+use seawall_cache::conditional::{self, Validators};
+use seawall_cache::directives::Demand;
+use seawall_cache::fill::{Lead, Verdict};
+use seawall_cache::freshness::{
+    self, Arrival, Lifetime, Standing, StoredFields, Terms, Unstorable,
+};
+use seawall_cache::object::{Content, Flags, Meta, Object};
+use seawall_cache::purge::Purged;
+use seawall_cache::status::Forward as Why;
+use seawall_cache::store::{Mark, Variants};
+use seawall_cache::tags::Tags;
+use seawall_cache::vary::Varies;
+use seawall_cache::{Millis, merge, vary};
+use seawall_config::plan::{Action, Cache};
+use seawall_h1::{BodyLength, Headers, Known, RequestHead, encode};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::chunks::Wanted;
+use super::invalidate::url_of;
+use super::node::{LABELS, Node};
+use super::{Errand, Key, serve};
+use crate::client::Client;
+use crate::forward::conversation::Conversation;
+use crate::forward::{Came, forward_unless_stale};
+use crate::message::{Body, Facts, Peer, Request, Response};
+use crate::refuse::Refusal;
+use crate::tickets::Open;
+use crate::turn::TakesTurns;
+use crate::upstream::pool::PooledServer;
+use crate::worker::{Running, Worker};
+
+/// How far content may arrive ahead of the fastest reader when the store cannot hold it all.
+const AHEAD: u64 = 8 << 20;
+
+/// How long an answer that was not to be stored is remembered as such.
+const REMEMBERED: Millis = 10_000;
+
+/// Everything that a fetch needs, once it is on its own.
+pub(super) struct Parcel {
+    head: RequestHead,
+    running: Rc<Running>,
+    route: usize,
+    listener: usize,
+    peer: Peer,
+    trusted: bool,
+    /// Where the key of all variants ends.
+    primary: usize,
+    /// Behind it the key goes by this, if what is asked for is one of several variants.
+    variants: Option<Arc<Variants>>,
+    /// What is stored and to be validated.
+    old: Option<Arc<Object>>,
+    asked: Asked,
+    /// Counts it among those that nobody waits for.
+    _background: Option<Background>,
+}
+
+/// What a fetch is for.
+#[derive(Clone)]
+pub(super) enum Asked {
+    /// A whole answer.
+    Whole,
+    /// A chunk of an object.
+    Chunk(Wanted),
+}
+
+/// A fetch that nobody waits for.
+struct Background(Arc<AtomicUsize>);
+
+impl Background {
+    fn new(node: &Node) -> Background {
+        node.refreshing.fetch_add(1, Relaxed);
+        Background(node.refreshing.clone())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What the one who began a fetch gets of it beside the others.
+#[derive(Default)]
+pub(super) struct Handed {
+    response: RefCell<Option<Response>>,
+    server: RefCell<Option<Rc<PooledServer>>>,
+    answered: Cell<Option<Instant>>,
+}
+
+impl Handed {
+    /// The answer, if it is for one request only.
+    pub(super) fn take(&self) -> Option<Response> {
+        self.response.take()
+    }
+
+    /// Tells which server was asked.
+    pub(super) fn tell(&self, facts: &Facts) {
+        facts.server.replace(self.server.take());
+        facts.answered.set(self.answered.get());
+    }
+}
+
+impl Parcel {
+    /// The request as the origin is to be asked, for all and not for one; validating `old`.
+    pub(super) fn new(
+        errand: &Errand<'_>,
+        key: &Key,
+        old: Option<Arc<Object>>,
+        foreground: bool,
+    ) -> Parcel {
+        let Errand { request, node, .. } = errand;
+        let mut head = request.head.clone();
+        head.become_get();
+        head.headers.remove_where(|field| conditional::is_about_a_part(field.known));
+        if !foreground {
+            // What a client wanted of its answer is not wanted of this one.
+            head.headers.remove(b"cache-control");
+            head.headers.remove(b"pragma");
+        }
+        if let Some(old) = &old {
+            let had = Validators::stored(old.fields(), old.meta.received);
+            head.headers.append(|out| {
+                conditional::write_validators(std::iter::once(had), out);
+            });
+        }
+        let listeners = &request.running.compiled.plan.listeners;
+        let listener = listeners.iter().position(|one| std::ptr::eq(one, request.listener));
+        Parcel {
+            head,
+            running: request.running.clone(),
+            route: request.facts.route.get().unwrap_or_default(),
+            listener: listener.unwrap_or_default(),
+            peer: Peer::new(request.peer.address),
+            trusted: request.trusted,
+            primary: key.primary,
+            variants: key.variants.clone(),
+            old,
+            asked: Asked::Whole,
+            _background: (!foreground).then(|| Background::new(node)),
+        }
+    }
+}
+
+impl Parcel {
+    /// The same request, for a chunk.
+    pub(super) fn chunk(&self, wanted: Wanted) -> Parcel {
+        let mut head = self.head.clone();
+        wanted.write(&mut head);
+        Parcel {
+            head,
+            running: self.running.clone(),
+            peer: Peer::new(self.peer.address),
+            variants: None,
+            old: None,
+            asked: Asked::Chunk(wanted),
+            _background: None,
+            ..*self
+        }
+    }
+}
+
+/// Begins a fetch, which the worker does not end before it has ended. What is for one request only
+/// is `handed` to whoever began it.
+pub(super) fn begin(
+    worker: &Rc<Worker>,
+    parcel: Parcel,
+    lead: Lead<Refusal>,
+    handed: Option<Rc<Handed>>,
+) {
+    let open = Open::enter(worker);
+    let task = run(worker.clone(), parcel, lead, handed.unwrap_or_default());
+    tokio::task::spawn_local(TakesTurns::new(worker.clone(), async move {
+        task.await;
+        drop(open);
+    }));
+}
+
+async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc<Handed>) {
+    let plan = &parcel.running.compiled.plan;
+    let route = &plan.routes[parcel.route];
+    let Action::Forward(to) = &route.action else { return };
+    let (Some(rules), Some(node)) = (&to.cache, &parcel.running.compiled.cache) else { return };
+    let began = Instant::now();
+    let facts = Facts::default();
+    facts.route.set(Some(parcel.route));
+    let deadline = began + to.timeout;
+    facts.deadline.set(Some(deadline));
+    let request = Request {
+        head: &parcel.head,
+        client: &Rc::new(Client::nobody(worker.clone())),
+        worker: &worker,
+        running: &parcel.running,
+        listener: &plan.listeners[parcel.listener],
+        peer: &parcel.peer,
+        trusted: parcel.trusted,
+        started: began,
+        ready: began,
+        facts: &facts,
+    };
+    let requested = node.millis(began);
+    let old = parcel.old.as_ref();
+    let has_stale = old.is_some_and(|old| may_stand_in(node, old, requested));
+    let upstream = to.upstream;
+    let forwarded = forward_unless_stale(&request, route, to, upstream, has_stale);
+    let came = match timeout_at(deadline, forwarded).await {
+        Ok(came) => came,
+        Err(_) if has_stale => Ok(Came::Failed(Some(Refusal::UpstreamTimeout))),
+        Err(_) => Err(Refusal::UpstreamTimeout),
+    };
+    handed.server.replace(facts.server.take());
+    handed.answered.set(facts.answered.get());
+    let response = match (came, old) {
+        (Ok(Came::Answer(response)), _) => response,
+        (Ok(Came::Failed(refusal)), Some(old)) => {
+            return lead.say(Verdict::Stale(old.clone(), refusal));
+        }
+        (Ok(Came::Failed(refusal)), None) => {
+            return lead.say(Verdict::Failed(refusal.unwrap_or(Refusal::UpstreamClosed)));
+        }
+        (Err(refusal), _) => return lead.say(Verdict::Failed(refusal)),
+    };
+    if let Asked::Chunk(wanted) = parcel.asked {
+        return wanted.receive(node, lead, response, request.client).await;
+    }
+    let fetch = Fetch {
+        request: &request,
+        rules,
+        node,
+        lead,
+        handed: &handed,
+        primary: parcel.primary,
+        variants: parcel.variants.as_ref(),
+        requested,
+        received: node.millis(Instant::now()),
+    };
+    match old {
+        Some(old) if response.head.status == 304 => fetch.validated(old, response),
+        _ => fetch.arrived(response).await,
+    }
+}
+
+/// Whether what is stored may be served in place of a failure, by at least some.
+fn may_stand_in(node: &Node, old: &Object, now: Millis) -> bool {
+    let purged = match node.store.purged(old) {
+        Some(Purged::Hard) => return false,
+        Some(Purged::Soft(when)) => Some(when),
+        None => None,
+    };
+    match freshness::standing(&old.meta, &Demand::default(), purged, now) {
+        Standing::Fresh { .. } => true,
+        Standing::Stale { if_error, .. } => if_error,
+        Standing::Validate { if_error, .. } => if_error,
+    }
+}
+
+/// What of an answer is stored beside its content.
+struct Card {
+    meta: Meta,
+    key: Vec<u8>,
+    variants: Option<Arc<Variants>>,
+    fields: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Card {
+    fn object(&self, kind: Content, content: &[&[u8]]) -> Arc<Object> {
+        let Card { meta, key, fields, labels, .. } = self;
+        Arc::new(Object::new(meta.clone(), key, fields, labels, kind, content))
+    }
+}
+
+/// A fetch whose answer is there.
+struct Fetch<'a> {
+    request: &'a Request<'a>,
+    rules: &'a Cache,
+    node: &'a Arc<Node>,
+    lead: Lead<Refusal>,
+    handed: &'a Handed,
+    primary: usize,
+    variants: Option<&'a Arc<Variants>>,
+    requested: Millis,
+    received: Millis,
+}
+
+impl Fetch<'_> {
+    /// Under which terms an answer with these fields is stored.
+    fn judge<'b>(
+        &'b self,
+        status: u16,
+        answer: &'b Headers,
+        length: Option<u64>,
+    ) -> Result<Terms<'b>, Unstorable> {
+        freshness::judge(&Arrival {
+            request: self.request.head,
+            status,
+            answer,
+            length,
+            requested: self.requested,
+            received: self.received,
+            rules: self.rules,
+            parts: false,
+            random: self.request.worker.any_number(),
+        })
+    }
+
+    /// The key of an answer, with what it goes by if it varies.
+    fn key(&self, answer: &Headers) -> (Vec<u8>, Option<Arc<Variants>>) {
+        let mut key = self.lead.key()[..self.primary].to_vec();
+        let names = match vary::fields(answer, self.rules) {
+            Varies::By(names) if !names.is_empty() => names,
+            _ => return (key, None),
+        };
+        let store = &self.node.store;
+        let variants = store.vary(store.hash(&key), &key, &names);
+        vary::secondary(variants.names(), self.request.head, &mut key);
+        (key, Some(variants))
+    }
+
+    /// What of an answer is stored beside its content.
+    fn card(&self, answer: &Headers, terms: &Terms<'_>) -> Card {
+        let (key, variants) = self.key(answer);
+        let mut fields = Vec::with_capacity(256);
+        terms.fields.write(answer, &mut fields);
+        if answer.known(Known::Date).is_none() {
+            // When it was received (RFC 9110 §6.6.1).
+            encode::field(b"Date", &self.request.worker.date(), &mut fields);
+        }
+        let tags = Tags::of(answer, self.rules.tags.as_deref());
+        let mut labels = Vec::with_capacity(8);
+        let url = url_of(self.request);
+        LABELS.write(&url, &self.rules.key, tags.tags.into_iter(), &mut labels);
+        let meta = Meta { sequence: self.lead.sequence(), ..terms.meta.clone() };
+        Card { meta, key, variants, fields, labels }
+    }
+
+    /// Stores an object, if it may be. If not, whoever waits for it has it all the same.
+    fn store(&self, card: &Card, object: Arc<Object>) {
+        let store = &self.node.store;
+        let _ = match &card.variants {
+            None => store.insert(object),
+            Some(variants) => store.insert_variant(variants, object),
+        };
+    }
+
+    /// The origin says that what is stored is still good (RFC 9111 §4.3.4).
+    fn validated(self, old: &Arc<Object>, response: Response) {
+        let Response { head: update, body } = response;
+        if let Body::Answer(conversation) = body {
+            conversation.finish();
+        }
+        let had = Validators::stored(old.fields(), old.meta.received);
+        if !merge::is_about(&had, &update.headers) {
+            // It speaks of something else, so that nothing is known.
+            self.forget(old);
+            return self.lead.say(Verdict::Alone);
+        }
+        let merged = merge::updated(old.fields(), &update.headers);
+        self.request.worker.give_back_head(update);
+        match self.judge(old.meta.status, &merged, old.length()) {
+            Ok(terms) => {
+                let mut card = self.card(&merged, &terms);
+                card.meta.cost = self.cost();
+                let object = card.object(old.content.clone(), &[old.body()]);
+                self.store(&card, object.clone());
+                self.lead.say(Verdict::Answer { object, variants: card.variants });
+                self.lead.finish();
+            }
+            Err(_) => {
+                // It may be given to who asked for it, and is not kept.
+                self.forget(old);
+                if old.content == Content::Whole {
+                    let mut head = self.request.worker.take_head();
+                    head.begin(old.meta.status);
+                    head.headers = merged;
+                    let body = Body::Stored(old.clone(), 0, old.body().len());
+                    self.handed.response.replace(Some(Response { head, body }));
+                }
+                self.lead.say(Verdict::Alone);
+            }
+        }
+    }
+
+    /// Takes an object out of the store, as it is of no use.
+    fn forget(&self, old: &Object) {
+        let store = &self.node.store;
+        match self.variants {
+            None => store.remove(store.hash(old.key()), old.key()),
+            Some(variants) => store.remove_variant(variants, store.hash(old.key()), old.key()),
+        };
+    }
+
+    fn cost(&self) -> u32 {
+        let now = self.node.millis(Instant::now());
+        u32::try_from(now.saturating_sub(self.requested)).unwrap_or(u32::MAX)
+    }
+
+    /// An answer has come.
+    async fn arrived(self, mut response: Response) {
+        let length = match (&response.body, response.head.body) {
+            (Body::Answer(_), BodyLength::Length(length)) => Some(length),
+            (Body::Answer(_), _) => None,
+            (Body::Shared(content), _) => Some(content.len() as u64),
+            (Body::Owned(content), _) => Some(content.len() as u64),
+            _ => Some(0),
+        };
+        let Response { head, .. } = &response;
+        let fell_back = self.request.facts.fell_back.get();
+        let judged = self.judge(head.status, &head.headers, length);
+        let (mut card, keep) = match judged {
+            Ok(terms) if !fell_back => (self.card(&head.headers, &terms), true),
+            // What takes the place of a failed answer is for all who wait, and is not kept.
+            Ok(terms) => (self.card(&head.headers, &terms), false),
+            // So is a failure that nothing forbids to share: if each of those who wait asked again,
+            // the origin would fail for good.
+            Err(Unstorable::NoFreshness | Unstorable::Useless) if head.status >= 500 => {
+                (self.card(&head.headers, &passing(head.status, self.received)), false)
+            }
+            Err(why) => {
+                if is_of_resource(why, head.status) {
+                    self.remember(why);
+                }
+                serve::tell_past(&mut response.head, Why::UriMiss, Some(why.code()), false);
+                self.handed.response.replace(Some(response));
+                return self.lead.say(Verdict::Alone);
+            }
+        };
+        let object = card.object(Content::Arriving { length, kept: keep }, &[]);
+        self.lead.say(Verdict::Answer { object, variants: card.variants.clone() });
+        let Response { head, body } = response;
+        self.request.worker.give_back_head(head);
+        let Some(kept) = self.receive(body, length, keep).await else { return };
+        if keep && kept {
+            card.meta.cost = self.cost();
+            self.complete(&card);
+        }
+        self.lead.finish();
+    }
+
+    /// Remembers that answers to this are not to be stored.
+    fn remember(&self, why: Unstorable) {
+        let (store, lead) = (&self.node.store, &self.lead);
+        let mark = Mark { until: self.received + REMEMBERED, why: why as u8 };
+        match self.variants {
+            None => store.mark_pass(store.hash(lead.key()), lead.key(), mark),
+            Some(variants) => {
+                store.mark_pass_variant(variants, store.hash(lead.key()), lead.key(), mark);
+            }
+        }
+    }
+
+    /// Takes the content in. Gives whether it is all in the store as far as it was cut into chunks;
+    /// `None` if it broke off, or nobody wants it.
+    async fn receive(&self, body: Body, length: Option<u64>, keep: bool) -> Option<bool> {
+        let Fetch { lead, node, rules, request, .. } = self;
+        let mut conversation = match body {
+            Body::Answer(conversation) => conversation,
+            Body::Shared(content) => {
+                self.take(Bytes::copy_from_slice(&content), keep);
+                return Some(true);
+            }
+            Body::Owned(content) => {
+                self.take(content.into(), keep);
+                return Some(true);
+            }
+            _ => return Some(true),
+        };
+        let mut keep = keep;
+        let fits = length.is_some_and(|length| length <= node.capacity() / 8);
+        let ahead = if keep && fits { u64::MAX } else { AHEAD };
+        loop {
+            let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
+            if !is_read && !keep {
+                return None;
+            }
+            let (content, last) = next(&mut conversation, request.client).await?;
+            self.take(content, keep);
+            keep = keep && lead.arrived() <= rules.max_object;
+            if last {
+                conversation.finish();
+                return Some(keep);
+            }
+        }
+    }
+
+    fn take(&self, content: Bytes, keep: bool) {
+        if let Some((number, chunk)) = self.lead.append(content)
+            && keep
+        {
+            self.node.keep_chunk(self.lead.id(), number, chunk);
+        }
+    }
+
+    /// Stores what has arrived whole.
+    fn complete(&self, card: &Card) {
+        let (number, rest) = self.lead.rest();
+        let rest: Vec<&[u8]> = rest.iter().map(|piece| &piece[..]).collect();
+        let object = if number == 0 {
+            card.object(Content::Whole, &rest)
+        } else {
+            let id = self.lead.id();
+            if !rest.is_empty() {
+                self.node.keep_chunk(id, number, rest.concat().into());
+            }
+            card.object(Content::Chunks { id, length: self.lead.arrived() }, &[])
+        };
+        self.store(card, object);
+    }
+}
+
+/// The terms of an answer that is not stored.
+fn passing(status: u16, received: Millis) -> Terms<'static> {
+    let meta = Meta {
+        received,
+        lifetime: 0,
+        sequence: 0,
+        initial_age: 0,
+        stale_while_revalidate: 0,
+        stale_if_error: 0,
+        cost: 0,
+        status,
+        flags: Flags::default(),
+    };
+    Terms { meta, lifetime: Lifetime::None, fields: StoredFields::default() }
+}
+
+/// Whether answers to whoever asks will be as little to be stored as this one, for this reason.
+fn is_of_resource(why: Unstorable, status: u16) -> bool {
+    use Unstorable::*;
+    status < 500
+        && match why {
+            NoStore | Private | SetCookie | VaryAny | TooLarge | NoFreshness | Useless | Status
+            | NotUnderstood => true,
+            Method | RequestNoStore | Partial | Authorization | Coding => false,
+        }
+}
+
+/// All of the content of an answer, as it comes; `None` if it broke off.
+pub(super) async fn take_all(
+    lead: &Lead<Refusal>,
+    mut conversation: Box<Conversation>,
+    client: &Client,
+) -> Option<()> {
+    loop {
+        let (content, last) = next(&mut conversation, client).await?;
+        lead.append(content);
+        if last {
+            conversation.finish();
+            return Some(());
+        }
+    }
+}
+
+/// The next content, and whether it is the last; `None` if it broke off.
+async fn next(conversation: &mut Conversation, client: &Client) -> Option<(Bytes, bool)> {
+    let idle = conversation.idle_timeout;
+    let piece = poll_fn(|cx| match conversation.poll_chunk(client, cx) {
+        Poll::Ready(Ok(Some(chunk))) => {
+            let content = Bytes::copy_from_slice(conversation.content());
+            conversation.consume();
+            Poll::Ready(Some((content, chunk.last)))
+        }
+        Poll::Ready(Ok(None)) => Poll::Ready(Some((Bytes::new(), true))),
+        Poll::Ready(Err(_)) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    if let Ok(piece) = timeout(idle, piece).await {
+        return piece;
+    }
+    conversation.broke_off();
+    None
+}
