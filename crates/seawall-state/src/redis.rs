@@ -92,6 +92,10 @@ impl Node {
         self.shared.bus.publish(message, away).await
     }
 
+    pub(crate) fn send_purge(&self, message: Bytes) {
+        drop(self.shared.bus.put(message));
+    }
+
     pub(crate) fn position(&self) -> Option<Position> {
         self.shared.applier.position().or(self.from)
     }

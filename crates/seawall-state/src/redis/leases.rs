@@ -180,16 +180,16 @@ impl Granted {
             number: u64::from_be_bytes(*number),
             id: (0, 0),
         };
+        let left = match parts.next() {
+            Some(Value::Int(left)) => Duration::from_millis(left.max(0) as u64),
+            _ => Duration::ZERO,
+        };
         Some(match kind {
             0 => {
                 let payload = Bytes::from(bytes).slice(LEASE_BYTES..);
-                Granted::Answer(Answer { token, position, payload })
+                Granted::Answer(Answer { token, position, payload, left })
             }
-            1 => {
-                let Value::Int(left) = parts.next()? else { return None };
-                let left = Duration::from_millis(left.max(0) as u64);
-                Granted::Held { token, position, left }
-            }
+            1 => Granted::Held { token, position, left },
             2 => Granted::Lease(position),
             _ => return None,
         })
