@@ -204,6 +204,14 @@ impl State {
         }
     }
 
+    /// Whether leases can be had: whether the server for them answered when it was last asked.
+    pub fn is_leasing(&self) -> bool {
+        match &self.0 {
+            Kind::Memory(_) => true,
+            Kind::Redis(node) => node.is_leasing(),
+        }
+    }
+
     /// What happened so far.
     pub fn counts(&self) -> Counts {
         match &self.0 {

@@ -110,6 +110,10 @@ impl Node {
         watched
     }
 
+    pub(crate) fn is_leasing(&self) -> bool {
+        self.shared.leases.can_be_had()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.shared.counted.all()
     }

@@ -3,6 +3,7 @@
 
 mod checks;
 mod files;
+mod state;
 mod upstreams;
 mod words;
 
@@ -17,6 +18,7 @@ use crate::exposition::Exposition;
 pub use words::{HeaderFailure, TcpOutcome};
 
 pub use self::checks::{CheckOutcome, Checks};
+pub use self::state::SharedState;
 pub use self::upstreams::{BREAKER_STATES, Upstream};
 
 /// How many codes of refusals there can be.
@@ -38,6 +40,7 @@ pub struct Metrics {
     access_log: Mutex<Option<AccessLog>>,
     standings: Mutex<Option<Standings>>,
     files: files::Files,
+    state: state::Asked,
 }
 
 /// The servers of each upstream by their state, from whoever knows them: name of the upstream,
@@ -198,6 +201,7 @@ impl Metrics {
             access_log: Mutex::default(),
             standings: Mutex::default(),
             files: files::Files::default(),
+            state: state::Asked::default(),
         }
     }
 
@@ -282,6 +286,11 @@ impl Metrics {
         *standings = Some(Standings(Box::new(count)));
     }
 
+    /// Names who knows how things stand with the state that nodes share, if they share any.
+    pub fn ask_state(&self, ask: impl Fn() -> Option<SharedState> + Send + Sync + 'static) {
+        self.state.ask(ask);
+    }
+
     /// How many configurations have been put in place since the start.
     pub fn generation(&self) -> u64 {
         self.reload.generation.load(Relaxed)
@@ -299,6 +308,7 @@ impl Metrics {
         upstreams::expose(&all, &mut page);
         checks::expose(&self.checks.all(), &mut page);
         self.files.expose(&mut page);
+        self.state.expose(&mut page);
         page.finish()
     }
 

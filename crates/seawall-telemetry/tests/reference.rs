@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use seawall_telemetry::access_log::Destination;
-use seawall_telemetry::metrics::CheckOutcome;
+use seawall_telemetry::metrics::{CheckOutcome, SharedState};
 use seawall_telemetry::{AccessLog, Metrics};
 
 /// Type and labels by name.
@@ -40,6 +40,7 @@ fn everything() -> Metrics {
     let checks = metrics.checks(&"app".into(), "127.0.0.1:1");
     checks.of(0).count(CheckOutcome::Good);
     checks.of(0).checked(true);
+    metrics.ask_state(|| Some(SharedState::default()));
     metrics.log_to(AccessLog::start(&Destination::Stdout).ok());
     metrics
 }

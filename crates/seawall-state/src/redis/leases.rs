@@ -84,6 +84,10 @@ impl Leases {
         (leases, receiver)
     }
 
+    pub(super) fn can_be_had(&self) -> bool {
+        self.connection.load().is_some()
+    }
+
     /// The lease of `key` has ended.
     pub(super) fn ended(&self, key: Key) {
         if let Some(sender) = locked(&self.listening).get(&key) {
