@@ -48,6 +48,10 @@ enum BenchWhat {
     Choice,
     /// Finding a route among ten thousand.
     Routes,
+    /// Hits of the cache beside NGINX, HAProxy and Varnish: CPU time, latency, memory, disk, purges.
+    Cache(bench::cache::Cache),
+    /// Hit ratios of the cache beside moka, quick_cache and LRU, and the time of a look-up.
+    Hits(bench::hits::Hits),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -59,6 +63,8 @@ fn main() -> anyhow::Result<()> {
             BenchWhat::Balance(balance) => balance.run(),
             BenchWhat::Choice => bench::choice::run(),
             BenchWhat::Routes => bench::routes::run(),
+            BenchWhat::Cache(cache) => cache.run(),
+            BenchWhat::Hits(hits) => hits.run(),
         },
         Task::Fuzz(fuzz) => fuzz.run(),
     }

@@ -11,10 +11,12 @@
 //! | `PUT /api/upstreams/NAME/servers` | puts servers in place of those of configuration and file |
 //! | `DELETE /api/upstreams/NAME/servers` | puts these in place again |
 //! | `PUT /api/upstreams/NAME/servers/ADDRESS/state` | says whether a server is to be used |
+//! | `/api/cache…` | the HTTP cache: see [`cache`] |
 //! | `POST /api/reload` | 200 with the warnings, or 422 with every problem of the configuration |
 //!
 //! With a token, every request but the first two must carry it, or gets 401.
 
+pub mod cache;
 mod problem;
 mod servers;
 pub mod view;
@@ -46,6 +48,8 @@ pub struct Admin {
     pub ready: Arc<AtomicBool>,
     /// What `Authorization: Bearer` must carry; nothing when the API is open to all who reach it.
     pub token: Option<Secret>,
+    /// What it does with the cache; nothing when there can be none.
+    pub cache: Option<cache::Cache>,
     /// Where the rest is asked for; without somebody who answers the API says that it drains.
     pub asks: mpsc::Sender<Ask>,
 }
@@ -59,6 +63,8 @@ pub enum Ask {
     Plan(oneshot::Sender<view::Plan>),
     /// The upstreams as they are now.
     Upstreams(oneshot::Sender<Vec<view::Upstream>>),
+    /// How this process can be asked by itself; nothing when no listener takes HTTP.
+    Entrance(oneshot::Sender<Option<cache::Entrance>>),
     /// To put servers in place of those of an upstream.
     Servers {
         /// The name of the upstream.
@@ -128,6 +134,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
         .route("/api/upstreams", get(upstreams))
         .route("/api/reload", post(reload))
         .merge(servers::routes())
+        .merge(cache::routes())
         .layer(from_fn_with_state(admin.clone(), only_with_token))
         .with_state(admin);
     axum::serve(listener, router).await

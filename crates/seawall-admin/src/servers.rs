@@ -98,14 +98,14 @@ fn read_order(body: &[u8]) -> Result<Order, Refused> {
 }
 
 /// A page in the operator's browser could send this too; programs send no Origin.
-fn not_from_a_page(headers: &HeaderMap) -> Result<(), Refused> {
+pub(crate) fn not_from_a_page(headers: &HeaderMap) -> Result<(), Refused> {
     match headers.contains_key(header::ORIGIN) {
         true => Err(Refused::OtherSite),
         false => Ok(()),
     }
 }
 
-fn whole(body: Result<Bytes, BytesRejection>, most: usize) -> Result<Bytes, Refused> {
+pub(crate) fn whole(body: Result<Bytes, BytesRejection>, most: usize) -> Result<Bytes, Refused> {
     body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Refused::TooLarge { most },
         _ => Refused::Wrong { detail: "the body cannot be read".to_owned(), problems: vec![] },

@@ -3,6 +3,7 @@
 //! Never tells what may be a secret: tokens, the values of header fields and query parameters, the
 //! edits of header fields. Made by the binary, which has the doors, and sent by [`crate::serve`].
 
+mod cache;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -10,6 +11,10 @@ use std::net::SocketAddr;
 use seawall_config::plan::{self, HostPattern, Part, PathPattern, Template, Variable};
 use serde::Serialize;
 
+pub use cache::{
+    CacheDisk, CacheKey, CacheRoute, CacheState, CacheStore, CacheTag, CacheTier, CacheTop,
+    Explained, Failure, Purged, Pushed, Step, Warming,
+};
 pub use upstream::{
     Breaker, Budget, Changed, Check, Deep, DeepCheck, Departed, File, Name, Ordered, Queue, Server,
     Upstream,

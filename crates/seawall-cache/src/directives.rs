@@ -29,6 +29,9 @@ pub struct Demand {
     pub min_fresh: Option<u32>,
     /// Seconds by which the answer may be stale; `u32::MAX` for any number.
     pub max_stale: Option<u32>,
+    /// Seconds by which the answer may be stale when the origin fails (RFC 5861 §4). A value that
+    /// cannot be read is as if there were none.
+    pub stale_if_error: Option<u32>,
     /// Nothing is to be fetched.
     pub only_if_cached: bool,
 }
@@ -65,6 +68,11 @@ pub fn demand(request: &Headers) -> Demand {
                 },
             ),
             14 if is(b"only-if-cached") => demand.only_if_cached = true,
+            14 if is(b"stale-if-error") => {
+                if let Some(seconds) = argument.seconds() {
+                    least(&mut demand.stale_if_error, seconds);
+                }
+            }
             _ => {}
         }
     }

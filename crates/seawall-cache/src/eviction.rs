@@ -1,56 +1,52 @@
 //! What is given up when there is no room.
 //!
-//! W-TinyLFU (Einziger, Friedman, Manes, ACM Transactions on Storage 13:4, 2017), by size: what is
-//! new enters a small *window*, in order of use. What falls out of it is let into the *main* part
-//! only if it was asked for more often than what would have to go for it, all taken together. The
-//! main part is a segmented LRU: *probation*, and *protected* for what was asked for again there.
+//! Of some entries that are picked at random, and the newest, that one goes which is worth least:
+//! how much it is [wanted](demand), by all that is known of requests for it, also from before it was
+//! last given up, which [ghosts](ghosts) remember. Whoever has been asked for once is worth a little
+//! for half a turn of the cache and then next to nothing, so a crawler that asks for everything
+//! pushes out its own pages. Large entries are worth a little less than small ones: half as much
+//! when a thousand times as large. More would give more hits and fewer bytes from the cache, less
+//! the other way round.
+//!
+//! A hit touches one entry and moves nothing; picking at random needs no order. That entries are
+//! compared by a guess and not by a queue costs time when one goes, some dozens of numbers.
 //!
 //! Pure arithmetic over slots: the caller keeps what belongs to a slot beside it. It knows no keys,
 //! no clock and no content. [`crate::memory`] calls it.
 
-mod sketch;
+mod demand;
+mod ghosts;
 
-use sketch::Sketch;
+use demand::{Clock, Demand};
+use ghosts::Ghosts;
 
 /// The number of an entry, given again to another after it was removed.
 pub type Slot = u32;
 
-/// The entries of a shard, and in which order they go.
+/// The entries of a shard, and which of them go.
 #[derive(Debug)]
 pub struct Eviction {
     entries: Vec<Entry>,
     /// The first of those that are not in use.
     free: Slot,
     length: usize,
-    queues: [List; 3],
-    sketch: Sketch,
+    weight: u64,
     budget: u64,
+    /// What came last, if it is still there.
+    newest: Slot,
+    clock: Clock,
+    ghosts: Ghosts,
+    /// Of a pseudo-random sequence. The hashes of keys, which nobody outside knows, go into it.
+    random: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     hash: u64,
+    /// `None` if it is not in use.
+    demand: Option<Demand>,
+    /// The next one that is not in use, if this one is not.
     weight: u32,
-    /// Towards the end that was used last.
-    newer: Slot,
-    /// Towards the end that goes first.
-    older: Slot,
-    queue: Queue,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Queue {
-    Window,
-    Probation,
-    Protected,
-    Free,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct List {
-    newest: Slot,
-    oldest: Slot,
-    weight: u64,
 }
 
 impl Eviction {
@@ -60,9 +56,12 @@ impl Eviction {
             entries: Vec::new(),
             free: NONE,
             length: 0,
-            queues: [List::EMPTY; 3],
-            sketch: Sketch::new(),
+            weight: 0,
             budget,
+            newest: NONE,
+            clock: Clock::default(),
+            ghosts: Ghosts::new(),
+            random: 0,
         }
     }
 
@@ -76,14 +75,9 @@ impl Eviction {
         self.budget
     }
 
-    /// Whether there is something in a slot.
-    pub fn holds(&self, slot: Slot) -> bool {
-        self.entries.get(slot as usize).is_some_and(|entry| entry.queue != Queue::Free)
-    }
-
     /// What all entries together weigh.
     pub fn weight(&self) -> u64 {
-        self.queues.iter().map(|list| list.weight).sum()
+        self.weight
     }
 
     /// How many entries there are.
@@ -96,17 +90,17 @@ impl Eviction {
         self.length == 0
     }
 
-    /// Slots up to this number were ever given out.
-    pub fn slots(&self) -> usize {
-        self.entries.len()
+    /// Whether there is something in a slot.
+    pub fn holds(&self, slot: Slot) -> bool {
+        self.entries.get(slot as usize).is_some_and(|entry| entry.demand.is_some())
     }
 
     /// Bytes of memory that the policy itself takes.
     pub fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.sketch.memory()
+        self.entries.capacity() * size_of::<Entry>() + self.ghosts.memory()
     }
 
-    /// The hash of what is in a slot.
+    /// The hash of what is in a slot, or was there last.
     #[inline]
     pub fn hash(&self, slot: Slot) -> u64 {
         self.entries[slot as usize].hash
@@ -119,180 +113,137 @@ impl Eviction {
 
     /// Something was asked for that is not here.
     pub fn missed(&mut self, hash: u64) {
-        self.sketch.count(hash, self.length);
+        self.clock.advance(self.length);
+        self.ghosts.again(hash, self.clock.now());
     }
 
     /// Something was asked for, and is here.
+    #[inline]
     pub fn hit(&mut self, slot: Slot) {
-        let Entry { hash, queue, .. } = self.entries[slot as usize];
-        self.sketch.count(hash, self.length);
-        let to = if queue == Queue::Window { Queue::Window } else { Queue::Protected };
-        self.unlink(slot);
-        self.link(slot, to);
-        let most = self.main_budget() / 5 * 4;
-        while self.list(Queue::Protected).weight > most {
-            let oldest = self.list(Queue::Protected).oldest;
-            self.unlink(oldest);
-            self.link(oldest, Queue::Probation);
+        self.clock.advance(self.length);
+        if let Some(demand) = &mut self.entries[slot as usize].demand {
+            demand.again(self.clock.now());
         }
     }
 
     /// Something new. [`Eviction::make_room`] is due after it, and may well give up just this.
     pub fn insert(&mut self, hash: u64, weight: u32) -> Slot {
-        self.sketch.fit(self.length + 1);
-        if self.sketch.estimate(hash) == 0 {
-            // It was stored without having been asked for.
-            self.sketch.count(hash, self.length);
-        }
-        let entry = Entry { hash, weight, newer: NONE, older: NONE, queue: Queue::Free };
+        let now = self.clock.now();
+        let demand = self.ghosts.take(hash).unwrap_or_else(|| Demand::first(now));
+        self.random ^= hash;
+        let entry = Entry { hash, demand: Some(demand), weight };
         let slot = if self.free == NONE {
             if self.entries.len() == self.entries.capacity() {
                 // Not doubled: half of the table might stay empty.
-                self.entries.reserve_exact(self.entries.len() / 8 + FEWEST_SLOTS);
+                self.entries.reserve_exact(self.entries.len() / 16 + FEWEST_SLOTS);
             }
             self.entries.push(entry);
             (self.entries.len() - 1) as Slot
         } else {
             let slot = self.free;
-            self.free = self.entries[slot as usize].older;
+            self.free = self.entries[slot as usize].weight;
             self.entries[slot as usize] = entry;
             slot
         };
         self.length += 1;
-        self.link(slot, Queue::Window);
+        self.weight += u64::from(weight);
+        self.ghosts.fit(self.length, now);
+        self.newest = slot;
         slot
     }
 
     /// What is in a slot weighs something else now. [`Eviction::make_room`] is due after it.
     pub fn reweigh(&mut self, slot: Slot, weight: u32) {
         let entry = &mut self.entries[slot as usize];
-        let list = &mut self.queues[entry.queue as usize];
-        list.weight = list.weight - u64::from(entry.weight) + u64::from(weight);
+        self.weight = self.weight - u64::from(entry.weight) + u64::from(weight);
         entry.weight = weight;
     }
 
     /// Takes something out, other than by [`Eviction::make_room`].
     pub fn remove(&mut self, slot: Slot) {
-        self.unlink(slot);
-        let free = self.free;
         let entry = &mut self.entries[slot as usize];
-        entry.queue = Queue::Free;
-        entry.older = free;
-        self.free = slot;
+        debug_assert!(entry.demand.is_some(), "slot {slot} is removed twice");
+        entry.demand = None;
         self.length -= 1;
+        self.weight -= u64::from(entry.weight);
+        entry.weight = std::mem::replace(&mut self.free, slot);
+        if self.newest == slot {
+            self.newest = NONE;
+        }
     }
 
     /// Gives up entries until all weigh no more than the budget, and adds their slots to `gone`.
     pub fn make_room(&mut self, gone: &mut Vec<Slot>) {
-        while self.list(Queue::Window).weight > self.window_budget() {
-            let candidate = self.list(Queue::Window).oldest;
-            self.unlink(candidate);
-            self.link(candidate, Queue::Probation);
-            let over = self.weight().saturating_sub(self.budget);
-            if over > 0 {
-                self.contest(candidate, over, gone);
+        if self.newest != NONE && u64::from(self.weight_of(self.newest)) > self.budget {
+            // Nothing else is to go for it in vain.
+            self.give_up(self.newest, gone);
+        }
+        while self.weight > self.budget && self.length > 0 {
+            let slot = self.least();
+            self.give_up(slot, gone);
+        }
+    }
+
+    fn give_up(&mut self, slot: Slot, gone: &mut Vec<Slot>) {
+        let Entry { hash, demand, .. } = self.entries[slot as usize];
+        if let Some(demand) = demand {
+            self.ghosts.add(hash, demand, self.clock.now());
+        }
+        self.remove(slot);
+        gone.push(slot);
+    }
+
+    /// The least of some.
+    fn least(&mut self) -> Slot {
+        let now = self.clock.now();
+        let mut least = self.newest;
+        let mut score = if least == NONE { f32::INFINITY } else { self.score(least, now) };
+        for _ in 0..PICKED {
+            let slot = self.any();
+            let other = self.score(slot, now);
+            if other < score {
+                (least, score) = (slot, other);
             }
         }
-        while self.weight() > self.budget {
-            let oldest = [Queue::Probation, Queue::Protected, Queue::Window]
-                .map(|queue| self.list(queue).oldest)
-                .into_iter()
-                .find(|slot| *slot != NONE);
-            let Some(oldest) = oldest else { break };
-            self.remove(oldest);
-            gone.push(oldest);
-        }
+        if least == NONE { self.any() } else { least }
     }
 
-    /// Either the candidate goes, or all that is in its way.
-    fn contest(&mut self, candidate: Slot, over: u64, gone: &mut Vec<Slot>) {
-        let Entry { hash, .. } = self.entries[candidate as usize];
-        let worth = self.sketch.estimate(hash);
-        let begin = gone.len();
-        let (mut freed, mut lost) = (0, 0);
-        let mut victim = self.list(Queue::Probation).oldest;
-        let mut queue = Queue::Probation;
-        while freed < over {
-            if victim == NONE {
-                if queue == Queue::Protected {
-                    break;
-                }
-                queue = Queue::Protected;
-                victim = self.list(queue).oldest;
-                continue;
-            }
-            let entry = self.entries[victim as usize];
-            if victim != candidate {
-                lost += self.sketch.estimate(entry.hash);
-                freed += u64::from(entry.weight);
-                gone.push(victim);
-                if lost >= worth {
-                    break;
-                }
-            }
-            victim = entry.newer;
+    /// One of those that are in use; there is one.
+    fn any(&mut self) -> Slot {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let random = mix(self.random) >> 32;
+        let mut at = ((random * self.entries.len() as u64) >> 32) as usize;
+        // Few are free, unless there were many small entries and are few large ones now.
+        while self.entries[at].demand.is_none() {
+            at = if at + 1 == self.entries.len() { 0 } else { at + 1 };
         }
-        if worth > lost && freed >= over {
-            for slot in &gone[begin..] {
-                self.remove(*slot);
-            }
-        } else {
-            gone.truncate(begin);
-            gone.push(candidate);
-            self.remove(candidate);
-        }
+        at as Slot
     }
 
-    fn window_budget(&self) -> u64 {
-        self.budget / 100
-    }
-
-    fn main_budget(&self) -> u64 {
-        self.budget - self.window_budget()
-    }
-
-    fn list(&self, queue: Queue) -> List {
-        self.queues[queue as usize]
-    }
-
-    fn link(&mut self, slot: Slot, queue: Queue) {
-        let list = &mut self.queues[queue as usize];
-        let entry = &mut self.entries[slot as usize];
-        entry.queue = queue;
-        entry.newer = NONE;
-        entry.older = list.newest;
-        list.weight += u64::from(entry.weight);
-        let older = std::mem::replace(&mut list.newest, slot);
-        if older == NONE {
-            list.oldest = slot;
-        } else {
-            self.entries[older as usize].newer = slot;
-        }
-    }
-
-    fn unlink(&mut self, slot: Slot) {
-        let Entry { newer, older, queue, weight, .. } = self.entries[slot as usize];
-        let list = &mut self.queues[queue as usize];
-        list.weight -= u64::from(weight);
-        if newer == NONE {
-            list.newest = older;
-        } else {
-            self.entries[newer as usize].older = older;
-        }
-        if older == NONE {
-            list.oldest = newer;
-        } else {
-            self.entries[older as usize].newer = newer;
-        }
+    /// The logarithm of the worth of an entry by weight. That of a number is about its bits, if
+    /// they are read as an integer.
+    fn score(&self, slot: Slot, now: u32) -> f32 {
+        let Entry { demand, weight, .. } = &self.entries[slot as usize];
+        let worth = demand.map_or(0.0, |demand| demand.worth(now));
+        worth.to_bits() as f32 - BY_WEIGHT * (*weight as f32).to_bits() as f32
     }
 }
 
-impl List {
-    const EMPTY: List = List { newest: NONE, oldest: NONE, weight: 0 };
+/// The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 /// No slot.
 const NONE: Slot = Slot::MAX;
+
+/// Entries of which the least goes.
+const PICKED: usize = 32;
+
+/// The power of an entry's weight by which its worth is divided.
+const BY_WEIGHT: f32 = 0.1;
 
 /// Slots by which the table grows at least.
 const FEWEST_SLOTS: usize = 64;

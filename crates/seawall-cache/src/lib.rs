@@ -9,6 +9,7 @@
 //! * [`range`]: byte ranges (RFC 9110 §14)
 //! * [`stored`]: header fields as they are stored
 //! * [`merge`]: what a 304 changes of what is stored (RFC 9111 §4.3.4)
+//! * [`invalidation`]: what a request that changes something makes invalid (RFC 9111 §4.4)
 //! * [`vary`]: which requests an answer is for (RFC 9111 §4.1)
 //! * [`key`]: under what an answer is stored
 //! * [`status`]: the field `Cache-Status` (RFC 9211)
@@ -31,6 +32,7 @@ pub mod disk;
 pub mod eviction;
 pub mod fill;
 pub mod freshness;
+pub mod invalidation;
 pub mod key;
 pub mod memory;
 pub mod merge;

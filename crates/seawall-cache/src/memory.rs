@@ -99,8 +99,6 @@ pub(crate) struct Shard {
 #[derive(Debug)]
 struct Node {
     value: Value,
-    /// It was not purged up to this purge.
-    checked: u64,
     /// The slot of the URL of which it is a variant.
     owner: Slot,
     /// Look-ups that found it, or what was there before under the same key.
@@ -153,7 +151,7 @@ impl Shard {
         let node = &mut self.nodes[slot as usize];
         node.uses = node.uses.saturating_add(1);
         match &node.value {
-            Value::Object(object) => {
+            Value::Object(object, _) => {
                 let soft = match purged {
                     Some(Purged::Soft(when)) => Some(when),
                     _ => None,
@@ -206,7 +204,7 @@ impl Shard {
     ) -> Result<(), Refused> {
         let found = self.find(hash, Place::Primary(object.key()));
         self.admissible(found, &object, purges)?;
-        let value = Value::Object(object);
+        let value = Value::object(object);
         let weight = self.weigh(&value)?;
         self.put(found, hash, value, weight, NONE, gone);
         self.make_room(purges, gone);
@@ -224,7 +222,7 @@ impl Shard {
     ) -> Result<(), Refused> {
         let weight = self.weigh(&value)?;
         let found = self.find(hash, Place::Variant(variants, value.key()));
-        if let Value::Object(object) = &value {
+        if let Value::Object(object, _) = &value {
             self.admissible(found, object, purges)?;
         }
         let owner = match self.find(variants.hash(), Place::Primary(variants.key())) {
@@ -340,7 +338,7 @@ impl Shard {
         let until = from.saturating_add(most).min(self.nodes.len());
         for slot in from.min(until)..until {
             let node = &self.nodes[slot];
-            if let Value::Object(object) = &node.value {
+            if let Value::Object(object, _) = &node.value {
                 see(object.key(), node.uses, self.policy.weight_of(slot as Slot));
             }
         }
@@ -399,15 +397,16 @@ impl Shard {
     /// purge.
     #[inline]
     fn check(&mut self, slot: Slot, purges: &Purges) -> Option<Purged> {
-        let sequence = purges.sequence();
-        let node = &mut self.nodes[slot as usize];
-        if node.checked >= sequence {
+        let epoch = purges.epoch();
+        let Value::Object(object, checked) = &mut self.nodes[slot as usize].value else {
+            return None;
+        };
+        if epoch == Some(*checked) {
             return None;
         }
-        let Value::Object(object) = &node.value else { return None };
         let purged = purges.check(object.meta.sequence, object.labels());
-        if purged.is_none() {
-            node.checked = sequence;
+        if let (None, Some(epoch)) = (purged, epoch) {
+            *checked = epoch;
         }
         purged
     }
@@ -422,7 +421,7 @@ impl Shard {
             return Err(Refused::Purged);
         }
         if let Some(slot) = found
-            && let Value::Object(stored) = &self.nodes[slot as usize].value
+            && let Value::Object(stored, _) = &self.nodes[slot as usize].value
             && stored.meta.received > object.meta.received
             && stored.meta.sequence >= object.meta.sequence
             && self.check(slot, purges).is_none()
@@ -448,25 +447,20 @@ impl Shard {
         owner: Slot,
         gone: &mut Vec<Value>,
     ) -> Slot {
-        let checked = match &value {
-            Value::Object(object) => object.meta.sequence,
-            _ => 0,
-        };
         if let Some(slot) = found {
             self.disown(slot, gone);
             self.count(slot, false);
             let node = &mut self.nodes[slot as usize];
             gone.push(std::mem::replace(&mut node.value, value));
-            node.checked = checked;
             self.policy.reweigh(slot, weight);
             self.count(slot, true);
             return slot;
         }
         let slot = self.policy.insert(hash, weight);
-        let node = Node { value, checked, owner, uses: 0 };
+        let node = Node { value, owner, uses: 0 };
         if slot as usize == self.nodes.len() {
             if self.nodes.len() == self.nodes.capacity() {
-                self.nodes.reserve_exact(self.nodes.len() / 8 + FEWEST_SLOTS);
+                self.nodes.reserve_exact(self.nodes.len() / 16 + FEWEST_SLOTS);
             }
             self.nodes.push(node);
         } else {
@@ -539,8 +533,8 @@ impl Shard {
     fn count(&mut self, slot: Slot, more: bool) {
         let node = &self.nodes[slot as usize];
         let count = match &node.value {
-            Value::Object(_) if node.owner != NONE => &mut self.counts.variants,
-            Value::Object(_) => &mut self.counts.objects,
+            Value::Object(..) if node.owner != NONE => &mut self.counts.variants,
+            Value::Object(..) => &mut self.counts.objects,
             Value::Family(_) => &mut self.counts.families,
             Value::Mark(_) => &mut self.counts.marks,
             Value::Chunk(_) => &mut self.counts.chunks,

@@ -26,16 +26,17 @@ pub fn is_about(stored: &Validators<'_>, answer: &Headers) -> bool {
 /// The fields of a stored answer once `answer`, a 304 or an answer to HEAD that is about it, has
 /// updated them (RFC 9111 §3.2): each field of it takes the place of all stored ones with its name,
 /// but for those that describe the stored content and those of the connection. `Warning` of an
-/// earlier validation is dropped (RFC 7234 §4.3.4). What of them is stored is for
+/// earlier validation is dropped (RFC 7234 §4.3.4), and so is a `Date` that `answer` does not renew,
+/// since it would make what has just been validated look old. What of them is stored is for
 /// [`crate::freshness::judge`] to say.
 pub fn updated(stored: &[u8], answer: &Headers) -> Headers {
     let mut merged = Headers::new();
     let updates = |field: &Field<'_>| may_update(field.known) && !is_named(answer, field.name);
     for field in stored::lines(stored) {
         let is_replaced = updates(&field) && has(answer, &field);
-        let is_old_warning =
-            field.name.eq_ignore_ascii_case(b"warning") && field.value.starts_with(b"1");
-        if !is_replaced && !is_old_warning {
+        let is_outdated = field.known == Known::Date
+            || field.name.eq_ignore_ascii_case(b"warning") && field.value.starts_with(b"1");
+        if !is_replaced && !is_outdated {
             stored::push(&field, &mut merged);
         }
     }

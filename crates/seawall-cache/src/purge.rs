@@ -58,6 +58,8 @@ pub struct Purges {
     /// That of the newest purge, written after its stamp: who reads this number sees the stamps of
     /// all purges up to it.
     sequence: AtomicU64,
+    /// Purges since the process began, written last.
+    count: AtomicU64,
     writing: Mutex<()>,
 }
 
@@ -76,6 +78,7 @@ impl Purges {
         Purges {
             slots: (0..slots).map(|_| Slot::default()).collect(),
             sequence: AtomicU64::new(0),
+            count: AtomicU64::new(0),
             writing: Mutex::new(()),
         }
     }
@@ -86,6 +89,14 @@ impl Purges {
     #[inline]
     pub fn sequence(&self) -> u64 {
         self.sequence.load(Ordering::Acquire)
+    }
+
+    /// How many purges there were since the process began, as far as that can be told: what was
+    /// checked at an epoch need not be checked again as long as it is the same. `None` when there
+    /// were more than four thousand million: then everything is checked each time.
+    #[inline]
+    pub fn epoch(&self) -> Option<u32> {
+        u32::try_from(self.count.load(Ordering::Acquire)).ok()
     }
 
     /// Purges everything with this label. `now` is the wall clock; if it went back, the order of
@@ -99,8 +110,7 @@ impl Purges {
             Kind::Hard => slot.hard.store(sequence, Ordering::Relaxed),
             Kind::Soft => slot.soft.store(sequence, Ordering::Relaxed),
         }
-        // Behind the stamp: nobody may believe to have checked up to here without having seen it.
-        self.sequence.store(sequence, Ordering::Release);
+        self.publish(sequence);
         self.stamp(position)
     }
 
@@ -174,7 +184,13 @@ impl Purges {
             }
             newest = newest.max(stamp.hard).max(stamp.soft);
         }
-        self.sequence.store(newest, Ordering::Release);
+        self.publish(newest);
+    }
+
+    /// Behind the stamps: nobody may believe to have checked up to here without having seen them.
+    fn publish(&self, sequence: u64) {
+        self.sequence.store(sequence, Ordering::Release);
+        self.count.fetch_add(1, Ordering::Release);
     }
 
     fn position(&self, label: u32) -> usize {

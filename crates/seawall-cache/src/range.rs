@@ -115,7 +115,8 @@ impl Ranges {
                 }
                 continue;
             };
-            // Joined with all it overlaps or touches, in the place of the first of them.
+            // Joined with all it overlaps or touches, in the place of the first of them. What it
+            // was apart from stays so, since those that it is joined with are apart from that too.
             let mut place = count;
             let mut at = 0;
             while at < count {
@@ -130,8 +131,6 @@ impl Ranges {
                 place = place.min(at);
                 parts.copy_within(at + 1..count, at);
                 count -= 1;
-                // What was apart from the smaller part may touch the larger one.
-                at = 0;
             }
             let place = place.min(count);
             parts.copy_within(place..count, place + 1);

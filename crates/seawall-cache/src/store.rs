@@ -165,7 +165,7 @@ impl Store {
         object: Arc<Object>,
     ) -> Result<(), Refused> {
         let hash = self.hash(object.key());
-        self.put_variant(variants, hash, Value::Object(object))
+        self.put_variant(variants, hash, Value::object(object))
     }
 
     /// Marks the key of a URL as one whose answers are not to be stored, in place of whatever is

@@ -1,6 +1,7 @@
 //! Header fields as they are stored: lines as they go over the wire, one behind the other.
 //!
-//! [`crate::object::Object::fields`] gives them so. They are written by this crate, so that each is
+//! [`crate::object::Object::fields`] gives them so, and [`Headers::restore`] makes a list of them; this
+//! is for those who want one or two. They are written by this crate, so that each is
 //! `Name: value` and CRLF; what is not, as it may come from a disk, is passed over.
 
 use seawall_h1::headers::{Field, is_field_name, is_field_value};
@@ -27,15 +28,6 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Field<'_>> {
 /// The first value of a well-known field in `bytes`.
 pub fn first(bytes: &[u8], known: Known) -> Option<&[u8]> {
     lines(bytes).find(|field| field.known == known).map(|field| field.value)
-}
-
-/// The fields in `bytes` as a list.
-pub fn headers(bytes: &[u8]) -> Headers {
-    let mut headers = Headers::new();
-    for field in lines(bytes) {
-        push(&field, &mut headers);
-    }
-    headers
 }
 
 /// Adds a field that was stored, unless it is no field.

@@ -240,6 +240,81 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(store.usage().objects, 0);
 }
 
+#[test]
+fn the_books_are_right_whatever_happens() {
+    for seed in 0..256 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut plan =
+            CacheStore { memory: 300_000, variants: random.u32(1..6), ..CacheStore::default() };
+        let store = Store::new(&plan, seed);
+        for step in 0..1_000 {
+            let number = random.u32(0..60);
+            let key = format!("/{number}").into_bytes();
+            let hash = store.hash(&key);
+            let labels = [number % 5, 100 + number];
+            let content = vec![number as u8; random.usize(0..10_000)];
+            match random.u32(0..100) {
+                0..30 => {
+                    let found = store.get(hash, &key);
+                    if let Some(Found::Object { object, soft }) = found {
+                        assert_eq!(object.key(), key, "seed {seed}");
+                        assert!(object.body().iter().all(|byte| *byte == number as u8));
+                        let purged = soft.map(Purged::Soft);
+                        assert_eq!(store.purged(&object), purged, "seed {seed}");
+                    }
+                }
+                30..50 => {
+                    let _ = store.insert(object(&store, &key, &content, &labels));
+                }
+                50..75 => {
+                    let name = random.u32(0..20) / 19;
+                    let variants = store.vary(hash, &key, &names(&[&format!("x-{name}")]));
+                    let own = format!("/{number}|{}", random.u32(0..8)).into_bytes();
+                    if random.bool() {
+                        let stored = object(&store, &own, &content, &labels);
+                        let _ = store.insert_variant(&variants, stored);
+                    } else if let Some(body) = variant(&store, &variants, &own) {
+                        assert!(body.iter().all(|byte| *byte == number as u8), "seed {seed}");
+                    }
+                }
+                75..80 => store.mark_pass(hash, &key, Mark { until: step, why: 0 }),
+                80..84 => {
+                    let _ = store.insert_chunk(u64::from(number), 0, Bytes::from(content));
+                }
+                84..88 => {
+                    store.remove(hash, &key);
+                    assert!(store.get(hash, &key).is_none(), "seed {seed}");
+                }
+                88..92 => {
+                    let kind = if random.bool() { Kind::Hard } else { Kind::Soft };
+                    store.purge(number % 5, kind, step);
+                }
+                92..96 => {
+                    store.sweep(random.usize(0..100), step);
+                }
+                _ => {
+                    plan.memory = random.u64(150_000..300_000);
+                    store.reconfigure(&plan);
+                }
+            }
+            let usage = store.usage();
+            assert!(usage.bytes <= plan.memory, "seed {seed}: {usage:?} of {}", plan.memory);
+            let most = usage.families * u64::from(plan.variants);
+            assert!(usage.variants <= most, "seed {seed}: {usage:?}");
+        }
+        // Everything goes, and nothing is left of it but what the tables take.
+        for number in 0..60 {
+            let key = format!("/{number}").into_bytes();
+            store.remove(store.hash(&key), &key);
+            store.remove_chunk(number, 0);
+        }
+        let usage = store.usage();
+        let held = [usage.objects, usage.families, usage.variants, usage.marks, usage.chunks];
+        assert_eq!(held, [0; 5], "seed {seed}");
+        assert!(usage.bytes < 100_000, "seed {seed}: {usage:?}");
+    }
+}
+
 fn store(memory: u64) -> Store {
     Store::new(&CacheStore { memory, ..CacheStore::default() }, 1)
 }

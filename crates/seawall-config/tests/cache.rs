@@ -22,7 +22,7 @@ fn every_key_finds_its_way() {
     let keys = r#"
         timeout = "4s"
         [route.cache]
-        ttl = "1500ms"
+        ttl = "1m30s"
         negative-ttl = "0s"
         browser-ttl = "1s"
         stale-while-revalidate = "10s"
@@ -45,7 +45,7 @@ fn every_key_finds_its_way() {
         tier = "regional"
     "#;
     let expect = Cache {
-        ttl: Some(Duration::from_millis(1500)),
+        ttl: Some(seconds(90)),
         force: None,
         negative_ttl: Some(Duration::ZERO),
         browser_ttl: Some(seconds(1)),
@@ -90,6 +90,7 @@ fn queries() {
         ("\"${NO}\"", CacheQuery::Only(Vec::new())),
         ("[]", CacheQuery::Only(Vec::new())),
         ("[\"page\"]", CacheQuery::Only(names(&["page"]))),
+        ("[\"page_*\"]", CacheQuery::Only(names(&["page_*"]))),
         ("{ except = [\"utm_*\", \"fbclid\"] }", CacheQuery::Except(names(&["utm_*", "fbclid"]))),
     ] {
         assert_eq!(cache(&format!("cache.key.query = {value}")).key.query, expect, "{value}");

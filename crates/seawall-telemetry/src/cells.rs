@@ -30,6 +30,47 @@ impl Cell {
     }
 }
 
+/// The greatest number of late, which one thread writes and any may read.
+///
+/// Of late: since the beginning of the last window of five minutes, or of this one.
+#[derive(Debug, Default)]
+pub struct Peak {
+    /// The window that `current` is of, counted from 1970; `previous` is of the one before.
+    window: AtomicU64,
+    current: AtomicU64,
+    previous: AtomicU64,
+}
+
+/// Milliseconds in a window of a [`Peak`].
+const WINDOW: u64 = 5 * 60 * 1000;
+
+impl Peak {
+    /// There is `n` at `now`, in milliseconds since 1970. Only the owning thread may call this.
+    #[inline]
+    pub fn raise(&self, now: u64, n: u64) {
+        let (at, window) = (now / WINDOW, self.window.load(Relaxed));
+        let current = self.current.load(Relaxed);
+        if at > window {
+            let before = if at == window + 1 { current } else { 0 };
+            self.previous.store(before, Relaxed);
+            self.current.store(n, Relaxed);
+            self.window.store(at, Relaxed);
+        } else if n > current {
+            self.current.store(n, Relaxed);
+        }
+    }
+
+    /// The greatest number of late, at `now`.
+    pub fn value(&self, now: u64) -> u64 {
+        let current = self.current.load(Relaxed);
+        match (now / WINDOW).saturating_sub(self.window.load(Relaxed)) {
+            0 => current.max(self.previous.load(Relaxed)),
+            1 => current,
+            _ => 0,
+        }
+    }
+}
+
 /// Upper bounds of the histogram's buckets in seconds, with room for one more without a bound.
 pub const BOUNDS: [f64; 16] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
@@ -126,6 +167,23 @@ mod tests {
         for (seconds, micros) in BOUNDS.iter().zip(BOUNDS_MICROS) {
             assert_eq!((seconds * 1e6).round() as u64, micros);
         }
+    }
+
+    #[test]
+    fn peaks_are_forgotten_after_two_windows() {
+        let peak = Peak::default();
+        assert_eq!(peak.value(0), 0);
+        let at = |window: u64| 1_000_000 * WINDOW + window * WINDOW;
+        peak.raise(at(0), 7);
+        peak.raise(at(0) + 1, 3);
+        assert_eq!((peak.value(at(0)), peak.value(at(1)), peak.value(at(2))), (7, 7, 0));
+        peak.raise(at(1), 2);
+        assert_eq!((peak.value(at(1)), peak.value(at(2)), peak.value(at(3))), (7, 2, 0));
+        // A clock that lags behind raises what is there.
+        peak.raise(at(0), 4);
+        assert_eq!((peak.value(at(0)), peak.value(at(2))), (7, 4));
+        peak.raise(at(9), 1);
+        assert_eq!(peak.value(at(9)), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Every metric there is, by name. Cells are found by name once, when a plan is put in place, and
 //! outlive it: a reload never sets a counter back.
 
+mod cache;
 mod checks;
 mod files;
 mod state;
@@ -10,13 +11,16 @@ mod words;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::access_log::AccessLog;
 use crate::cells::{Cell, Histogram, HistogramSnapshot, PerWorker};
 use crate::exposition::Exposition;
 pub use words::{HeaderFailure, TcpOutcome};
 
+pub use self::cache::{
+    Cache, CacheCounts, CacheOutcome, CacheUsage, DiskUsage, MAX_UNSTORABLE, PurgeKind, TierUsage,
+};
 pub use self::checks::{CheckOutcome, Checks};
 pub use self::state::SharedState;
 pub use self::upstreams::{BREAKER_STATES, Upstream};
@@ -41,6 +45,10 @@ pub struct Metrics {
     standings: Mutex<Option<Standings>>,
     files: files::Files,
     state: state::Asked,
+    caches: Registry<Arc<str>, Cache>,
+    unstorable: Vec<&'static str>,
+    purges: cache::Purges,
+    cache_usage: cache::Usage,
 }
 
 /// The servers of each upstream by their state, from whoever knows them: name of the upstream,
@@ -202,7 +210,18 @@ impl Metrics {
             standings: Mutex::default(),
             files: files::Files::default(),
             state: state::Asked::default(),
+            caches: Registry::new(),
+            unstorable: Vec::new(),
+            purges: cache::Purges::new(workers),
+            cache_usage: cache::Usage::default(),
         }
+    }
+
+    /// The same with `reasons` as the labels of answers that are not stored, by their number.
+    pub fn with_unstorable(self, reasons: Vec<&'static str>) -> Metrics {
+        debug_assert!(reasons.len() <= MAX_UNSTORABLE);
+        let unstorable = reasons.into_iter().take(MAX_UNSTORABLE).collect();
+        Metrics { unstorable, ..self }
     }
 
     /// How many workers there are.
@@ -213,6 +232,40 @@ impl Metrics {
     /// The cells of a route. The empty name stands for requests that no route took.
     pub fn route(&self, name: &Arc<str>) -> Arc<PerWorker<Route>> {
         self.routes.of(name, self.workers)
+    }
+
+    /// The cells of the cache of a route. They are made when they are first asked for: a route
+    /// without a cache has none.
+    pub fn cache(&self, route: &Arc<str>) -> Arc<PerWorker<Cache>> {
+        self.caches.of(route, self.workers)
+    }
+
+    /// What was counted of the caches of all routes.
+    pub fn cache_counts(&self) -> Vec<(Arc<str>, CacheCounts)> {
+        cache::counts(&self.caches.all(), &self.unstorable)
+    }
+
+    /// What the store of the node holds; `None` when there is none.
+    pub fn cache_usage(&self) -> Option<CacheUsage> {
+        self.cache_usage.now()
+    }
+
+    /// Names who tells what the store of the node holds, whenever the page is made; `None` while
+    /// there is no store.
+    pub fn count_cache(&self, tell: impl Fn() -> Option<CacheUsage> + Send + Sync + 'static) {
+        self.cache_usage.tell(Box::new(tell));
+    }
+
+    /// Counts what a purge names. Only `worker` itself may; the control thread counts as the one
+    /// after the last.
+    pub fn purge(&self, worker: usize, kind: PurgeKind, hard: bool) {
+        self.purges.count(worker, kind, hard);
+    }
+
+    /// Counts the time from the order to purge, at whichever node, until it held here; `worker` is
+    /// that of [`Metrics::purge`].
+    pub fn purge_took(&self, worker: usize, latency: Duration) {
+        self.purges.took(worker, latency);
     }
 
     /// The cells of a listener.
@@ -309,6 +362,11 @@ impl Metrics {
         checks::expose(&self.checks.all(), &mut page);
         self.files.expose(&mut page);
         self.state.expose(&mut page);
+        let (caches, usage) = (self.caches.all(), self.cache_usage.now());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let reasons = &self.unstorable;
+        cache::expose(&caches, reasons, &self.purges, usage.as_ref(), now, &mut page);
         page.finish()
     }
 

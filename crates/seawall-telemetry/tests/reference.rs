@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use seawall_telemetry::access_log::Destination;
-use seawall_telemetry::metrics::{CheckOutcome, SharedState};
+use seawall_telemetry::metrics::{
+    CacheOutcome, CacheUsage, CheckOutcome, DiskUsage, PurgeKind, SharedState,
+};
 use seawall_telemetry::{AccessLog, Metrics};
 
 /// Type and labels by name.
@@ -29,7 +32,15 @@ fn the_page_names_every_metric_and_no_other() {
 
 /// Metrics of a process that has one of everything.
 fn everything() -> Metrics {
-    let metrics = Metrics::new(1, vec!["no-route"]);
+    let metrics = Metrics::new(1, vec!["no-route"]).with_unstorable(vec!["no-store"]);
+    let cache = metrics.cache(&"app".into());
+    cache.of(0).count(CacheOutcome::Hit);
+    cache.of(0).not_stored(0);
+    metrics.purge(1, PurgeKind::Tag, false);
+    metrics.purge_took(1, Duration::from_millis(1));
+    metrics.count_cache(|| {
+        Some(CacheUsage { disk: Some(DiskUsage::default()), ..CacheUsage::default() })
+    });
     metrics.route(&"app".into()).of(0).answers[2].add(1);
     metrics.listener(&"web".into()).of(0).tcp_ended[0].add(1);
     metrics.listener(&"web".into()).of(0).header_failures[0].add(1);

@@ -1,5 +1,8 @@
 //! The command line.
 
+mod purge;
+mod warm;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::api::TOKEN_HELP;
 use crate::lists::{self, Trouble};
 use crate::run;
 use crate::source::{DEFAULT_FILE, Source};
@@ -31,6 +35,12 @@ enum Command {
         #[arg(default_value = DEFAULT_FILE)]
         file: PathBuf,
     },
+    /// Have a running process forget what its cache holds of something
+    #[command(after_help = format!("{}\n\n{TOKEN_HELP}", purge::EXAMPLES))]
+    Purge(purge::PurgeArgs),
+    /// Have a running process fill its cache
+    #[command(after_help = format!("{}\n\n{TOKEN_HELP}", warm::EXAMPLES))]
+    Warm(warm::WarmArgs),
     /// Print a reference page
     #[command(after_help = REFERENCE_EXAMPLES)]
     Reference {
@@ -124,6 +134,8 @@ pub(crate) fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => start(args),
         Command::Check { file } => check(file),
+        Command::Purge(args) => told(purge::purge(&args).map(|said| (said, true))),
+        Command::Warm(args) => told(warm::warm(&args).map(|warmed| (warmed.said, warmed.good))),
         Command::Reference { page } => {
             let text = match page {
                 Page::Configuration => seawall_config::reference(),
@@ -190,6 +202,20 @@ There is no seawall.toml here, so Seawall does not know what to run in front of.
   What a file can say:      seawall reference
   Is a file right?          seawall check FILE
 ";
+
+/// Prints what a command says, and whether it did what was wanted.
+fn told(result: anyhow::Result<(String, bool)>) -> ExitCode {
+    match result {
+        Ok((said, good)) => {
+            print(&said);
+            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("seawall: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 fn check(file: PathBuf) -> ExitCode {
     let colours = std::io::stderr().is_terminal();

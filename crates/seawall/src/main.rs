@@ -1,6 +1,7 @@
 //! The binary: reads the configuration, opens the doors, and keeps them until it is told to stop.
 //! The only crate that knows all others.
 
+mod api;
 mod change;
 mod cli;
 mod limits;

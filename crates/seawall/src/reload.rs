@@ -1,9 +1,11 @@
 //! Putting a configuration in place while everything runs: all of it, or on any error nothing.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use seawall_admin::cache::Entrance;
 use seawall_admin::{Ask, Problem, Reloaded, view};
-use seawall_config::plan::{AccessLog as AccessLogPlan, Server};
+use seawall_config::plan::{AccessLog as AccessLogPlan, Protocol, Server};
 use seawall_config::{Loaded, Problems};
 use seawall_http::Door;
 use seawall_telemetry::access_log::Destination;
@@ -66,6 +68,9 @@ impl Reloader {
                 });
                 let _ = answer.send(upstreams.collect());
             }
+            Ask::Entrance(answer) => {
+                let _ = answer.send(self.entrance());
+            }
             Ask::Servers { upstream, list, answer } => {
                 let _ = answer.send(self.set_servers(&upstream, list.as_deref()).await);
             }
@@ -73,6 +78,25 @@ impl Reloader {
                 let _ = answer.send(self.order(&upstream, &server, order));
             }
         }
+    }
+
+    /// The first listener for HTTP, as this process reaches it itself.
+    fn entrance(&self) -> Option<Entrance> {
+        let plan = self.door.plan();
+        let mut http = plan.listeners.iter().filter(|one| one.protocol == Protocol::Http);
+        http.find_map(|listener| {
+            let mut addresses = self.door.addresses();
+            let (_, mut address) = addresses.find(|(name, _)| **name == *listener.name)?;
+            if address.ip().is_unspecified() {
+                address.set_ip(match address.is_ipv4() {
+                    true => Ipv4Addr::LOCALHOST.into(),
+                    false => Ipv6Addr::LOCALHOST.into(),
+                });
+            }
+            // A connection of this machine to one of its addresses comes from there.
+            let believed = plan.server.trusts(address.ip());
+            Some(Entrance { address, believed, proxy_header: listener.proxy_protocol && believed })
+        })
     }
 
     async fn try_reload(&mut self) -> Result<Vec<Problem>, Vec<Problem>> {

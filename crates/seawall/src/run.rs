@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use seawall_admin::Admin;
+use seawall_cache::freshness::Unstorable;
 use seawall_config::Loaded;
 use seawall_http::{Door, door};
 use seawall_telemetry::{AccessLog, Metrics};
@@ -42,7 +43,9 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let metrics = Arc::new(Metrics::new(workers, door::refusal_codes()));
+        let unstorable = Unstorable::ALL.iter().map(|reason| reason.code()).collect();
+        let metrics = Metrics::new(workers, door::refusal_codes()).with_unstorable(unstorable);
+        let metrics = Arc::new(metrics);
         let access_log = destination(&plan.server.access_log)
             .map(|destination| AccessLog::start(&destination))
             .transpose()
@@ -61,6 +64,7 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
             metrics: page,
             ready: ready.clone(),
             token: server.admin_token.clone(),
+            cache: None,
             asks: to_ask,
         };
         let admin = open_admin(server.admin, admin).await?;

@@ -13,9 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{chosen, peers};
-use crate::build;
-use crate::tools::{self, Tool};
+use super::chosen;
+use super::options::Place;
+use crate::tools::Tool;
 
 mod load;
 mod origins;
@@ -45,19 +45,8 @@ pub(crate) struct Balance {
     /// Only these proxies.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PROXY,...")]
     only: Vec<Proxy>,
-    /// Measure this binary instead of building one.
-    #[arg(long, value_name = "FILE")]
-    seawall: Option<PathBuf>,
-    /// The core of the proxy.
-    #[arg(long, default_value_t = 0, value_name = "CORE")]
-    proxy_core: usize,
-    /// The core of the servers and of the load.
-    #[arg(long, default_value_t = 1, value_name = "CORE")]
-    load_core: usize,
-    /// Where `balance.md` and `balance.json` go. Default: `bench/results` for a complete run,
-    /// `target/bench` for one that leaves something out.
-    #[arg(long, value_name = "DIRECTORY")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// One round of one proxy.
@@ -85,11 +74,11 @@ impl Balance {
         let seawall = self.prepare(&proxies)?;
         let (rounds, seconds) = if self.quick { (1, 7) } else { (self.rounds, self.seconds) };
         let length = Duration::from_secs(u64::from(seconds));
-        let origins = Origins::start(self.load_core)?;
+        let origins = Origins::start(self.place.load_core)?;
         let mut running = Vec::new();
         let mut report = Report::new(rounds, seconds, self.rate, seawall.as_deref());
         for &proxy in &proxies {
-            let cores = self.proxy_core.to_string();
+            let cores = self.place.proxy_core.to_string();
             running.push(proxy.start(&cores, seawall.as_deref(), origins.addresses())?);
             report.rows.push(Row { proxy, samples: Vec::new() });
         }
@@ -101,9 +90,9 @@ impl Balance {
                 let arrivals = |seed, length| Arrivals { seed, rate: self.rate, length };
                 // The same for every proxy.
                 let seed = u64::from(round);
-                load::round(self.load_core, address, arrivals(!seed, WARM_UP))?;
+                load::round(self.place.load_core, address, arrivals(!seed, WARM_UP))?;
                 let before = origins.begin_round();
-                let outcome = load::round(self.load_core, address, arrivals(seed, length))?;
+                let outcome = load::round(self.place.load_core, address, arrivals(seed, length))?;
                 let shares = origins.since(&before);
                 let sample = Sample { outcome, shares };
                 eprintln!("  round {} {}", round + 1, report::line(report.rows[at].proxy, &sample));
@@ -112,7 +101,7 @@ impl Balance {
         }
         let markdown = report.markdown();
         println!("{markdown}");
-        let directory = self.directory();
+        let directory = self.place.directory(!self.quick && self.only.is_empty());
         report
             .write(&directory)
             .with_context(|| format!("cannot write results to {}", directory.display()))?;
@@ -124,31 +113,13 @@ impl Balance {
     fn prepare(&self, proxies: &BTreeSet<Proxy>) -> anyhow::Result<Option<PathBuf>> {
         let wanted: BTreeSet<&str> =
             proxies.iter().filter_map(|proxy| proxy.installed_as()).collect();
-        tools::install_missing(&wanted.into_iter().map(Tool::named).collect::<Vec<_>>())?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if cores < 2 || self.proxy_core == self.load_core {
-            bail!("the proxy and the load need a core each; this machine has {cores}");
-        }
-        seawall_testkit::raise_open_files(peers::OPEN_FILES)
-            .context("cannot raise the limit on open files")?;
-        match (&self.seawall, proxies.iter().any(|proxy| proxy.is_seawall())) {
-            (_, false) => Ok(None),
-            (Some(file), true) => Ok(Some(file.clone())),
-            (None, true) => build::release("seawall").map(Some),
-        }
-    }
-
-    fn directory(&self) -> PathBuf {
-        match &self.out {
-            Some(directory) => directory.clone(),
-            None if !self.quick && self.only.is_empty() => build::root().join("bench/results"),
-            None => build::root().join("target/bench"),
-        }
+        let wanted: Vec<Tool> = wanted.into_iter().map(Tool::named).collect();
+        self.place.prepare(&wanted, proxies.iter().any(|proxy| proxy.is_seawall()))
     }
 }
 
 /// Keeps this thread on one core.
-fn stay_on(core: usize) -> anyhow::Result<()> {
+pub(crate) fn stay_on(core: usize) -> anyhow::Result<()> {
     if core >= rustix::thread::CpuSet::MAX_CPU {
         bail!("there is no core {core}");
     }

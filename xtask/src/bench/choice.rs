@@ -9,7 +9,7 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::machine;
+use super::part::circumstances;
 use crate::build;
 
 /// The group of the criterion benchmark that is run; the rest of it is not about choices.
@@ -46,17 +46,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     let mut choices = read(home.path())?;
     choices.sort_by(|one, other| one.name.cmp(&other.name));
-    let facts: Vec<String> = machine::facts(None)
-        .iter()
-        .filter(|(name, _)| matches!(*name, "date" | "cpu" | "kernel"))
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
     let page = format!(
         "# Choosing a server\n\nWritten by `cargo xtask bench choice`: nanoseconds for one choice of \
          100 servers with 300 requests in flight, on one core (95 % confidence interval). `hash` is \
          the ring with 160 points a unit of weight; those within a bound look for a server with \
          room.\n\n{}.\n\n{}",
-        facts.join(" · "),
+        circumstances(),
         table(&choices)
     );
     print!("{page}");

@@ -59,10 +59,24 @@ pub(crate) fn of_threads(pid: u32) -> anyhow::Result<Vec<(u32, Duration)>> {
 
 /// Resident memory of a process and all living descendants, in bytes.
 pub(crate) fn resident_of_tree(root: u32) -> anyhow::Result<u64> {
+    sum_of_tree(root, "status", "VmRSS:")
+}
+
+/// The same, but what processes share is divided among them.
+pub(crate) fn proportional_of_tree(root: u32) -> anyhow::Result<u64> {
+    sum_of_tree(root, "smaps_rollup", "Pss:")
+}
+
+/// The most resident memory that a process and each of its living descendants ever had, in bytes.
+pub(crate) fn peak_of_tree(root: u32) -> anyhow::Result<u64> {
+    sum_of_tree(root, "status", "VmHWM:")
+}
+
+fn sum_of_tree(root: u32, file: &str, name: &str) -> anyhow::Result<u64> {
     let mut sum = 0;
     for pid in tree(root)? {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        sum += parse_resident(&status).with_context(|| format!("no VmRSS of process {pid}"))?;
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+        sum += parse_size(&text, name).with_context(|| format!("no {name} of process {pid}"))?;
     }
     Ok(sum)
 }
@@ -112,8 +126,8 @@ fn ticks(count: u64) -> Duration {
     Duration::from_micros(count * 1_000_000 / per_second)
 }
 
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn parse_size(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -142,7 +156,8 @@ mod tests {
         child.wait().expect("to wait for it");
         assert!(found, "{pids:?}");
         assert!(resident_of_tree(std::process::id()).expect("memory") > 100_000);
-        assert_eq!(parse_resident("VmPeak:\t 9 kB\nVmRSS:\t    12 kB\n"), Some(12288));
+        assert!(proportional_of_tree(std::process::id()).expect("memory") > 100_000);
+        assert_eq!(parse_size("VmPeak:\t 9 kB\nVmRSS:\t    12 kB\n", "VmRSS:"), Some(12288));
     }
 
     #[test]

@@ -32,6 +32,17 @@ pub(crate) fn facts(seawall: Option<&Path>) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// The same with Varnish.
+pub(crate) fn cache_facts(seawall: Option<&Path>) -> Vec<(&'static str, String)> {
+    let mut facts = facts(seawall);
+    let varnish = output_of("varnishd", &["-V"]);
+    let version = varnish.split("varnish-").nth(1).unwrap_or_default();
+    let version = version.split(' ').next().unwrap_or_default();
+    let after = facts.iter().position(|(name, _)| *name == "haproxy").map_or(0, |at| at + 1);
+    facts.insert(after, ("varnish", version.to_owned()));
+    facts
+}
+
 fn cpu_model() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     info.lines()

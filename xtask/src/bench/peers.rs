@@ -145,6 +145,11 @@ impl Server {
         Self::seawall(&setting.proxy_cores, setting.binary()?, &config)
     }
 
+    /// Where the admin API of Seawall listens.
+    pub(crate) fn admin(&self) -> anyhow::Result<SocketAddr> {
+        listening(&self.process, "admin")
+    }
+
     /// Its process, the parent of any other it has.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
@@ -157,13 +162,13 @@ impl Server {
             let answer = client
                 .exchange(ask.request())
                 .with_context(|| format!("no answer for {}", ask.path()))?;
-            if (answer.status, answer.body.len()) != (200, ask.answer()) {
+            let (status, length) = ask.answer();
+            if (answer.status, answer.body.len()) != (status, length) {
                 bail!(
-                    "{} is answered with status {} and {} bytes instead of 200 and {}",
+                    "{} is answered with status {} and {} bytes instead of {status} and {length}",
                     ask.path(),
                     answer.status,
                     answer.body.len(),
-                    ask.answer()
                 );
             }
         }
@@ -172,19 +177,22 @@ impl Server {
 
     /// Starts Seawall with this configuration, which has one listener, `web`, on a free port.
     pub(crate) fn seawall(cores: &str, binary: &Path, config: &str) -> anyhow::Result<Self> {
-        let home = tempfile::tempdir()?;
+        Self::seawall_at(cores, binary, tempfile::tempdir()?, config)
+    }
+
+    /// The same with a directory of one's own, which lives as long as it does.
+    pub(crate) fn seawall_at(
+        cores: &str,
+        binary: &Path,
+        home: TempDir,
+        config: &str,
+    ) -> anyhow::Result<Self> {
         let file = home.path().join("seawall.toml");
         fs::write(&file, config)?;
         let mut command = pinned(cores);
         command.arg(binary).args(["run", "--config"]).arg(&file).env("NO_COLOR", "1");
         let process = Process::spawn(command)?;
-        let address = process.wait_for_line(|line| {
-            let mut words = line.text.split_whitespace();
-            let ours = line.text.contains("listening") && words.any(|word| word == "name=web");
-            let address =
-                line.text.split_whitespace().find_map(|word| word.strip_prefix("address="));
-            address.filter(|_| ours)?.parse().ok()
-        })?;
+        let address = listening(&process, "web")?;
         process.wait_for_text("ready")?;
         Ok(Self { address, process, _port: None, _home: home })
     }
@@ -197,7 +205,8 @@ impl Server {
         Self::nginx_at(cores, tempfile::tempdir()?, config)
     }
 
-    fn nginx_at(
+    /// The same with a directory of one's own, in which it starts.
+    pub(crate) fn nginx_at(
         cores: &str,
         home: TempDir,
         config: impl FnOnce(SocketAddr) -> String,
@@ -232,9 +241,26 @@ impl Server {
         home: TempDir,
         port: ReservedPort,
     ) -> anyhow::Result<Self> {
+        let address = port.address();
+        let up = |_: &Path| RawClient::connect(address).is_ok().then_some(address);
+        let mut server = Self::asked(command, home, up)?;
+        server._port = Some(port);
+        Ok(server)
+    }
+
+    /// Starts a server, and asks until it is known where it listens. The directory lives as long
+    /// as it does.
+    pub(crate) fn asked(
+        command: Command,
+        home: TempDir,
+        mut address: impl FnMut(&Path) -> Option<SocketAddr>,
+    ) -> anyhow::Result<Self> {
         let mut process = Process::spawn(command)?;
         let deadline = Instant::now() + PATIENCE;
-        while RawClient::connect(port.address()).is_err() {
+        loop {
+            if let Some(address) = address(home.path()) {
+                return Ok(Self { address, process, _port: None, _home: home });
+            }
             if !process.is_running()? {
                 process.wait()?;
                 bail!("a server ended at once:\n{}", process.text());
@@ -244,7 +270,6 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Ok(Self { address: port.address(), process, _port: Some(port), _home: home })
     }
 }
 
@@ -257,13 +282,25 @@ impl Drop for Server {
     }
 }
 
-fn pinned(cores: &str) -> Command {
+/// Where Seawall says that a listener of this name listens.
+fn listening(process: &Process, name: &str) -> anyhow::Result<SocketAddr> {
+    let name = format!("name={name}");
+    let address = process.wait_for_line(|line| {
+        let ours = line.text.contains("listening")
+            && line.text.split_whitespace().any(|word| word == name);
+        let address = line.text.split_whitespace().find_map(|word| word.strip_prefix("address="));
+        address.filter(|_| ours)?.parse().ok()
+    })?;
+    Ok(address)
+}
+
+pub(crate) fn pinned(cores: &str) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", cores]).env("PATH", tools::search_path());
     command
 }
 
-fn nginx_config(inside: &str) -> String {
+pub(crate) fn nginx_config(inside: &str) -> String {
     let mut temporary = String::new();
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         // Writing to a String cannot fail.
@@ -287,7 +324,12 @@ http {{
 ///
 /// `servers` is what stands in the block of the upstream.
 pub(crate) fn nginx_proxy(address: SocketAddr, servers: &str) -> String {
-    nginx_config(&format!(
+    nginx_config(&nginx_server(address, servers, ""))
+}
+
+/// The upstream and the server; `location` is what the location has besides.
+pub(crate) fn nginx_server(address: SocketAddr, servers: &str, location: &str) -> String {
+    format!(
         "  upstream app {{ {servers} keepalive 1024; keepalive_requests 1000000000; }}
   server {{
     listen {address} reuseport backlog=4096;
@@ -299,13 +341,18 @@ pub(crate) fn nginx_proxy(address: SocketAddr, servers: &str) -> String {
       proxy_set_header Connection \"\";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    }}
+{location}    }}
   }}"
-    ))
+    )
 }
 
 /// `servers` are the lines of the back end.
 pub(crate) fn haproxy_proxy(address: SocketAddr, servers: &str) -> String {
+    haproxy_config(address, "", servers)
+}
+
+/// The same with lines of the front end.
+pub(crate) fn haproxy_config(address: SocketAddr, frontend: &str, servers: &str) -> String {
     format!(
         "global
   nbthread 1
@@ -322,13 +369,13 @@ defaults
   timeout http-keep-alive 600s
 frontend web
   bind {address}
-  default_backend app
+{frontend}  default_backend app
 backend app
 {servers}"
     )
 }
 
-fn seawall_upstream(origin: SocketAddr) -> String {
+pub(crate) fn seawall_upstream(origin: SocketAddr) -> String {
     format!("servers = [\"{origin}\"]\nkeepalive = {{ idle = 1024 }}\n")
 }
 

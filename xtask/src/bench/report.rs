@@ -1,7 +1,6 @@
 //! The results as a table for people and as JSON for programs, with the targets beside them.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 use super::idle::{self, Idle};
 use super::peers::Peer;
 use super::rounds::{Guarded, Row, Sample, Workers};
+use super::table::{self, Verdict, errors, mebi, median};
 use super::{Case, Setting, machine};
 
 /// Everything one run found.
@@ -20,35 +20,6 @@ pub(crate) struct Report {
     rounds: u32,
     seconds: u32,
     facts: Vec<(&'static str, String)>,
-}
-
-/// A result beside what it should be.
-#[derive(Debug, Clone, PartialEq)]
-struct Verdict {
-    case: String,
-    measure: &'static str,
-    against: &'static str,
-    value: f64,
-    target: f64,
-    /// Whether more is better.
-    at_least: bool,
-    valid: bool,
-}
-
-impl Verdict {
-    /// Judged as it is printed, to two decimals.
-    fn met(&self) -> bool {
-        let (value, target) = (rounded(self.value), self.target);
-        self.valid && if self.at_least { value >= target } else { value <= target }
-    }
-
-    fn word(&self) -> &'static str {
-        match (self.valid, self.met()) {
-            (false, _) => "invalid",
-            (_, true) => "met",
-            (_, false) => "**not met**",
-        }
-    }
 }
 
 impl Report {
@@ -67,19 +38,12 @@ impl Report {
 
     /// Writes `http.md` and `http.json`.
     pub(crate) fn write(&self, directory: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(directory)?;
-        fs::write(directory.join("http.md"), self.markdown())?;
-        let mut json = serde_json::to_string_pretty(&self.json())?;
-        json.push('\n');
-        fs::write(directory.join("http.json"), json)?;
-        Ok(())
+        table::write(directory, "http", &self.markdown(), &self.json())
     }
 
     /// The tables.
     pub(crate) fn markdown(&self) -> String {
         let mut out = String::from("# Proxying HTTP/1.1\n\n");
-        let facts: Vec<String> =
-            self.facts.iter().map(|(name, fact)| format!("{name} {fact}")).collect();
         let _ = writeln!(
             out,
             "Written by `cargo xtask bench http`: median (lowest–highest) of {} alternating rounds of \
@@ -88,80 +52,14 @@ impl Report {
              the requests answered.\n\n{}.",
             self.rounds,
             self.seconds,
-            facts.join(" · ")
+            table::facts_line(&self.facts)
         );
-        self.write_verdicts(&mut out);
-        self.write_rows(&mut out);
-        self.write_workers(&mut out);
+        table::write_verdicts(&mut out, &self.verdicts());
+        table::write_rows(&mut out, &self.rows);
+        table::write_workers(&mut out, &self.workers);
         self.write_guarded(&mut out);
         self.write_idle(&mut out);
         out
-    }
-
-    fn write_verdicts(&self, out: &mut String) {
-        let verdicts = self.verdicts();
-        if verdicts.is_empty() {
-            return;
-        }
-        out.push_str("\n## Against the targets\n\n");
-        out.push_str(
-            "| case | measure | against | result | target | |\n|---|---|---|--:|--:|---|\n",
-        );
-        for verdict in &verdicts {
-            let sign = if verdict.at_least { '≥' } else { '≤' };
-            let _ = writeln!(
-                out,
-                "| {} | {} | {} | {:.2} | {sign} {:.2} | {} |",
-                verdict.case,
-                verdict.measure,
-                verdict.against,
-                verdict.value,
-                verdict.target,
-                verdict.word()
-            );
-        }
-    }
-
-    fn write_rows(&self, out: &mut String) {
-        if self.rows.is_empty() {
-            return;
-        }
-        out.push_str("\n## Measured\n\n");
-        out.push_str("| case | proxy | CPU µs/request | of it user | requests/s | p99 ms | |\n");
-        out.push_str("|---|---|--:|--:|--:|--:|---|\n");
-        for row in &self.rows {
-            let _ = writeln!(
-                out,
-                "| {} | {} | {} | {} | {} | {} | {} |",
-                row.case.name(),
-                row.peer.name(),
-                spread(&row.samples, |sample| sample.cpu, 2),
-                spread(&row.samples, |sample| sample.user, 2),
-                spread(&row.samples, |sample| sample.rate, 0),
-                spread(&row.samples, |sample| sample.p99, 2),
-                errors(&row.samples).map_or_else(String::new, |what| format!("invalid: {what}")),
-            );
-        }
-    }
-
-    fn write_workers(&self, out: &mut String) {
-        if self.workers.is_empty() {
-            return;
-        }
-        out.push_str("\n## Workers\n\n1 KiB answers, 64 connections, everything free to run on both cores.\n\n");
-        out.push_str("| workers | CPU µs/request | requests per CPU second × workers | share of the busiest thread | |\n");
-        out.push_str("|--:|--:|--:|--:|---|\n");
-        for row in &self.workers {
-            let _ = writeln!(
-                out,
-                "| {} | {} | {:.0} | {:.0} % | {} |",
-                row.workers,
-                spread(&row.samples, |sample| sample.cpu, 2),
-                normalised_rate(row),
-                median(row.busiest.clone()) * 100.0,
-                errors(&row.samples).map_or_else(String::new, |what| format!("invalid: {what}")),
-            );
-        }
     }
 
     fn write_guarded(&self, out: &mut String) {
@@ -176,13 +74,9 @@ impl Report {
         for row in &self.guarded {
             let _ = writeln!(
                 out,
-                "| {} | {} | {} | {} | {} | {} |",
+                "| {} | {} |",
                 if row.guarded { "with all of them" } else { "plain" },
-                spread(&row.samples, |sample| sample.cpu, 2),
-                spread(&row.samples, |sample| sample.user, 2),
-                spread(&row.samples, |sample| sample.rate, 0),
-                spread(&row.samples, |sample| sample.p99, 2),
-                errors(&row.samples).map_or_else(String::new, |what| format!("invalid: {what}")),
+                table::cells(&row.samples),
             );
         }
     }
@@ -213,14 +107,14 @@ impl Report {
     /// Every target for which there is a result.
     fn verdicts(&self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
-        let mut cases: Vec<Case> = self.rows.iter().map(|row| row.case).collect();
+        let mut cases: Vec<&str> = self.rows.iter().map(|row| row.case.as_str()).collect();
         cases.dedup();
         for case in cases {
-            let first = case == Case::Small64;
+            let first = case == Case::Small64.name();
             let mut push = |measure, against, value: Option<(f64, bool)>, target| {
                 if let Some((value, valid)) = value {
                     verdicts.push(Verdict {
-                        case: case.name(),
+                        case: case.to_owned(),
                         measure,
                         against,
                         value,
@@ -240,44 +134,20 @@ impl Report {
             }
             push("p99", BEST, self.ratio(case, &both, |sample| sample.p99), 1.0);
         }
-        verdicts.extend(self.worker_verdict());
+        verdicts.extend(table::worker_verdict(Case::Workers2.name(), &self.workers));
         verdicts.extend(self.guarded_verdict());
         verdicts.extend(self.idle_verdicts());
         verdicts
     }
 
-    /// The median of Seawall divided by the lowest median of `against`, and whether none of those
-    /// rounds had errors. `None` unless all were measured.
     fn ratio(
         &self,
-        case: Case,
+        case: &str,
         against: &[Peer],
         of: impl Fn(&Sample) -> f64,
     ) -> Option<(f64, bool)> {
-        let find = |peer| self.rows.iter().find(|row| row.case == case && row.peer == peer);
-        let ours = find(Peer::Seawall)?;
-        let theirs: Vec<&Row> = against.iter().map(|peer| find(*peer)).collect::<Option<_>>()?;
-        let value = |row: &Row| median(row.samples.iter().map(&of).collect());
-        let best = theirs.iter().map(|row| value(row)).reduce(f64::min)?;
-        let valid = theirs.iter().chain([&ours]).all(|row| errors(&row.samples).is_none());
-        Some((value(ours) / best, valid))
-    }
-
-    fn worker_verdict(&self) -> Option<Verdict> {
-        let [one, two] = self.workers.as_slice() else {
-            return None;
-        };
-        Some(Verdict {
-            case: Case::Workers2.name(),
-            measure: "CPU-normalised rate",
-            against: "1 worker",
-            value: normalised_rate(two) / normalised_rate(one),
-            target: 1.9,
-            at_least: true,
-            valid: errors(&one.samples).is_none()
-                && errors(&two.samples).is_none()
-                && median(two.busiest.clone()) <= BOTH_WORKED,
-        })
+        let against: Vec<&str> = against.iter().map(|peer| peer.name()).collect();
+        table::ratio(&self.rows, case, Peer::Seawall.name(), &against, of)
     }
 
     /// The median of what each round cost relative to the one beside it: what slows down the
@@ -321,49 +191,16 @@ impl Report {
     }
 
     fn json(&self) -> Value {
-        let facts: serde_json::Map<String, Value> =
-            self.facts.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact))).collect();
-        let samples = |samples: &[Sample]| -> Vec<Value> {
-            samples
-                .iter()
-                .map(|sample| {
-                    json!({
-                        "cpu_us_per_request": sample.cpu,
-                        "user_us_per_request": sample.user,
-                        "requests_per_second": sample.rate,
-                        "p99_ms": sample.p99,
-                        "errors": sample.errors.describe(),
-                    })
-                })
-                .collect()
-        };
         json!({
-            "machine": facts,
+            "machine": table::facts_json(&self.facts),
             "rounds": self.rounds,
             "seconds": self.seconds,
-            "targets": self.verdicts().iter().map(|verdict| json!({
-                "case": verdict.case,
-                "measure": verdict.measure,
-                "against": verdict.against,
-                "result": verdict.value,
-                "target": verdict.target,
-                "at_least": verdict.at_least,
-                "valid": verdict.valid,
-                "met": verdict.met(),
-            })).collect::<Vec<_>>(),
-            "cases": self.rows.iter().map(|row| json!({
-                "case": row.case.name(),
-                "proxy": row.peer.name(),
-                "rounds": samples(&row.samples),
-            })).collect::<Vec<_>>(),
-            "workers": self.workers.iter().map(|row| json!({
-                "workers": row.workers,
-                "busiest_thread": row.busiest,
-                "rounds": samples(&row.samples),
-            })).collect::<Vec<_>>(),
+            "targets": self.verdicts().iter().map(Verdict::json).collect::<Vec<_>>(),
+            "cases": table::rows_json(&self.rows),
+            "workers": table::workers_json(&self.workers),
             "guarded": self.guarded.iter().map(|row| json!({
                 "guarded": row.guarded,
-                "rounds": samples(&row.samples),
+                "rounds": table::samples_json(&row.samples),
             })).collect::<Vec<_>>(),
             "idle": self.idle.iter().map(|idle| json!({
                 "proxy": idle.peer.name(),
@@ -377,48 +214,9 @@ impl Report {
 
 const BEST: &str = "the better of NGINX and HAProxy";
 
-/// The largest share of the CPU time that one of two workers may have had, or it was not two that
-/// served: connections are dealt out at random, so that it is seldom just a half.
-const BOTH_WORKED: f64 = 0.75;
-
-/// Requests per CPU second, times the workers that could spend one each second.
-fn normalised_rate(row: &Workers) -> f64 {
-    let cpu = median(row.samples.iter().map(|sample| sample.cpu).collect());
-    f64::from(row.workers) * 1e6 / cpu
-}
-
-/// What went wrong in any of the rounds.
-fn errors(samples: &[Sample]) -> Option<String> {
-    let all: Vec<String> = samples.iter().filter_map(|sample| sample.errors.describe()).collect();
-    (!all.is_empty()).then(|| all.join("; "))
-}
-
-fn spread(samples: &[Sample], of: impl Fn(&Sample) -> f64, decimals: usize) -> String {
-    let values: Vec<f64> = samples.iter().map(of).collect();
-    let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{:.decimals$} ({lowest:.decimals$}–{highest:.decimals$})", median(values))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => values[length / 2],
-        length => f64::midpoint(values[length / 2 - 1], values[length / 2]),
-    }
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
-}
-
-fn mebi(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::table::rounded;
     use super::super::wrk::Errors;
     use super::*;
 
@@ -430,7 +228,11 @@ mod tests {
             p99: 2.0,
             errors: Errors::default(),
         };
-        Row { case: Case::Small64, peer, samples: cpu.iter().map(sample).collect() }
+        Row {
+            case: Case::Small64.name(),
+            proxy: peer.name(),
+            samples: cpu.iter().map(sample).collect(),
+        }
     }
 
     fn report(rows: Vec<Row>) -> Report {
@@ -523,7 +325,7 @@ mod tests {
             row(Peer::Haproxy, &[1.0], 1.0),
         ];
         for row in &mut rows {
-            row.case = Case::Large64;
+            row.case = Case::Large64.name();
         }
         rows[0].samples[0].p99 = 2.1;
         let verdicts = report(rows).verdicts();

@@ -1,6 +1,9 @@
 //! Alternating rounds of load, and what each cost.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use anyhow::ensure;
 
 use super::peers::{Origin, Peer, Server};
 use super::wrk::{self, Ask, Errors};
@@ -9,8 +12,8 @@ use super::{Case, Setting, cpu};
 /// One proxy in one case: its rounds.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    pub(crate) case: Case,
-    pub(crate) peer: Peer,
+    pub(crate) case: String,
+    pub(crate) proxy: &'static str,
     pub(crate) samples: Vec<Sample>,
 }
 
@@ -50,28 +53,41 @@ const WARM_UP: u32 = 1;
 /// Measures every proxy in one case.
 pub(crate) fn case(
     setting: &Setting,
+    peers: &BTreeSet<Peer>,
     origin: &Origin,
     case: Case,
     connections: u32,
     ask: Ask,
 ) -> anyhow::Result<Vec<Row>> {
     let mut proxies = Vec::new();
-    let mut rows = Vec::new();
-    for &peer in &setting.peers {
+    for &peer in peers {
         let proxy = Server::proxy(peer, setting, origin.address(), 1)?;
         proxy.check(&[ask])?;
-        proxies.push(proxy);
-        rows.push(Row { case, peer, samples: Vec::new() });
+        proxies.push((peer.name(), proxy));
     }
+    alternate(setting, &proxies, &case.name(), connections, ask)
+}
+
+/// Measures these proxies in turns.
+pub(crate) fn alternate(
+    setting: &Setting,
+    proxies: &[(&'static str, Server)],
+    case: &str,
+    connections: u32,
+    ask: Ask,
+) -> anyhow::Result<Vec<Row>> {
+    let row =
+        |&(proxy, _): &(&'static str, _)| Row { case: case.to_owned(), proxy, samples: Vec::new() };
+    let mut rows: Vec<Row> = proxies.iter().map(row).collect();
     for round in 0..setting.rounds as usize {
         for step in 0..rows.len() {
             // Whoever was first is last in the next round.
             let at = (round + step) % rows.len();
-            let sample = measure(setting, &proxies[at], ask, connections)?;
+            let sample = measure(setting, &proxies[at].1, ask, connections)?;
             eprintln!(
                 "  round {} {:<8} {:6.2} µs/request ({:.2} user) {:8.0}/s p99 {:.2} ms{}",
                 round + 1,
-                rows[at].peer.name(),
+                rows[at].proxy,
                 sample.cpu,
                 sample.user,
                 sample.rate,
@@ -88,16 +104,16 @@ pub(crate) fn case(
 }
 
 /// Measures Seawall with one worker and with two. Without Seawall there is nothing to measure.
-pub(crate) fn workers(setting: &Setting) -> anyhow::Result<Vec<Workers>> {
-    if !setting.peers.contains(&Peer::Seawall) {
+pub(crate) fn workers(
+    setting: &Setting,
+    start: impl Fn(u32) -> anyhow::Result<Server>,
+) -> anyhow::Result<Vec<Workers>> {
+    if setting.seawall.is_none() {
         return Ok(Vec::new());
     }
-    let origin = Origin::start(&setting.load_cores)?;
     let mut rows = Vec::new();
     for workers in [1, 2] {
-        let proxy = Server::proxy(Peer::Seawall, setting, origin.address(), workers)?;
-        proxy.check(&[Ask::Small])?;
-        rows.push((proxy, Workers { workers, samples: Vec::new(), busiest: Vec::new() }));
+        rows.push((start(workers)?, Workers { workers, samples: Vec::new(), busiest: Vec::new() }));
     }
     for round in 0..setting.rounds {
         for (proxy, row) in &mut rows {
@@ -121,7 +137,7 @@ pub(crate) fn workers(setting: &Setting) -> anyhow::Result<Vec<Workers>> {
 /// Measures Seawall plain and with checks, ejection, breaker and retries on. Without Seawall there
 /// is nothing to measure.
 pub(crate) fn guarded(setting: &Setting) -> anyhow::Result<Vec<Guarded>> {
-    if !setting.peers.contains(&Peer::Seawall) {
+    if setting.seawall.is_none() {
         return Ok(Vec::new());
     }
     let origin = Origin::start(&setting.load_cores)?;
@@ -164,7 +180,8 @@ fn measure(
     let before = cpu::of_tree(proxy.id())?;
     let outcome = load(setting.seconds)?;
     let used = cpu::of_tree(proxy.id())?.since(before);
-    let requests = outcome.requests.max(1) as f64;
+    ensure!(outcome.requests > 0, "no request was answered");
+    let requests = outcome.requests as f64;
     Ok(Sample {
         cpu: micros(used.total()) / requests,
         user: micros(used.user) / requests,

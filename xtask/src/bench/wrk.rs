@@ -1,7 +1,6 @@
 //! One round of load from `wrk`, and what it says about it.
 
-use std::fmt::Write;
-use std::io::Write as _;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -25,7 +24,19 @@ pub(crate) enum Ask {
     Large,
     /// To take 64 KiB.
     Upload,
+    /// Nothing, unless it is not what [`ETAG`] stands for any more. It is nothing because `wrk`
+    /// waits for as many bytes as `Content-Length` says, even of a 304.
+    Unchanged,
+    /// 1 KiB under one of [`KEYS`] keys, by Zipf's law with α = 1.
+    Zipf,
 }
+
+/// The entity tag of everything at the origin of the cache's benchmark.
+pub(crate) const ETAG: &str = "\"bench\"";
+
+/// Keys of [`Ask::Zipf`]: numbers from 1 behind [`KEY_PREFIX`].
+pub(crate) const KEYS: u32 = 100_000;
+pub(crate) const KEY_PREFIX: &str = "/key/";
 
 impl Ask {
     /// The path at the origin.
@@ -34,6 +45,8 @@ impl Ask {
             Self::Small => "/1k",
             Self::Large => "/100k",
             Self::Upload => "/upload",
+            Self::Zipf => "/key/1",
+            Self::Unchanged => "/empty",
         }
     }
 
@@ -41,8 +54,12 @@ impl Ask {
     pub(crate) fn request(self) -> Vec<u8> {
         let path = self.path();
         match self {
-            Self::Small | Self::Large => {
+            Self::Small | Self::Large | Self::Zipf => {
                 format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into_bytes()
+            }
+            Self::Unchanged => {
+                let condition = format!("if-none-match: {ETAG}");
+                format!("GET {path} HTTP/1.1\r\nhost: bench\r\n{condition}\r\n\r\n").into_bytes()
             }
             Self::Upload => {
                 let head = format!(
@@ -53,27 +70,56 @@ impl Ask {
         }
     }
 
-    /// Bytes of the right answer's body.
-    pub(crate) fn answer(self) -> usize {
+    /// Status and bytes of the body of the right answer.
+    pub(crate) fn answer(self) -> (u16, usize) {
         match self {
-            Self::Small => SMALL,
-            Self::Large => LARGE,
-            Self::Upload => 2,
+            Self::Small | Self::Zipf => (200, SMALL),
+            Self::Large => (200, LARGE),
+            Self::Upload => (200, 2),
+            Self::Unchanged => (304, 0),
         }
     }
 
     /// What `wrk` is told in Lua.
     fn script(self) -> String {
-        let mut script = String::new();
-        if self == Self::Upload {
-            let body = format!("string.rep('u', {UPLOAD})");
-            // Writing to a String cannot fail.
-            writeln!(script, "wrk.method = 'POST'\nwrk.body = {body}").ok();
-        }
-        script.push_str(SUMMARY);
-        script
+        let special = match self {
+            Self::Small | Self::Large => String::new(),
+            Self::Upload => {
+                format!("wrk.method = 'POST'\nwrk.body = string.rep('u', {UPLOAD})\n")
+            }
+            Self::Unchanged => format!("wrk.headers['If-None-Match'] = '{ETAG}'\n"),
+            Self::Zipf => format!("local keys, prefix = {KEYS}, '{KEY_PREFIX}'\n{ZIPF}"),
+        };
+        format!("{HOST}{special}{SUMMARY}")
     }
 }
+
+/// As [`Ask::request`] has it: the host is part of the keys of caches.
+const HOST: &str = "wrk.headers['Host'] = 'bench'\n";
+
+/// Requests are drawn beforehand, for drawing takes longer than sending; the same ones each time.
+const ZIPF: &str = "\
+local drawn, at = {}, 0
+init = function()
+  math.randomseed(1)
+  local sums, sum = {}, 0
+  for key = 1, keys do sum = sum + 1 / key; sums[key] = sum end
+  local made = {}
+  for draw = 1, 200000 do
+    local wanted, low, high = math.random() * sum, 1, keys
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if sums[middle] < wanted then low = middle + 1 else high = middle end
+    end
+    made[low] = made[low] or wrk.format('GET', prefix .. low)
+    drawn[draw] = made[low]
+  end
+end
+request = function()
+  at = at % #drawn + 1
+  return drawn[at]
+end
+";
 
 /// Prints what is wanted in one line, whatever the units in the report for people.
 const SUMMARY: &str = "\

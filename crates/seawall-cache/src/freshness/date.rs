@@ -156,7 +156,7 @@ mod tests {
             (
                 "9110-5.6.7 rfc850, next decade",
                 "Sunday, 06-Nov-32 08:49:37 GMT",
-                Some(1_983_430_177),
+                Some(1_983_343_777),
             ),
             (
                 "9110-5.6.7 rfc850, 50 years ahead",

@@ -94,7 +94,8 @@ pub fn judge<'a>(arrival: &Arrival<'a>) -> Result<Terms<'a>, Unstorable> {
         return Err(Unstorable::Useless);
     }
 
-    let mut fields = StoredFields::default();
+    let date = (!dates.has_date).then_some(arrival.received);
+    let mut fields = StoredFields { named: Vec::new(), date };
     fields.named.extend_from_slice(control.no_cache.fields());
     fields.named.extend_from_slice(control.private.fields());
     fields.named.extend(named_by_connection(answer));
@@ -256,6 +257,8 @@ struct Dates {
     received: i64,
     /// `Date`, or when it was received (RFC 9110 §6.6.1).
     date: i64,
+    /// `Date` is there and can be read.
+    has_date: bool,
     /// `None` without the field, `i64::MIN` when one cannot be read: that is a time in the past
     /// (RFC 9111 §5.3). Of several the earliest.
     expires: Option<i64>,
@@ -269,9 +272,11 @@ impl Dates {
         let read = |value: &[u8]| date::parse(value, arrival.received);
         let expires = answer.all_known(Known::Expires);
         let earliest = expires.map(|value| read(value).unwrap_or(i64::MIN)).min();
+        let date = answer.known(Known::Date).and_then(read);
         Dates {
             received,
-            date: answer.known(Known::Date).and_then(read).unwrap_or(received),
+            date: date.unwrap_or(received),
+            has_date: date.is_some(),
             expires: earliest.filter(|_| !rules.ignore_origin.expires),
             last_modified: answer.known(Known::LastModified).and_then(read),
         }

@@ -79,7 +79,8 @@ pub fn standing(meta: &Meta, demand: &Demand, purged: Option<Millis>, now: Milli
         may_be_stale && by < (u64::from(seconds) * 1000).max(least)
     };
     // What the client asks for is its wish (§5.2.1): an origin that fails cannot fulfil it.
-    let if_error = is_fresh || within(meta.stale_if_error);
+    let leave = meta.stale_if_error.max(demand.stale_if_error.unwrap_or(0));
+    let if_error = is_fresh || within(leave);
     let validate = |reason| Standing::Validate { reason, if_error };
 
     if meta.flags.no_cache {

@@ -1,7 +1,10 @@
 //! What becomes of an answer that arrived.
 
-use seawall_h1::{Headers, Known, fields};
+use std::time::{Duration, UNIX_EPOCH};
 
+use seawall_h1::{Headers, Known, encode, fields};
+
+use crate::Millis;
 use crate::object::Meta;
 
 /// The terms under which an answer is stored.
@@ -153,6 +156,8 @@ impl Unstorable {
 #[derive(Debug, Clone, Default)]
 pub struct StoredFields<'a> {
     pub(super) named: Vec<&'a [u8]>,
+    /// When the answer was received, if it has no `Date` that can be read.
+    pub(super) date: Option<Millis>,
 }
 
 impl StoredFields<'_> {
@@ -182,9 +187,17 @@ impl StoredFields<'_> {
         self.named.iter().any(|one| name.eq_ignore_ascii_case(one))
     }
 
-    /// Appends the fields that are stored to `out`, as they go over the wire.
+    /// Appends the fields that are stored to `out`, as they go over the wire. An answer without a
+    /// valid `Date` gets that of its arrival (RFC 9110 §6.6.1).
     pub fn write(&self, answer: &Headers, out: &mut Vec<u8>) {
-        answer.write(|field| self.keeps(field.name, field.known), out);
+        let Some(received) = self.date else {
+            answer.write(|field| self.keeps(field.name, field.known), out);
+            return;
+        };
+        let is_kept = |known, name: &[u8]| known != Known::Date && self.keeps(name, known);
+        answer.write(|field| is_kept(field.known, field.name), out);
+        let received = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(received));
+        encode::field(b"Date", received.as_bytes(), out);
     }
 }
 

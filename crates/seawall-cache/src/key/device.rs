@@ -31,36 +31,22 @@ impl Device {
 /// The class of device that a request comes from, by `User-Agent`, and by `Sec-CH-UA-Mobile` where
 /// that tells of neither bot nor tablet: browsers with client hints shorten the former.
 pub fn device(request: &Headers) -> Device {
-    const BOTS: &[&[u8]] = &[
-        b"bot",
-        b"crawl",
-        b"spider",
-        b"slurp",
-        b"preview",
-        b"facebookexternalhit",
-        b"archiver",
-        b"lighthouse",
-        b"headless",
-    ];
-    const TABLETS: &[&[u8]] = &[b"ipad", b"tablet", b"kindle", b"silk/", b"playbook"];
-    const PHONES: &[&[u8]] =
-        &[b"iphone", b"ipod", b"mobi", b"windows phone", b"blackberry", b"opera mini"];
-    let agent = request.known(Known::UserAgent).unwrap_or_default();
-    let has = |words: &[&[u8]]| words.iter().any(|word| contains(agent, word));
-    if has(BOTS) {
+    let signs = signs(request.known(Known::UserAgent).unwrap_or_default());
+    let has = |sign: u8| signs & sign != 0;
+    if has(BOT) {
         return Device::Bot;
     }
-    if has(TABLETS) {
+    if has(TABLET) {
         return Device::Tablet;
     }
     match request.first(b"sec-ch-ua-mobile") {
         Some(b"?1") => return Device::Phone,
-        Some(b"?0") if !contains(agent, b"android") => return Device::Desktop,
+        Some(b"?0") if !has(ANDROID) => return Device::Desktop,
         _ => {}
     }
-    if has(PHONES) {
+    if has(PHONE) {
         Device::Phone
-    } else if contains(agent, b"android") {
+    } else if has(ANDROID) {
         // Phones say `Mobile` besides.
         Device::Tablet
     } else {
@@ -68,7 +54,43 @@ pub fn device(request: &Headers) -> Device {
     }
 }
 
-/// Whether `text` has `word`, which is in lower case, in any case.
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+const BOT: u8 = 1;
+const TABLET: u8 = 2;
+const PHONE: u8 = 4;
+const ANDROID: u8 = 8;
+
+/// What the words of a `User-Agent` are signs of, found in one pass, since this is done for each
+/// hit. A word may stand within another, as in `Googlebot`.
+fn signs(agent: &[u8]) -> u8 {
+    let mut signs = 0;
+    for at in 0..agent.len() {
+        for (rest, sign) in words(agent[at].to_ascii_lowercase()) {
+            let found = agent.get(at + 1..at + 1 + rest.len());
+            if found.is_some_and(|found| found.eq_ignore_ascii_case(rest)) {
+                signs |= sign;
+            }
+        }
+    }
+    signs
+}
+
+/// Words that begin with a letter, without it.
+fn words(first: u8) -> &'static [(&'static [u8], u8)] {
+    match first {
+        b'a' => &[(b"ndroid", ANDROID), (b"rchiver", BOT)],
+        b'b' => &[(b"ot", BOT), (b"lackberry", PHONE)],
+        b'c' => &[(b"rawl", BOT)],
+        b'f' => &[(b"acebookexternalhit", BOT)],
+        b'h' => &[(b"eadless", BOT)],
+        b'i' => &[(b"pad", TABLET), (b"phone", PHONE), (b"pod", PHONE)],
+        b'k' => &[(b"indle", TABLET)],
+        b'l' => &[(b"ighthouse", BOT)],
+        b'm' => &[(b"obi", PHONE)],
+        b'o' => &[(b"pera mini", PHONE)],
+        b'p' => &[(b"laybook", TABLET), (b"review", BOT)],
+        b's' => &[(b"ilk/", TABLET), (b"lurp", BOT), (b"pider", BOT)],
+        b't' => &[(b"ablet", TABLET)],
+        b'w' => &[(b"indows phone", PHONE)],
+        _ => &[],
+    }
 }

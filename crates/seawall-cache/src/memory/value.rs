@@ -60,7 +60,8 @@ impl Variants {
 pub(crate) enum Value {
     /// The slot is free.
     Nothing,
-    Object(Arc<Object>),
+    /// An answer, and up to which [epoch](crate::purge::Purges::epoch) it was not purged.
+    Object(Arc<Object>, u32),
     Family(Box<Family>),
     Mark(Box<Marked>),
     Chunk(Box<Chunk>),
@@ -90,13 +91,17 @@ pub(crate) struct Chunk {
 }
 
 impl Value {
+    pub(crate) fn object(object: Arc<Object>) -> Value {
+        Value::Object(object, 0)
+    }
+
     pub(crate) fn mark(key: &[u8], mark: Mark) -> Value {
         Value::Mark(Box::new(Marked { key: key.into(), mark }))
     }
 
     pub(crate) fn key(&self) -> &[u8] {
         match self {
-            Value::Object(object) => object.key(),
+            Value::Object(object, _) => object.key(),
             Value::Family(family) => family.variants.key(),
             Value::Mark(marked) => &marked.key,
             Value::Chunk(_) | Value::Nothing => &[],
@@ -107,7 +112,7 @@ impl Value {
     pub(crate) fn memory(&self) -> u64 {
         let bytes = match self {
             Value::Nothing => 0,
-            Value::Object(object) => {
+            Value::Object(object, _) => {
                 let head = size_of::<Object>() + COUNTS;
                 allocated(head) + allocated(object.size() - head)
             }

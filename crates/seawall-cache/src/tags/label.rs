@@ -113,13 +113,13 @@ impl Labels {
             let wide = u128::from(a) * u128::from(b);
             wide as u64 ^ (wide >> 64) as u64
         };
-        let mut hash = fold(self.seed ^ ONE, (text.len() as u64) << 3 | kind as u64 ^ TWO);
+        let mut hash = fold(self.seed ^ ONE, ((text.len() as u64) << 3 | kind as u64) ^ TWO);
         for chunk in text.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
             hash = fold(hash ^ u64::from_le_bytes(word) ^ ONE, TWO) ^ hash.rotate_left(29);
         }
         let hash = fold(hash ^ TWO, ONE);
-        (hash ^ hash >> 32) as u32
+        (hash ^ (hash >> 32)) as u32
     }
 }

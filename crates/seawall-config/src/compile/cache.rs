@@ -11,7 +11,6 @@ use super::state::largest_tier;
 use crate::config::{CacheEntry, Route, VersionEntry};
 use crate::plan::{Cache, CacheVersion, Coalesce, Tier};
 use crate::read::{At, Given};
-use crate::report::Report;
 use crate::source::{Span, quoted};
 use crate::units::{show_duration, show_size};
 
@@ -23,12 +22,7 @@ impl Compiler<'_, '_> {
         self.check_methods(route, at.span);
         let tier = cache.tier.value().map_or(Tier::None, |at| at.value);
         let (ttl, force) = self.lifetimes(cache, tier);
-        for (key, at) in [
-            ("stale-while-revalidate", &cache.stale_while_revalidate),
-            ("stale-if-error", &cache.stale_if_error),
-        ] {
-            whole_seconds(key, at, self.report);
-        }
+        self.check_seconds(cache);
         Some(Box::new(Cache {
             ttl,
             force,
@@ -56,6 +50,25 @@ impl Compiler<'_, '_> {
             parent: self.parent(cache, own, tier),
             tier,
         }))
+    }
+
+    /// Fields of answers count in seconds, and so do stored ones.
+    fn check_seconds(&mut self, cache: &CacheEntry) {
+        let times = [
+            ("ttl", cache.ttl.value()),
+            ("force", cache.force.value()),
+            ("negative-ttl", cache.negative_ttl.value()),
+            ("browser-ttl", cache.browser_ttl.value()),
+            ("stale-while-revalidate", Some(&cache.stale_while_revalidate)),
+            ("stale-if-error", Some(&cache.stale_if_error)),
+        ];
+        for (key, at) in times {
+            if let Some(at) = at.filter(|at| at.value.subsec_nanos() != 0) {
+                let message = format!("`{key}` is a number of whole seconds");
+                let help = format!("write \"{}s\"", at.value.as_secs() + 1);
+                self.report.error(at.span, message, Some(help));
+            }
+        }
     }
 
     fn check_methods(&mut self, route: &Route, span: Span) {
@@ -95,7 +108,6 @@ impl Compiler<'_, '_> {
             self.report.missing(at.span, message, Some(help.to_owned()));
         }
         if let Some(browser) = cache.browser_ttl.value() {
-            whole_seconds("browser-ttl", browser, self.report);
             let whole = force.or(cache.ttl.value().map(|at| at.value));
             if let Some(whole) = whole.filter(|whole| browser.value > *whole) {
                 let message = format!(
@@ -249,15 +261,6 @@ impl Compiler<'_, '_> {
             self.report.error(at.span, message, Some(help.to_owned()));
         }
         Some(parent)
-    }
-}
-
-/// Fields of answers and plans count in seconds.
-fn whole_seconds(key: &str, at: &At<Duration>, report: &mut Report) {
-    if at.value.subsec_nanos() != 0 {
-        let message = format!("`{key}` is told in whole seconds");
-        let help = format!("write \"{}s\"", at.value.as_secs() + 1);
-        report.error(at.span, message, Some(help));
     }
 }
 

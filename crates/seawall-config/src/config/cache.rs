@@ -59,21 +59,22 @@ section! {
     /// with `Set-Cookie`, and `private` and `no-store` ones are not stored unless they, or keys
     /// below, say otherwise.
     CacheEntry {
-        /// How long an answer is fresh that does not say so itself.
+        /// How long an answer is fresh that does not say so itself. This and all times but that of
+        /// `coalesce` are whole seconds.
         optional "ttl" ttl: Duration, Time(Duration::ZERO, LONGEST_TTL);
         /// How long all answers are fresh that may be stored, whatever they say themselves. Not
         /// together with `ttl`.
         optional "force" force: Duration, Time(Duration::from_secs(1), LONGEST_TTL);
         /// How long an answer with status 404, 405, 410, 414, 501 or 5xx is fresh that does not say
-        /// so itself. `"0s"`: it is not stored. Without it, as long as other answers.
+        /// so itself. `"0s"`: the origin is asked each time. Without it, as long as other answers.
         optional "negative-ttl" negative_ttl: Duration, Time(Duration::ZERO, LONGEST_TTL);
-        /// What clients are told as `max-age` in place of what the origin says, in whole seconds;
-        /// `"0s"` has them ask each time. What they keep cannot be purged.
+        /// What clients are told as `max-age` in place of what the origin says; `"0s"` has them ask
+        /// each time. What they keep cannot be purged.
         optional "browser-ttl" browser_ttl: Duration, Time(Duration::ZERO, LONGEST_TTL);
         /// How long an answer is served after its lifetime while it is fetched anew in the
-        /// background, in whole seconds (RFC 5861 §3). What an answer says itself goes before.
+        /// background (RFC 5861 §3). What an answer says itself goes before.
         default "stale-while-revalidate" stale_while_revalidate: Duration = Duration::ZERO, Time(Duration::ZERO, LONGEST_TTL);
-        /// How long an answer is served after its lifetime when the origin fails, in whole seconds
+        /// How long an answer is served after its lifetime when the origin fails
         /// (RFC 5861 §4). What an answer says itself goes before.
         default "stale-if-error" stale_if_error: Duration = Duration::ZERO, Time(Duration::ZERO, LONGEST_TTL);
         /// The most by which each lifetime is cut at random, so that answers that were stored
@@ -91,8 +92,9 @@ section! {
         nested "bypass" bypass: BypassEntry;
         /// Methods that are answered from the cache: `GET`, and `HEAD` unless it is left out.
         optional "methods" methods: Vec<At<bool>>, List(METHOD, 1, 2);
-        /// Statuses of answers that `ttl` and `force` are for. Without it, those that can be stored
-        /// by default: 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501 (RFC 9110 §15.1).
+        /// Statuses of answers that `ttl` and `negative-ttl` are for, and `force` besides others that
+        /// are stored anyway. Without it, those that are cacheable by default: 200, 203, 204, 300,
+        /// 301, 308, 404, 405, 410, 414, 501 (RFC 9110 §15.1).
         optional "statuses" statuses: Vec<At<u64>>, List(Integer(200, 599), 1, 64);
         /// The most content that an answer may have to be stored. Without it, an eighth of the
         /// larger tier: of the disk, if there is one.

@@ -149,9 +149,10 @@ pub struct CacheKey {
 pub enum CacheQuery {
     /// All of it.
     All,
-    /// Only parameters of these names. Empty: none.
+    /// Only parameters of these names; one that ends in `*` stands for all that begin so. Empty:
+    /// none.
     Only(Vec<Box<str>>),
-    /// All but parameters of these names; one that ends in `*` stands for all that begin so.
+    /// All but parameters of these names, with `*` as above.
     Except(Vec<Box<str>>),
 }
 
@@ -162,7 +163,7 @@ pub struct CacheBypass {
     pub headers: Vec<Box<str>>,
     /// They have one of these cookies; one that ends in `*` stands for all that begin so.
     pub cookies: Vec<Box<str>>,
-    /// They have one of these query parameters.
+    /// They have one of these query parameters, with `*` as above.
     pub query: Vec<Box<str>>,
 }
 

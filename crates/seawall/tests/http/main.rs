@@ -9,6 +9,7 @@ mod applications;
 mod balance;
 mod breaker;
 mod cli;
+mod cli_cache;
 mod discovery;
 mod drain;
 mod early;

@@ -1,7 +1,6 @@
 //! The results as a table for people and as JSON for programs, with the targets beside them.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use super::load::percentile;
 use super::origins::{AT_ONCE, SERVERS, SLOW, STALLING, TIMES_SLOWER};
 use super::proxies::Proxy;
 use super::{Row, Sample};
-use crate::bench::machine;
+use crate::bench::{machine, table};
 
 /// Everything one run found.
 pub(super) struct Report {
@@ -65,18 +64,11 @@ impl Report {
 
     /// Writes `balance.md` and `balance.json`.
     pub(super) fn write(&self, directory: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(directory)?;
-        fs::write(directory.join("balance.md"), self.markdown())?;
-        let mut json = serde_json::to_string_pretty(&self.json())?;
-        json.push('\n');
-        fs::write(directory.join("balance.json"), json)?;
-        Ok(())
+        table::write(directory, "balance", &self.markdown(), &self.json())
     }
 
     /// The tables.
     pub(super) fn markdown(&self) -> String {
-        let facts: Vec<String> =
-            self.facts.iter().map(|(name, fact)| format!("{name} {fact}")).collect();
         let late = self.rows.iter().flat_map(|row| &row.samples).map(|sample| sample.outcome.late);
         let mut out = String::from("# Balancing over servers of uneven speed\n\n");
         // Writing to a String cannot fail.
@@ -94,7 +86,7 @@ impl Report {
             seconds = self.seconds,
             rate = self.rate,
             late = millis(late.max().unwrap_or(0)),
-            facts = facts.join(" · "),
+            facts = table::facts_line(&self.facts),
         );
         self.write_verdicts(&mut out);
         self.write_rows(&mut out);
@@ -183,10 +175,8 @@ impl Report {
     }
 
     fn json(&self) -> Value {
-        let facts: serde_json::Map<String, Value> =
-            self.facts.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact))).collect();
         json!({
-            "machine": facts,
+            "machine": table::facts_json(&self.facts),
             "rounds": self.rounds,
             "seconds": self.seconds,
             "requests_per_second": self.rate,

@@ -42,14 +42,7 @@ impl Compiler<'_, '_> {
         match key.query.value().map(|at| &at.value) {
             None | Some(QueryEntry::Whole(true)) => CacheQuery::All,
             Some(QueryEntry::Whole(false)) => CacheQuery::Only(Vec::new()),
-            Some(QueryEntry::Only(names)) => {
-                for at in names.iter().filter(|at| at.value.ends_with('*')) {
-                    let message = format!("{} is one parameter", quoted(&at.value));
-                    let help = "only `query = { except = […] }` knows `*`; name each parameter";
-                    self.report.warning(at.span, message, Some(help.to_owned()));
-                }
-                CacheQuery::Only(distinct(names, self.report))
-            }
+            Some(QueryEntry::Only(names)) => CacheQuery::Only(distinct(names, self.report)),
             Some(QueryEntry::Except(names)) => CacheQuery::Except(distinct(names, self.report)),
         }
     }

@@ -19,7 +19,7 @@ section! {
         default "host" host: bool = true, Boolean;
         /// What of the query is part of it: all with `true`, nothing with `false`, only the
         /// parameters in a list, or all but some with a table. Names are compared after
-        /// percent-decoding.
+        /// percent-decoding; one that ends in `*` stands for all that begin so.
         optional "query" query: QueryEntry, QueryRule;
         /// Parameters of the query are put in the order of their names first.
         default "sort-query" sort: bool = false, Boolean;
@@ -36,7 +36,7 @@ section! {
 section! {
     /// All parameters of the query but some.
     ExceptEntry {
-        /// The names of these; one that ends in `*` stands for all that begin so.
+        /// The names of these.
         required "except" except: Vec<At<Box<str>>>, List(EXCEPT, 1, 256);
     }
 }
@@ -49,7 +49,8 @@ section! {
         optional "headers" headers: Vec<At<Box<str>>>, List(BYPASS_HEADER, 0, 64);
         /// They have one of these cookies; a name that ends in `*` stands for all that begin so.
         optional "cookies" cookies: Vec<At<Box<str>>>, List(BYPASS_COOKIE, 0, 64);
-        /// They have one of these query parameters.
+        /// They have one of these query parameters; a name that ends in `*` stands for all that begin
+        /// so.
         optional "query" query: Vec<At<Box<str>>>, List(PARAMETER, 0, 64);
     }
 }
@@ -97,10 +98,22 @@ impl Rule for QueryRule {
     }
 }
 
-const ONLY: List<Parsed<Box<str>>> = List(PARAMETER, 0, 256);
-
-const PARAMETER: Parsed<Box<str>> =
-    Parsed { kind: "a query parameter", example: "page", limits: "", parse: parameter };
+const ONLY: List<Parsed<Box<str>>> = List(
+    Parsed {
+        kind: "a query parameter",
+        example: "page",
+        limits: "",
+        parse: |text| match text.value.as_str() {
+            "*" => {
+                let message = "this is the whole query".to_owned();
+                Err(Fault::whole(text, message, "write `query = true`"))
+            }
+            _ => parameter(text),
+        },
+    },
+    0,
+    256,
+);
 
 const EXCEPT: Parsed<Box<str>> = Parsed {
     kind: "a query parameter",
@@ -111,15 +124,12 @@ const EXCEPT: Parsed<Box<str>> = Parsed {
             let message = "nothing of the query is left".to_owned();
             Err(Fault::whole(text, message, "write `query = false`"))
         }
-        value if value[..value.len().saturating_sub(1)].contains('*') => {
-            let message = format!("{} has a `*` before its end", text.shown());
-            let help =
-                "a name that ends in `*` stands for all that begin so; nothing else is known";
-            Err(Fault::whole(text, message, help))
-        }
         _ => parameter(text),
     },
 };
+
+const PARAMETER: Parsed<Box<str>> =
+    Parsed { kind: "a query parameter", example: "preview", limits: "", parse: parameter };
 
 const COOKIE: Parsed<Box<str>> = Parsed {
     kind: "the name of a cookie",
@@ -138,7 +148,7 @@ const BYPASS_COOKIE: Parsed<Box<str>> = Parsed {
     kind: "the name of a cookie",
     example: "session*",
     limits: "at most 256 bytes",
-    parse: cookie,
+    parse: |text| one_star(text).and_then(|()| cookie(text)),
 };
 
 const BYPASS_HEADER: Parsed<Box<str>> = Parsed {
@@ -156,7 +166,21 @@ pub(super) const SELECTING: Parsed<Box<str>> = Parsed {
     parse: selecting,
 };
 
+/// Refuses a `*` that is not at the end.
+fn one_star(text: &Text) -> Result<(), Fault> {
+    match text.value.strip_suffix('*').unwrap_or(&text.value).contains('*') {
+        false => Ok(()),
+        true => {
+            let message = format!("{} has a `*` before its end", text.shown());
+            let help =
+                "a name that ends in `*` stands for all that begin so; nothing else is known";
+            Err(Fault::whole(text, message, help))
+        }
+    }
+}
+
 fn parameter(text: &Text) -> Result<Box<str>, Fault> {
+    one_star(text)?;
     header::parameter_name(&text.value).map_err(|(message, help)| Fault::whole(text, message, help))
 }
 

@@ -24,7 +24,7 @@ use seawall_cache::tags::Tags;
 use seawall_cache::vary::Varies;
 use seawall_cache::{Millis, merge, vary};
 use seawall_config::plan::{Action, Cache};
-use seawall_h1::{BodyLength, Headers, Known, RequestHead, encode};
+use seawall_h1::{BodyLength, Headers, RequestHead};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::chunks::Wanted;
@@ -411,10 +411,6 @@ impl Fetch<'_> {
         let (key, variants) = self.key(answer);
         let mut fields = Vec::with_capacity(256);
         terms.fields.write(answer, &mut fields);
-        if answer.known(Known::Date).is_none() {
-            // When it was received (RFC 9110 §6.6.1).
-            encode::field(b"Date", &self.request.worker.date(), &mut fields);
-        }
         let tags = Tags::of(answer, self.rules.tags.as_deref());
         let mut labels = Vec::with_capacity(8);
         let url = url_of(self.request);
