@@ -13,6 +13,7 @@ pub(crate) mod invalidate;
 pub(crate) mod node;
 pub(crate) mod reading;
 pub(crate) mod serve;
+pub(crate) mod tier;
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -136,6 +137,15 @@ pub(crate) async fn answer(
             errand.demand.no_cache = true;
         }
     }
+    if rules.parent.is_some() && tier::loops(&request.head.headers, node) {
+        return Err(Refusal::Loop);
+    }
+    if request.trusted
+        && node.fleet().is_some()
+        && !Box::pin(tier::knows_as_much(request, node)).await
+    {
+        errand.demand.no_cache = true;
+    }
     let mut key = errand.key();
     match errand.look_up(&mut key) {
         Looked::Serve(response) => {
@@ -250,7 +260,7 @@ impl Errand<'_> {
     /// Whether whoever asks is a cache in front of this one, which would serve what is stale here as
     /// if it were fresh there.
     fn is_for_tier(&self) -> bool {
-        self.request.head.headers.first(b"cdn-loop").is_some()
+        tier::asks(&self.request.head.headers)
     }
 
     /// Fetches an answer anew, which nobody waits for.
