@@ -80,7 +80,7 @@ pub enum Heard<'a> {
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// All nodes that are there hear it now.
+    /// This node has applied it, and all others that are there hear it now.
     Published,
     /// The state is away, or slow; they will hear it when it is back.
     Queued,

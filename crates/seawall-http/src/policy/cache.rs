@@ -122,7 +122,7 @@ pub(crate) async fn answer(
     };
     let mut errand = Errand { request, route, to, rules, node, demand, now };
     if request.head.method_text() == b"PURGE" && errand.may_purge() {
-        return Ok(invalidate::purge(&errand));
+        return Ok(Box::pin(invalidate::purge(&errand)).await);
     }
     if let Some(past) = errand.past() {
         return Box::pin(errand.go_past(past)).await;

@@ -22,6 +22,9 @@ const PURGES: &[u8] = b"seawall-purges";
 /// How long a tier is kept waiting for this one to know of as many purges.
 const CATCHING_UP: Duration = Duration::from_millis(250);
 
+/// The status of [`Refusal::Loop`].
+const LOOP: u16 = 508;
+
 /// Names this node, and up to where it knows of purges, to the next tier.
 pub(super) fn sign(headers: &mut Headers, node: &Node, rules: &Cache) {
     headers.remove(PURGES);
@@ -73,7 +76,10 @@ pub(super) async fn ask(
         let now = Instant::now();
         let half = now + deadline.saturating_duration_since(now) / 2;
         let asked = forward_unless_stale(request, route, to, parent, true);
-        if let Ok(Ok(Came::Answer(response))) = timeout_at(half, asked).await {
+        // One that has been asked before on the way here is none to ask.
+        if let Ok(Ok(Came::Answer(response))) = timeout_at(half, asked).await
+            && response.head.status != LOOP
+        {
             return Ok(Came::Answer(response));
         }
     }
