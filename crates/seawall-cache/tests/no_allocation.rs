@@ -44,8 +44,8 @@ fn a_hit_fits_in_the_buffers_it_is_given() {
         status: 200,
         flags: Flags::default(),
     };
-    let names =
-        ["accept-encoding", "accept-language", "user-agent"].map(|name| name.as_bytes().into());
+    let names = ["accept-encoding", "accept-language", "user-agent"];
+    let names = names.map(|name| Box::from(name.as_bytes()));
     let stored =
         b"Content-Type: text/html\r\nETag: \"y\"\r\nDate: Sun, 06 Sep 2026 00:00:00 GMT\r\n";
     let now = meta.received + Duration::from_secs(5).as_millis() as u64;

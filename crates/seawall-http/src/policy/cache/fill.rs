@@ -21,7 +21,7 @@ use seawall_cache::purge::Purged;
 use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Mark, Variants};
 use seawall_cache::tags::Tags;
-use seawall_cache::vary::Varies;
+use seawall_cache::vary::{Encodings, Varies};
 use seawall_cache::{Millis, merge, vary};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, RequestHead};
@@ -64,6 +64,8 @@ pub(super) struct Parcel {
     variants: Option<Arc<Variants>>,
     /// What is stored and to be validated.
     old: Option<Arc<Object>>,
+    /// What whoever asked first wants of the cache.
+    demand: Demand,
     asked: Asked,
     /// Counts it among those that nobody waits for.
     _background: Option<Background>,
@@ -127,6 +129,13 @@ impl Parcel {
         let mut head = request.head.clone();
         head.become_get();
         head.headers.remove_where(|field| conditional::is_about_a_part(field.known));
+        let encodings = Encodings::of(&head);
+        head.headers.remove(b"accept-encoding");
+        head.headers.append(|out| {
+            out.extend_from_slice(b"Accept-Encoding: ");
+            encodings.write(out);
+            out.extend_from_slice(b"\r\n");
+        });
         if !foreground {
             // What a client wanted of its answer is not wanted of this one.
             head.headers.remove(b"cache-control");
@@ -153,6 +162,7 @@ impl Parcel {
             primary: key.primary,
             variants: key.variants.clone(),
             old,
+            demand: if foreground { errand.demand } else { Demand::default() },
             asked: Asked::Whole,
             _background: (!foreground).then(|| Background::new(node)),
         }
@@ -224,7 +234,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         }
     };
     let requested = node.millis(Instant::now());
-    let has_stale = old.is_some_and(|old| may_stand_in(node, old, requested));
+    let has_stale = old.is_some_and(|old| may_stand_in(node, old, &parcel.demand, requested));
     let came = tier::ask(&request, route, to, rules, deadline, has_stale).await;
     handed.server.replace(facts.server.take());
     handed.answered.set(facts.answered.get());
@@ -327,13 +337,13 @@ fn remember(
 }
 
 /// Whether what is stored may be served in place of a failure, by at least some.
-fn may_stand_in(node: &Node, old: &Object, now: Millis) -> bool {
+fn may_stand_in(node: &Node, old: &Object, demand: &Demand, now: Millis) -> bool {
     let purged = match node.store.purged(old) {
         Some(Purged::Hard) => return false,
         Some(Purged::Soft(when)) => Some(when),
         None => None,
     };
-    match freshness::standing(&old.meta, &Demand::default(), purged, now) {
+    match freshness::standing(&old.meta, demand, purged, now) {
         Standing::Fresh { .. } => true,
         Standing::Stale { if_error, .. } => if_error,
         Standing::Validate { if_error, .. } => if_error,
@@ -503,7 +513,7 @@ impl Fetch<'_> {
                 (self.card(&head.headers, &passing(head.status, self.received)), false)
             }
             Err(why) => {
-                let of_resource = is_of_resource(why, head.status);
+                let of_resource = !why.is_of_request() && head.status < 500;
                 if of_resource {
                     let Fetch { node, lead, variants, received, .. } = &self;
                     remember(node, lead, *variants, *received, why as u8);
@@ -579,10 +589,13 @@ impl Fetch<'_> {
             if self.lead.arrived() > CHUNK {
                 self.is_too_large().await;
             }
-            let Fetch { lead, rules, request, .. } = &*self;
+            let Fetch { lead, node, rules, request, .. } = &*self;
             let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
             if !is_read && !keep {
                 return None;
+            }
+            if keep {
+                node.disk_takes_more().await;
             }
             let (content, last) = next(&mut conversation, request.client).await?;
             self.take(content, keep);
@@ -634,17 +647,6 @@ fn passing(status: u16, received: Millis) -> Terms<'static> {
         flags: Flags::default(),
     };
     Terms { meta, lifetime: Lifetime::None, fields: StoredFields::default() }
-}
-
-/// Whether answers to whoever asks will be as little to be stored as this one, for this reason.
-fn is_of_resource(why: Unstorable, status: u16) -> bool {
-    use Unstorable::*;
-    status < 500
-        && match why {
-            NoStore | Private | SetCookie | VaryAny | TooLarge | NoFreshness | Useless | Status
-            | NotUnderstood => true,
-            Method | RequestNoStore | Partial | Authorization | Coding => false,
-        }
 }
 
 /// All of the content of an answer, as it comes; `None` if it broke off.
