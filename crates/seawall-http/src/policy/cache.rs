@@ -13,6 +13,7 @@ pub(crate) mod invalidate;
 pub(crate) mod node;
 pub(crate) mod reading;
 pub(crate) mod serve;
+pub(crate) mod tier;
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -137,7 +138,7 @@ pub(crate) async fn answer(
     };
     let mut errand = Errand { request, route, to, rules, node, cells, demand, now };
     if request.head.method_text() == b"PURGE" && errand.may_purge() {
-        return Ok(invalidate::purge(&errand).await);
+        return Ok(Box::pin(invalidate::purge(&errand)).await);
     }
     if let Some(past) = errand.past() {
         return Box::pin(errand.go_past(past)).await;
@@ -151,6 +152,15 @@ pub(crate) async fn answer(
             // What is stored may have been purged.
             errand.demand.no_cache = true;
         }
+    }
+    if rules.parent.is_some() && tier::loops(&request.head.headers, node) {
+        return Err(Refusal::Loop);
+    }
+    if request.trusted
+        && node.fleet().is_some()
+        && !Box::pin(tier::knows_as_much(request, node)).await
+    {
+        errand.demand.no_cache = true;
     }
     let mut key = errand.key();
     let mut looked = errand.look_up(&mut key);
@@ -308,7 +318,7 @@ impl Errand<'_> {
     /// Whether whoever asks is a cache in front of this one, which would serve what is stale here as
     /// if it were fresh there.
     fn is_for_tier(&self) -> bool {
-        self.request.head.headers.first(b"cdn-loop").is_some()
+        tier::asks(&self.request.head.headers)
     }
 
     /// Fetches an answer anew, which nobody waits for; unless that goes on already, or too many do.

@@ -30,6 +30,7 @@ mod servers;
 mod slow;
 mod streaming;
 mod tcp;
+mod tiers;
 mod upgrade;
 mod upstreams;
 mod worst_days;

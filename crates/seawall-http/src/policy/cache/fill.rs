@@ -26,16 +26,16 @@ use seawall_cache::{Millis, merge, vary};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, RequestHead};
 use seawall_telemetry::metrics::Cache as Cells;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::chunks::Wanted;
 use super::fleet::{Debt, Joint, Ours};
 use super::invalidate::url_of;
 use super::node::{LABELS, Node};
-use super::{Errand, Key, serve};
+use super::{Errand, Key, serve, tier};
 use crate::client::Client;
+use crate::forward::Came;
 use crate::forward::conversation::Conversation;
-use crate::forward::{Came, forward_unless_stale};
 use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::refuse::Refusal;
 use crate::tickets::Open;
@@ -57,6 +57,8 @@ pub(super) struct Parcel {
     listener: usize,
     peer: Peer,
     trusted: bool,
+    /// Another cache asks.
+    for_tier: bool,
     /// Where the key of all variants ends.
     primary: usize,
     /// Behind it the key goes by this, if what is asked for is one of several variants.
@@ -146,6 +148,8 @@ impl Parcel {
                 conditional::write_validators(std::iter::once(had), out);
             });
         }
+        let for_tier = tier::asks(&head.headers);
+        tier::sign(&mut head.headers, node, errand.rules);
         let listeners = &request.running.compiled.plan.listeners;
         let listener = listeners.iter().position(|one| std::ptr::eq(one, request.listener));
         Parcel {
@@ -155,6 +159,7 @@ impl Parcel {
             listener: listener.unwrap_or_default(),
             peer: Peer::new(request.peer.address),
             trusted: request.trusted,
+            for_tier,
             primary: key.primary,
             variants: key.variants.clone(),
             old,
@@ -234,13 +239,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     cells.fills.add(1);
     let requested = node.millis(Instant::now());
     let has_stale = old.is_some_and(|old| may_stand_in(node, old, &parcel.demand, requested));
-    let upstream = to.upstream;
-    let forwarded = forward_unless_stale(&request, route, to, upstream, has_stale);
-    let came = match timeout_at(deadline, forwarded).await {
-        Ok(came) => came,
-        Err(_) if has_stale => Ok(Came::Failed(Some(Refusal::UpstreamTimeout))),
-        Err(_) => Err(Refusal::UpstreamTimeout),
-    };
+    let came = tier::ask(&request, route, to, rules, deadline, has_stale).await;
     handed.server.replace(facts.server.take());
     handed.answered.set(facts.answered.get());
     if !matches!(came, Ok(Came::Answer(_))) {
@@ -302,9 +301,9 @@ async fn whose(
         return Whose::Ours(None);
     };
     // Whoever asks on behalf of another cache of the fleet may be the one that holds the lease.
-    let patience = match request.head.headers.first(b"cdn-loop") {
-        Some(_) => Duration::ZERO,
-        None => rules.coalesce.wait.min(timeout / 2),
+    let patience = match parcel.for_tier {
+        true => Duration::ZERO,
+        false => rules.coalesce.wait.min(timeout / 2),
     };
     let mut labels = Vec::with_capacity(16);
     LABELS.write(&url_of(request), &rules.key, std::iter::empty(), &mut labels);

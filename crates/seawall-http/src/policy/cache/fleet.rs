@@ -93,6 +93,11 @@ impl Fleet {
         self.state.send_purge(message(&[(label, kind)]));
     }
 
+    /// The same, and waits until they have heard it.
+    pub(super) async fn publish(&self, label: u32, kind: Kind) {
+        self.state.publish_purge(message(&[(label, kind)])).await;
+    }
+
     /// Whether the node knows of all purges of the fleet.
     #[inline]
     pub(super) fn is_current(&self, now: Instant) -> bool {

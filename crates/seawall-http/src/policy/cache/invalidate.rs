@@ -53,7 +53,7 @@ pub(super) async fn purge(errand: &Errand<'_>) -> Response {
     let body = match label {
         Some(label) => {
             let began = Instant::now();
-            node.purge(label, kind);
+            node.purge_and_wait(label, kind).await;
             // Who is told that it is purged may count on it after a crash too.
             node.store.purges_kept().await;
             let (metrics, index) = (&request.running.compiled.metrics, request.worker.index);

@@ -159,6 +159,15 @@ impl Node {
         }
     }
 
+    /// The same, and waits, at most half a second, until the fleet has heard it. Then no other tier
+    /// gives what was purged to this one any more.
+    pub(crate) async fn purge_and_wait(&self, label: u32, kind: Kind) {
+        self.apply_purge(label, kind);
+        if let Some(fleet) = self.fleet.load_full() {
+            fleet.publish(label, kind).await;
+        }
+    }
+
     /// The same, here only.
     pub(super) fn apply_purge(&self, label: u32, kind: Kind) {
         self.store.purge(label, kind, self.millis(Instant::now()));
