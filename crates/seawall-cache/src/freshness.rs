@@ -1,7 +1,7 @@
 //! Whether an answer may be stored, for how long it is fresh, and whether it may be served.
 //!
-//! Three questions, asked at three moments: [`judge`] when an answer arrives (RFC 9111 §3 and §4.2),
-//! [`standing`] when a request meets a stored answer (§4), and [`early`] on each hit, for answers
+//! Three questions, asked at three moments: [`judge()`] when an answer arrives (RFC 9111 §3 and §4.2),
+//! [`standing()`] when a request meets a stored answer (§4), and [`early`] on each hit, for answers
 //! that are fetched anew before they end. [`age`] is what `Age` says of a stored answer (§4.2.3).
 
 pub mod date;

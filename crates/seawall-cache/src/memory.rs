@@ -128,7 +128,7 @@ impl Shard {
         self.make_room(purges, gone);
     }
 
-    /// What is there.
+    /// What is there, and how often it was found by now.
     #[inline]
     pub(crate) fn get(
         &mut self,
@@ -136,7 +136,7 @@ impl Shard {
         place: Place<'_>,
         purges: &Purges,
         gone: &mut Vec<Value>,
-    ) -> Option<Found> {
+    ) -> Option<(Found, u32)> {
         let Some(slot) = self.find(hash, place) else {
             self.policy.missed(hash);
             return None;
@@ -151,18 +151,24 @@ impl Shard {
         self.policy.hit(slot);
         let node = &mut self.nodes[slot as usize];
         node.uses = node.uses.saturating_add(1);
-        match &node.value {
+        let found = match &node.value {
             Value::Object(object, _) => {
                 let soft = match purged {
                     Some(Purged::Soft(when)) => Some(when),
                     _ => None,
                 };
-                Some(Found::Object { object: Arc::clone(object), soft })
+                Found::Object { object: Arc::clone(object), soft }
             }
-            Value::Family(family) => Some(Found::Varies(Arc::clone(&family.variants))),
-            Value::Mark(marked) => Some(Found::Pass(marked.mark)),
-            Value::Chunk(_) | Value::Nothing => None,
-        }
+            Value::Family(family) => Found::Varies(Arc::clone(&family.variants)),
+            Value::Mark(marked) => Found::Pass(marked.mark),
+            Value::Chunk(_) | Value::Nothing => return None,
+        };
+        Some((found, node.uses))
+    }
+
+    /// Whether there is something, without counting that it was asked for.
+    pub(crate) fn holds(&self, hash: u64, place: Place<'_>) -> bool {
+        self.find(hash, place).is_some()
     }
 
     /// A piece of content.

@@ -11,7 +11,7 @@ use seawall_cache::key::{self, Scheme};
 use seawall_cache::object::{Flags, Meta};
 use seawall_cache::range::Ranges;
 use seawall_cache::status::{CacheStatus, Outcome};
-use seawall_cache::vary::{self, Names};
+use seawall_cache::vary;
 use seawall_config::plan::{CacheKey, CacheQuery};
 use seawall_h1::{HeadLimits, HeadProgress, RequestHead, parse};
 
@@ -44,7 +44,8 @@ fn a_hit_fits_in_the_buffers_it_is_given() {
         status: 200,
         flags: Flags::default(),
     };
-    let names = Names::from_bytes(b"accept-encoding,accept-language,user-agent");
+    let names = ["accept-encoding", "accept-language", "user-agent"];
+    let names = names.map(|name| Box::from(name.as_bytes()));
     let stored =
         b"Content-Type: text/html\r\nETag: \"y\"\r\nDate: Sun, 06 Sep 2026 00:00:00 GMT\r\n";
     let now = meta.received + Duration::from_secs(5).as_millis() as u64;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_config::plan::{Action, Plan, Retry, Route, ServerSpec};
+use seawall_state::StateError;
 use seawall_telemetry::{AccessLog, Metrics};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -76,6 +77,9 @@ pub enum DoorError {
         /// What the system says; part of the message, and so not its source too.
         error: std::io::Error,
     },
+    /// What the nodes of a fleet share cannot be used as it is configured.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Names cannot be resolved at all.
     #[error("{0}")]
     Resolver(String),
@@ -179,6 +183,16 @@ impl Door {
         let (entrances, mut bound) = self.bind(&plan)?;
         let compiled =
             self.compile(plan.clone(), entrances.iter().map(|(e, _)| e.clone()).collect());
+        if let Some(node) = &compiled.cache
+            && node.share(&plan)?
+        {
+            let shares = Arc::downgrade(node);
+            self.metrics.ask_state(move || {
+                let fleet = shares.upgrade()?.fleet().clone()?;
+                Some(fleet.status())
+            });
+            node.catch_up().await;
+        }
         let from_file = |config: &seawall_config::plan::Upstream| {
             let read = || files.get(&config.name).map(Vec::as_slice);
             config.servers_file.as_ref().map(|_| read())

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub const POSITION_BYTES: usize = 32;
 
 /// Positions back to which [`Applier::sequence_at`] knows.
-const REMEMBERED: usize = 1_024;
+const REMEMBERED: usize = 16_384;
 
 /// A place in the order of all purges of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -92,6 +92,10 @@ impl Node {
         self.shared.bus.publish(message, away).await
     }
 
+    pub(crate) fn send_purge(&self, message: Bytes) {
+        drop(self.shared.bus.put(message));
+    }
+
     pub(crate) fn position(&self) -> Option<Position> {
         self.shared.applier.position().or(self.from)
     }
@@ -104,6 +108,10 @@ impl Node {
         let watched = self.shared.board.watch(key, Value::Unknown);
         self.shared.bus.look_again();
         watched
+    }
+
+    pub(crate) fn is_leasing(&self) -> bool {
+        self.shared.leases.can_be_had()
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -115,6 +115,18 @@ impl Unstorable {
         }
     }
 
+    /// Whether it is the request that keeps the answer from being stored, so that an answer to the
+    /// next one may well be. No mark may then be left that its answers are not stored: anybody
+    /// could switch the cache off for a URL by asking with `no-store`.
+    pub fn is_of_request(self) -> bool {
+        use Unstorable::*;
+        match self {
+            Method | RequestNoStore | Authorization | Partial | Coding => true,
+            Status | NotUnderstood | NoStore | Private | SetCookie | VaryAny | TooLarge
+            | NoFreshness | Useless => false,
+        }
+    }
+
     /// One sentence for people.
     pub fn why(self) -> &'static str {
         match self {

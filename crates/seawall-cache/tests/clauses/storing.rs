@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seawall_cache::freshness::{Arrival, judge};
+use seawall_cache::freshness::{Arrival, Unstorable, judge};
 use seawall_config::plan;
 
 use crate::parts::{NOW, answer, check_all, date, request, rules, shown, verdict};
@@ -164,6 +164,36 @@ fn what_the_rules_change() {
         change(&mut rules);
         verdict(request, answer, &rules)
     });
+}
+
+#[test]
+fn what_one_request_spoils_is_not_held_against_the_next() {
+    for (name, request, answer, expect) in [
+        ("no-store", "GET / | Cache-Control: no-store", "200 | Cache-Control: max-age=60", true),
+        ("Authorization", "GET / | Authorization: a", "200 | Cache-Control: max-age=60", true),
+        ("a body", "GET / | Content-Length: 1", "200 | Cache-Control: max-age=60", true),
+        (
+            "no coding accepted",
+            "GET /",
+            "200 | Content-Encoding: br | Cache-Control: max-age=60",
+            true,
+        ),
+        ("private", "GET /", "200 | Cache-Control: private", false),
+        ("a cookie", "GET /", "200 | Set-Cookie: a=b | Cache-Control: max-age=60", false),
+        ("no freshness", "GET /", "302", false),
+    ] {
+        let code = verdict(request, answer, &rules());
+        let reason = Unstorable::ALL.into_iter().find(|reason| reason.code() == code);
+        assert_eq!(reason.map(Unstorable::is_of_request), Some(expect), "{name}: {code}");
+    }
+}
+
+#[test]
+fn reasons_have_names_of_their_own() {
+    let codes: std::collections::BTreeSet<_> =
+        Unstorable::ALL.iter().map(|one| one.code()).collect();
+    assert_eq!(codes.len(), Unstorable::ALL.len());
+    assert!(Unstorable::ALL.iter().all(|reason| !reason.why().is_empty()));
 }
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@
 
 pub(crate) mod chunks;
 pub(crate) mod fill;
+pub(crate) mod fleet;
 pub(crate) mod invalidate;
 pub(crate) mod node;
 pub(crate) mod reading;
@@ -32,6 +33,7 @@ use seawall_h1::{BodyLength, Known, Method};
 use tokio::time::timeout;
 
 use self::fill::{Handed, Parcel};
+use self::fleet::Fleet;
 use self::node::{LABELS, Node};
 use self::serve::Told;
 use crate::forward::forward;
@@ -117,12 +119,22 @@ pub(crate) async fn answer(
         true => demand(&request.head.headers),
         false => Demand::default(),
     };
-    let errand = Errand { request, route, to, rules, node, demand, now };
+    let mut errand = Errand { request, route, to, rules, node, demand, now };
     if request.head.method_text() == b"PURGE" && errand.may_purge() {
         return Ok(invalidate::purge(&errand));
     }
     if let Some(past) = errand.past() {
         return Box::pin(errand.go_past(past)).await;
+    }
+    let is_behind = |fleet: &Arc<Fleet>| !fleet.is_current(request.ready);
+    if node.fleet().as_ref().is_some_and(is_behind)
+        && let Some(fleet) = node.fleet().clone()
+    {
+        let without = request.running.compiled.plan.cache.without_state;
+        if !Box::pin(fleet.may_serve(without)).await {
+            // What is stored may have been purged.
+            errand.demand.no_cache = true;
+        }
     }
     let mut key = errand.key();
     match errand.look_up(&mut key) {
@@ -211,7 +223,10 @@ impl Errand<'_> {
                 }
                 Looked::Serve(self.serve(&object, Told::Fresh(left), None))
             }
-            Standing::Stale { client_accepts: true, by, .. } => {
+            Standing::Stale { client_accepts: true, while_revalidate, by, .. } => {
+                if while_revalidate {
+                    self.refresh(hash, key, &object);
+                }
                 Looked::Serve(self.serve(&object, Told::Stale(by, "max-stale"), None))
             }
             Standing::Stale { while_revalidate: true, by, .. } if !self.is_for_tier() => {

@@ -63,7 +63,8 @@ struct Message {
 }
 
 impl Bus {
-    pub(super) async fn publish(&self, bytes: Bytes, away: bool) -> Delivery {
+    /// Hands a message to the task. What is given back hears when it is published.
+    pub(super) fn put(&self, bytes: Bytes) -> oneshot::Receiver<()> {
         let (told, hears) = oneshot::channel();
         {
             let mut outbox = self.outbox();
@@ -74,6 +75,11 @@ impl Bus {
             outbox.messages.push_back(Message { bytes, since: Instant::now(), told });
         }
         self.wake.notify_one();
+        hears
+    }
+
+    pub(super) async fn publish(&self, bytes: Bytes, away: bool) -> Delivery {
+        let hears = self.put(bytes);
         if away {
             return Delivery::Queued;
         }

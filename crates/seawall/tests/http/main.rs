@@ -14,6 +14,7 @@ mod discovery;
 mod drain;
 mod early;
 mod fields;
+mod fleet;
 mod framing;
 mod idle;
 mod interim;

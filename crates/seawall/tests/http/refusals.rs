@@ -198,6 +198,12 @@ fn provoke(refusal: Refusal) -> io::Result<Scene> {
             let origin = Origin::silent()?;
             Ok(Scene::new(Setup::before(&origin).route("timeout = \"50ms\""), GET)?.with(origin))
         }
+        Refusal::NotCached => {
+            let origin = Origin::silent()?;
+            let request =
+                "GET / HTTP/1.1\r\nhost: test\r\ncache-control: only-if-cached\r\nACCEPT\r\n";
+            Ok(Scene::new(Setup::before(&origin).route("cache = {}"), request)?.with(origin))
+        }
         Refusal::ClientGone => {
             let origin = Origin::silent()?;
             Ok(Scene::new(Setup::before(&origin), GET)?.with(origin))

@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use seawall_cache::Millis;
 use seawall_cache::fill::Fills;
 use seawall_cache::purge::Kind;
 use seawall_cache::store::Store;
 use seawall_cache::tags::Labels;
-use seawall_config::plan::CacheStore;
+use seawall_config::plan::{Action, CacheStore, CacheVersion, Plan};
+use seawall_state::{StateError, Value, Watched};
 use tokio::time::Instant;
 
+use super::fleet::Fleet;
 use crate::refuse::Refusal;
 
 /// Makes the labels by which answers are purged. The number is kept on disk with them, so that it
@@ -35,11 +37,16 @@ pub(crate) struct Node {
     pub(crate) loop_id: Box<[u8]>,
     /// Bytes that there is room for.
     capacity: AtomicU64,
+    /// What it shares with other nodes, if there can be any.
+    fleet: ArcSwapOption<Fleet>,
     /// What the shared state holds under the keys that namespaces go by.
-    pub(crate) versions: ArcSwap<HashMap<Arc<str>, Arc<str>>>,
+    versions: ArcSwap<HashMap<Arc<str>, Watched>>,
     /// A moment, by both clocks.
     began: (Instant, Millis),
 }
+
+/// How long a start or a reload waits for what was missed: 1 s.
+const CATCHING_UP: Duration = Duration::from_secs(1);
 
 impl Node {
     pub(crate) fn new(config: &CacheStore) -> Node {
@@ -52,6 +59,7 @@ impl Node {
             chunks: Arc::new(Fills::new(0)),
             refreshing: Arc::default(),
             capacity: AtomicU64::new(config.memory),
+            fleet: ArcSwapOption::empty(),
             versions: ArcSwap::default(),
             loop_id: format!("seawall; node={seed:016x}").into_bytes().into_boxed_slice(),
             began: (Instant::now(), now),
@@ -71,7 +79,57 @@ impl Node {
 
     /// What the shared state holds under a key; empty while that is not known.
     pub(crate) fn version(&self, key: &str) -> Arc<str> {
-        self.versions.load().get(key).cloned().unwrap_or_default()
+        let versions = self.versions.load();
+        match versions.get(key).map(|watched| watched.value()).as_deref() {
+            Some(Value::Text(text)) => text.clone(),
+            Some(Value::Unknown | Value::Absent) | None => Arc::default(),
+        }
+    }
+
+    /// What it shares with other nodes, if there can be any.
+    #[inline]
+    pub(crate) fn fleet(&self) -> Guard<Option<Arc<Fleet>>> {
+        self.fleet.load()
+    }
+
+    /// Joins the fleet that a plan names, or leaves the one before it, and follows the keys of its
+    /// namespaces. Must be called on the control runtime. Says whether it is another fleet.
+    ///
+    /// # Errors
+    /// When the plan names none that there can be; then nothing has changed.
+    pub(crate) fn share(self: &Arc<Self>, plan: &Plan) -> Result<bool, StateError> {
+        let mut changed = false;
+        let fleet = match plan.state.redis {
+            None => None,
+            Some(_) => match self.fleet.load_full().filter(|fleet| fleet.is_of(&plan.state)) {
+                Some(fleet) => Some(fleet),
+                None => {
+                    changed = true;
+                    Some(Arc::new(Fleet::join(&plan.state, self, None)?))
+                }
+            },
+        };
+        let caches = plan.routes.iter().filter_map(|route| match &route.action {
+            Action::Forward(to) => to.cache.as_ref(),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        });
+        let keys = caches.filter_map(|rules| match &rules.version {
+            CacheVersion::State(key) => Some(key),
+            CacheVersion::None | CacheVersion::Text(_) | CacheVersion::Header(_) => None,
+        });
+        let versions = fleet
+            .iter()
+            .flat_map(|fleet| keys.clone().map(|key| (key.clone(), fleet.state().watch(key))));
+        self.versions.store(Arc::new(versions.collect()));
+        self.fleet.store(fleet);
+        Ok(changed)
+    }
+
+    /// Waits until it knows of all purges of its fleet, or that nobody tells it, but not for long.
+    pub(crate) async fn catch_up(&self) {
+        if let Some(fleet) = self.fleet.load_full() {
+            fleet.state().settled(CATCHING_UP).await;
+        }
     }
 
     /// The time on the calendar, by a clock that never goes back.
@@ -81,8 +139,16 @@ impl Node {
         millis + now.saturating_duration_since(then).as_millis() as u64
     }
 
-    /// Purges everything with this label.
+    /// Purges everything with this label, here and on all nodes of the fleet.
     pub(crate) fn purge(&self, label: u32, kind: Kind) {
+        self.apply_purge(label, kind);
+        if let Some(fleet) = &*self.fleet.load() {
+            fleet.tell(label, kind);
+        }
+    }
+
+    /// The same, here only.
+    pub(super) fn apply_purge(&self, label: u32, kind: Kind) {
         self.store.purge(label, kind, self.millis(Instant::now()));
     }
 
