@@ -57,15 +57,15 @@ impl Demand {
     #[inline]
     pub(super) fn worth(&self, now: u32) -> f32 {
         let turns = self.turns(now);
-        let mut worth = 0.0;
-        for (at, left) in left(turns).into_iter().enumerate() {
+        let left = left(turns);
+        let worth: [f32; LEVELS] = std::array::from_fn(|at| {
             let level = unpacked(self.levels[at]);
             // As many requests as should have come by now, were it still wanted as before.
             let missing = turns * level * RATES[at];
-            let surprise = (missing / ODD) * (missing / ODD);
-            worth += WEIGHTS[at] * level * left / (1.0 + surprise * surprise);
-        }
-        worth
+            let surprise = (missing * (1.0 / ODD)) * (missing * (1.0 / ODD));
+            WEIGHTS[at] * level * left[at] / (1.0 + surprise * surprise)
+        });
+        (worth[0] + worth[1]) + (worth[2] + worth[3])
     }
 
     /// One more, now.
