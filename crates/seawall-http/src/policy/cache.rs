@@ -121,7 +121,7 @@ pub(crate) async fn answer(
     };
     let mut errand = Errand { request, route, to, rules, node, demand, now };
     if request.head.method_text() == b"PURGE" && errand.may_purge() {
-        return Ok(invalidate::purge(&errand));
+        return Ok(invalidate::purge(&errand).await);
     }
     if let Some(past) = errand.past() {
         return Box::pin(errand.go_past(past)).await;
@@ -137,7 +137,12 @@ pub(crate) async fn answer(
         }
     }
     let mut key = errand.key();
-    match errand.look_up(&mut key) {
+    let mut looked = errand.look_up(&mut key);
+    if matches!(looked, Looked::Fetch(_, None)) && errand.is_on_disk(&key) {
+        let found = Box::pin(errand.load(&mut key)).await;
+        looked = errand.weigh(&key, found);
+    }
+    match looked {
         Looked::Serve(response) => {
             request.worker.give_back_text(key.text);
             Ok(response)
@@ -197,16 +202,22 @@ impl Errand<'_> {
         Key { primary: text.len(), text, variants: None }
     }
 
-    /// Looks the request up, and serves what may be served.
+    /// Looks the request up in memory, and serves what may be served.
     fn look_up(&self, key: &mut Key) -> Looked {
-        let Errand { request, node, demand, .. } = self;
-        let mut hash = node.store.hash(&key.text);
-        let mut found = node.store.get(hash, &key.text);
+        let store = &self.node.store;
+        key.text.truncate(key.primary);
+        key.variants = None;
+        let mut found = store.get(store.hash(&key.text), &key.text);
         if let Some(Found::Varies(variants)) = &found {
             self.vary_by(key, Some(variants));
-            hash = node.store.hash(&key.text);
-            found = node.store.get_variant(variants, hash, &key.text);
+            found = store.get_variant(variants, store.hash(&key.text), &key.text);
         }
+        self.weigh(key, found)
+    }
+
+    /// What becomes of what was found.
+    fn weigh(&self, key: &Key, found: Option<Found>) -> Looked {
+        let Errand { request, demand, .. } = self;
         let (object, soft) = match found {
             Some(Found::Object { object, soft }) => (object, soft),
             Some(Found::Pass(mark)) if mark.until > self.now => {
@@ -219,18 +230,18 @@ impl Errand<'_> {
             Standing::Fresh { left } => {
                 let random = request.worker.any_number();
                 if self.rules.early && freshness::early(&object.meta, self.now, random) {
-                    self.refresh(hash, key, &object);
+                    self.refresh(key, &object);
                 }
                 Looked::Serve(self.serve(&object, Told::Fresh(left), None))
             }
             Standing::Stale { client_accepts: true, while_revalidate, by, .. } => {
                 if while_revalidate {
-                    self.refresh(hash, key, &object);
+                    self.refresh(key, &object);
                 }
                 Looked::Serve(self.serve(&object, Told::Stale(by, "max-stale"), None))
             }
             Standing::Stale { while_revalidate: true, by, .. } if !self.is_for_tier() => {
-                self.refresh(hash, key, &object);
+                self.refresh(key, &object);
                 Looked::Serve(self.serve(&object, Told::Stale(by, "revalidating"), None))
             }
             Standing::Stale { .. } => Looked::Fetch(Why::Stale, Some(object)),
@@ -239,6 +250,28 @@ impl Errand<'_> {
             }
             Standing::Validate { .. } => Looked::Fetch(Why::Request, Some(object)),
         }
+    }
+
+    /// Whether what memory does not have may be on disk.
+    fn is_on_disk(&self, key: &Key) -> bool {
+        let store = &self.node.store;
+        match &key.variants {
+            None => store.is_on_disk(&key.text),
+            Some(variants) => store.is_variant_on_disk(variants, &key.text),
+        }
+    }
+
+    /// What is on disk. It is in memory afterwards, if that lets it in.
+    async fn load(&self, key: &mut Key) -> Option<Found> {
+        let store = &self.node.store;
+        if key.variants.is_none() {
+            match store.load(store.hash(&key.text), &key.text).await {
+                Some(Found::Varies(variants)) => self.vary_by(key, Some(&variants)),
+                found => return found,
+            }
+        }
+        let variants = key.variants.as_ref()?;
+        store.load_variant(variants, store.hash(&key.text), &key.text).await
     }
 
     /// Extends the key by what tells variants apart.
@@ -257,12 +290,13 @@ impl Errand<'_> {
     }
 
     /// Fetches an answer anew, which nobody waits for.
-    fn refresh(&self, hash: u64, key: &Key, old: &Arc<Object>) {
+    fn refresh(&self, key: &Key, old: &Arc<Object>) {
         let Errand { request, node, .. } = self;
         if node.refreshing.load(Relaxed) >= MOST_REFRESHES {
             return;
         }
         let sequence = node.store.sequence();
+        let hash = node.store.hash(&key.text);
         let Some(lead) = node.fills.refresh(hash, &key.text, sequence) else { return };
         let parcel = Parcel::new(self, key, Some(old.clone()), false);
         fill::begin(request.worker, parcel, lead, None);

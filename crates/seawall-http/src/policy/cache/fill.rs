@@ -590,10 +590,13 @@ impl Fetch<'_> {
             if self.lead.arrived() > CHUNK {
                 self.is_too_large().await;
             }
-            let Fetch { lead, rules, request, .. } = &*self;
+            let Fetch { lead, node, rules, request, .. } = &*self;
             let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
             if !is_read && !keep {
                 return None;
+            }
+            if keep {
+                node.disk_takes_more().await;
             }
             let (content, last) = next(&mut conversation, request.client).await?;
             self.take(content, keep);

@@ -34,7 +34,7 @@ pub(super) fn url_of<'a>(request: &Request<'a>) -> Url<'a> {
 
 /// Answers `PURGE`, which whoever sends it may: the URL is purged, softly if the request has
 /// `Soft-Purge: 1`; a path that ends in `/*` stands for all below it.
-pub(super) fn purge(errand: &Errand<'_>) -> Response {
+pub(super) async fn purge(errand: &Errand<'_>) -> Response {
     let Errand { request, rules, node, .. } = errand;
     let url = url_of(request);
     let soft = request.head.headers.first(b"soft-purge").is_some_and(|value| value == b"1");
@@ -49,6 +49,8 @@ pub(super) fn purge(errand: &Errand<'_>) -> Response {
     let body = match label {
         Some(label) => {
             node.purge(label, kind);
+            // Who is told that it is purged may count on it after a crash too.
+            node.store.purges_kept().await;
             format!("{{\"purged\":\"{}\"}}\n", if soft { "soft" } else { "hard" })
         }
         None => "{\"error\":\"the path is too deep\"}\n".to_owned(),

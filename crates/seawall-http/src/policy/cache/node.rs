@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use seawall_cache::Millis;
+use seawall_cache::disk::Disk;
 use seawall_cache::fill::Fills;
 use seawall_cache::purge::Kind;
 use seawall_cache::store::Store;
@@ -45,6 +46,11 @@ pub(crate) struct Node {
     began: (Instant, Millis),
 }
 
+/// Bytes that the larger tier has room for.
+fn capacity_of(config: &CacheStore) -> u64 {
+    config.disk.as_ref().map_or(config.memory, |disk| disk.size.max(config.memory))
+}
+
 /// How long a start or a reload waits for what was missed: 1 s.
 const CATCHING_UP: Duration = Duration::from_secs(1);
 
@@ -53,12 +59,18 @@ impl Node {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "cache");
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.map_or(0, |since| since.as_millis() as u64);
+        let store = Store::new(config, seed);
+        if let Some(plan) = &config.disk {
+            // What is wrong with it has been logged; without a disk tier there is the memory.
+            let (disk, _) = Disk::start(plan, store.purges().slots());
+            let _ = store.attach(disk);
+        }
         Node {
-            store: Store::new(config, seed),
+            store,
             fills: Arc::new(Fills::new(seed)),
             chunks: Arc::new(Fills::new(0)),
             refreshing: Arc::default(),
-            capacity: AtomicU64::new(config.memory),
+            capacity: AtomicU64::new(capacity_of(config)),
             fleet: ArcSwapOption::empty(),
             versions: ArcSwap::default(),
             loop_id: format!("seawall; node={seed:016x}").into_bytes().into_boxed_slice(),
@@ -69,7 +81,7 @@ impl Node {
     /// Takes over a new plan.
     pub(crate) fn configure(&self, config: &CacheStore) {
         self.store.reconfigure(config);
-        self.capacity.store(config.memory, Relaxed);
+        self.capacity.store(capacity_of(config), Relaxed);
     }
 
     /// Bytes that there is room for.
@@ -154,12 +166,33 @@ impl Node {
 
     /// A chunk of an object, wherever it is stored.
     pub(crate) async fn stored_chunk(&self, id: u64, number: u64) -> Option<Bytes> {
-        self.store.chunk(id, number as u32)
+        match self.store.chunk(id, number as u32) {
+            Some(chunk) => Some(chunk),
+            None => self.store.load_chunk(id, number as u32).await,
+        }
     }
 
     /// Stores a chunk of an object.
     pub(crate) fn keep_chunk(&self, id: u64, number: u64, chunk: Bytes) {
         // One that is too large for the memory is fetched each time.
         let _ = self.store.insert_chunk(id, number as u32, chunk);
+    }
+
+    /// Ends when the disk tier can take more, or does not for a while: what it cannot take is
+    /// dropped.
+    pub(crate) async fn disk_takes_more(&self) {
+        let is_pressed = || self.store.disk().is_some_and(Disk::is_pressed);
+        let mut pauses = 0;
+        while is_pressed() && pauses < 500 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            pauses += 1;
+        }
+    }
+
+    /// Writes down what is on its way to the disk, for as long as `limit` at most. Blocks.
+    pub(crate) fn flush(&self, limit: Duration) {
+        if let Some(disk) = self.store.disk() {
+            disk.flush(limit);
+        }
     }
 }
