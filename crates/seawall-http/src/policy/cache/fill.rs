@@ -17,7 +17,8 @@ use seawall_cache::freshness::{
     self, Arrival, Lifetime, Standing, StoredFields, Terms, Unstorable,
 };
 use seawall_cache::object::{CHUNK, Content, Flags, Meta, Object};
-use seawall_cache::purge::Purged;
+use seawall_cache::purge::{Kind, Purged};
+use seawall_cache::range::ContentRange;
 use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Mark, Variants};
 use seawall_cache::tags::Tags;
@@ -28,7 +29,7 @@ use seawall_h1::{BodyLength, Headers, RequestHead};
 use seawall_telemetry::metrics::Cache as Cells;
 use tokio::time::{Instant, timeout};
 
-use super::chunks::Wanted;
+use super::chunks::{self, Received, Wanted};
 use super::fleet::{Debt, Joint, Ours};
 use super::invalidate::url_of;
 use super::node::{LABELS, Node};
@@ -77,6 +78,8 @@ pub(super) struct Parcel {
 pub(super) enum Asked {
     /// A whole answer.
     Whole,
+    /// A whole answer of which only parts are wanted for now: the chunk of this number first.
+    Part(u64),
     /// A chunk of an object.
     Chunk(Wanted),
 }
@@ -150,6 +153,14 @@ impl Parcel {
         }
         let for_tier = tier::asks(&head.headers);
         tier::sign(&mut head.headers, node, errand.rules);
+        // Parts can be had of what nothing is stored of.
+        let asked = match chunks::first_wanted(request.head) {
+            Some(number) if foreground && old.is_none() => {
+                head.headers.push(b"Range", chunks::range_of_chunk(number).as_bytes());
+                Asked::Part(number)
+            }
+            _ => Asked::Whole,
+        };
         let listeners = &request.running.compiled.plan.listeners;
         let listener = listeners.iter().position(|one| std::ptr::eq(one, request.listener));
         Parcel {
@@ -164,7 +175,7 @@ impl Parcel {
             variants: key.variants.clone(),
             old,
             demand: if foreground { errand.demand } else { Demand::default() },
-            asked: Asked::Whole,
+            asked,
             _background: (!foreground).then(|| Background::new(node)),
         }
     }
@@ -255,9 +266,14 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         }
         (Err(refusal), _) => return lead.say(Verdict::Failed(refusal)),
     };
-    if let Asked::Chunk(wanted) = parcel.asked {
-        if !wanted.receive(node, lead, response, request.client).await {
-            cells.fills_failed.add(1);
+    if let Asked::Chunk(wanted) = &parcel.asked {
+        match wanted.receive(node, lead, response, request.client).await {
+            Received::Kept => {}
+            Received::Broken => cells.fills_failed.add(1),
+            Received::Changed => {
+                cells.fills_failed.add(1);
+                node.apply_purge(LABELS.url(&url_of(&request), &rules.key), Kind::Hard);
+            }
         }
         return;
     }
@@ -276,7 +292,12 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     };
     match old {
         Some(old) if response.head.status == 304 => fetch.validated(old, response).await,
-        _ => fetch.arrived(response).await,
+        _ => match parcel.asked {
+            Asked::Part(number) if response.head.status == 206 => {
+                fetch.part_arrived(number, response).await;
+            }
+            _ => fetch.arrived(response).await,
+        },
     }
 }
 
@@ -578,7 +599,14 @@ impl Fetch<'_> {
         if length.is_some_and(|length| length > CHUNK) {
             self.is_too_large().await;
         }
-        let Some(kept) = self.receive(body, length, keep).await else {
+        let Flags { strong, ranges, .. } = card.meta.flags;
+        let resumes = keep && strong && ranges && length.is_some_and(|length| length > AHEAD);
+        let Some(kept) = self.receive(body, length, keep, resumes).await else {
+            let id = self.lead.id();
+            if let Some(length) = length.filter(|_| resumes && self.lead.arrived() >= CHUNK) {
+                // The rest is fetched when it is wanted (RFC 9111 §3.3).
+                self.store(&card, card.object(Content::Chunks { id, length }, &[]));
+            }
             return self.cells.fills_failed.add(1);
         };
         if !(keep && kept) {
@@ -611,9 +639,54 @@ impl Fetch<'_> {
         }
     }
 
+    /// A chunk has come of something that nothing was stored of. All of it is there from now on:
+    /// what is missing is fetched when it is wanted.
+    async fn part_arrived(self, number: u64, response: Response) {
+        let Response { head, body } = response;
+        let Body::Answer(conversation) = body else { return self.lead.say(Verdict::Alone) };
+        let had = Validators::of(&head.headers, self.received);
+        let part = ContentRange::of(&head.headers);
+        let Some((from, to, length)) =
+            part.and_then(|it| Some((it.part.first, it.part.last + 1, it.complete?)))
+        else {
+            return self.lead.say(Verdict::Alone);
+        };
+        let is_chunk = from == number * CHUNK && to == length.min(from + CHUNK);
+        let judged = self.judge(200, &head.headers, Some(length));
+        let (terms, true, true) = (judged, is_chunk, had.is_strong()) else {
+            return self.lead.say(Verdict::Alone);
+        };
+        let mut card = match terms {
+            Ok(terms) => self.card(&head.headers, &terms),
+            Err(why) => {
+                if !why.is_of_request() {
+                    let Fetch { node, lead, variants, received, .. } = &self;
+                    remember(node, lead, *variants, *received, why as u8);
+                }
+                return self.lead.say(Verdict::Alone);
+            }
+        };
+        let chunk = chunks::collect(conversation, self.request.client, to - from).await;
+        let Some(chunk) = chunk else { return self.lead.say(Verdict::Alone) };
+        let id = self.lead.id();
+        card.meta.flags.ranges = true;
+        card.meta.cost = self.cost();
+        self.node.keep_chunk(id, number, chunk.into());
+        let object = card.object(Content::Chunks { id, length }, &[]);
+        self.store(&card, object.clone());
+        self.lead.say(Verdict::Answer { object, variants: card.variants });
+        self.lead.finish();
+    }
+
     /// Takes the content in. Gives whether it is all in the store as far as it was cut into chunks;
-    /// `None` if it broke off, or nobody wants it.
-    async fn receive(&mut self, body: Body, length: Option<u64>, keep: bool) -> Option<bool> {
+    /// `None` if it broke off, or nobody wants it and it is large and can be resumed (`resumes`).
+    async fn receive(
+        &mut self,
+        body: Body,
+        length: Option<u64>,
+        keep: bool,
+        resumes: bool,
+    ) -> Option<bool> {
         let mut conversation = match body {
             Body::Answer(conversation) => conversation,
             Body::Shared(content) => {
@@ -635,7 +708,7 @@ impl Fetch<'_> {
             }
             let Fetch { lead, node, rules, request, .. } = &*self;
             let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
-            if !is_read && !keep {
+            if !is_read && (!keep || resumes && !fits) {
                 return None;
             }
             if keep {
@@ -693,24 +766,11 @@ fn passing(status: u16, received: Millis) -> Terms<'static> {
     Terms { meta, lifetime: Lifetime::None, fields: StoredFields::default() }
 }
 
-/// All of the content of an answer, as it comes; `None` if it broke off.
-pub(super) async fn take_all(
-    lead: &Lead<Refusal>,
-    mut conversation: Box<Conversation>,
-    client: &Client,
-) -> Option<()> {
-    loop {
-        let (content, last) = next(&mut conversation, client).await?;
-        lead.append(content);
-        if last {
-            conversation.finish();
-            return Some(());
-        }
-    }
-}
-
 /// The next content, and whether it is the last; `None` if it broke off.
-async fn next(conversation: &mut Conversation, client: &Client) -> Option<(Bytes, bool)> {
+pub(super) async fn next(
+    conversation: &mut Conversation,
+    client: &Client,
+) -> Option<(Bytes, bool)> {
     let idle = conversation.idle_timeout;
     let piece = poll_fn(|cx| match conversation.poll_chunk(client, cx) {
         Poll::Ready(Ok(Some(chunk))) => {

@@ -67,8 +67,8 @@ impl Node {
         }
         Node {
             store,
-            fills: Arc::new(Fills::new(seed)),
-            chunks: Arc::new(Fills::new(0)),
+            fills: Arc::new(Fills::new(seed, config.memory / 4)),
+            chunks: Arc::new(Fills::new(0, config.memory / 4)),
             refreshing: Arc::default(),
             capacity: AtomicU64::new(capacity_of(config)),
             fleet: ArcSwapOption::empty(),
@@ -82,6 +82,8 @@ impl Node {
     pub(crate) fn configure(&self, config: &CacheStore) {
         self.store.reconfigure(config);
         self.capacity.store(capacity_of(config), Relaxed);
+        self.fills.set_most(config.memory / 4);
+        self.chunks.set_most(config.memory / 4);
     }
 
     /// Bytes that there is room for.
