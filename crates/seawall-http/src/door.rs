@@ -325,12 +325,14 @@ impl Door {
             let cells = self.metrics.route(&route.name);
             Arc::new(RouteWatch::new(self.epoch.elapsed(), &retry, cells))
         };
+        let cells = |route: &Route| caches(route).then(|| self.metrics.cache(&route.name));
         Compiled {
             generation: self.generation + 1,
             table: RouteTable::new(&plan.routes),
             upstreams: plan.upstreams.iter().map(upstream).collect(),
             watches: plan.routes.iter().map(watch).collect(),
             routes: plan.routes.iter().map(|route| self.metrics.route(&route.name)).collect(),
+            caches: plan.routes.iter().map(cells).collect(),
             no_route: self.metrics.route(&"".into()),
             listeners,
             metrics: self.metrics.clone(),

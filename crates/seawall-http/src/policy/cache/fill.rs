@@ -25,6 +25,7 @@ use seawall_cache::vary::{Encodings, Varies};
 use seawall_cache::{Millis, merge, vary};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, RequestHead};
+use seawall_telemetry::metrics::Cache as Cells;
 use tokio::time::{Instant, timeout};
 
 use super::chunks::Wanted;
@@ -208,6 +209,8 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     let route = &plan.routes[parcel.route];
     let Action::Forward(to) = &route.action else { return };
     let (Some(rules), Some(node)) = (&to.cache, &parcel.running.compiled.cache) else { return };
+    let Some(cells) = &parcel.running.compiled.caches[parcel.route] else { return };
+    let cells = cells.of(worker.index);
     let began = Instant::now();
     let facts = Facts::default();
     facts.route.set(Some(parcel.route));
@@ -233,11 +236,15 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
             return lead.finish();
         }
     };
+    cells.fills.add(1);
     let requested = node.millis(Instant::now());
     let has_stale = old.is_some_and(|old| may_stand_in(node, old, &parcel.demand, requested));
     let came = tier::ask(&request, route, to, rules, deadline, has_stale).await;
     handed.server.replace(facts.server.take());
     handed.answered.set(facts.answered.get());
+    if !matches!(came, Ok(Came::Answer(_))) {
+        cells.fills_failed.add(1);
+    }
     let response = match (came, old) {
         (Ok(Came::Answer(response)), _) => response,
         (Ok(Came::Failed(refusal)), Some(old)) => {
@@ -249,12 +256,16 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         (Err(refusal), _) => return lead.say(Verdict::Failed(refusal)),
     };
     if let Asked::Chunk(wanted) = parcel.asked {
-        return wanted.receive(node, lead, response, request.client).await;
+        if !wanted.receive(node, lead, response, request.client).await {
+            cells.fills_failed.add(1);
+        }
+        return;
     }
     let fetch = Fetch {
         request: &request,
         rules,
         node,
+        cells,
         lead,
         handed: &handed,
         primary: parcel.primary,
@@ -371,6 +382,7 @@ struct Fetch<'a> {
     request: &'a Request<'a>,
     rules: &'a Cache,
     node: &'a Arc<Node>,
+    cells: &'a Cells,
     lead: Lead<Refusal>,
     handed: &'a Handed,
     primary: usize,
@@ -409,10 +421,32 @@ impl Fetch<'_> {
             Varies::By(names) if !names.is_empty() => names,
             _ => return (key, None),
         };
+        self.look_for_user_agent(&names);
         let store = &self.node.store;
         let variants = store.vary(store.hash(&key), &key, &names);
         vary::secondary(variants.names(), self.request.head, &mut key);
         (key, Some(variants))
+    }
+
+    /// Counts answers that are as many as there are browsers, unless that is wanted.
+    fn look_for_user_agent(&self, names: &[Box<[u8]>]) {
+        let is_it = |name: &[u8]| name == b"user-agent";
+        let is_wanted = self.rules.vary.iter().any(|name| is_it(name.as_bytes()));
+        if is_wanted || !names.iter().any(|name| is_it(name)) {
+            return;
+        }
+        self.cells.vary_user_agent.add(1);
+        let compiled = &self.request.running.compiled;
+        let Some(route) = self.request.facts.route.get() else { return };
+        if !compiled.watches[route].told_of_user_agent.swap(true, Relaxed) {
+            tracing::warn!(
+                route = &*compiled.plan.routes[route].name,
+                path = %String::from_utf8_lossy(self.request.head.path()),
+                "answers have `Vary: User-Agent`, so that nearly each browser has its own; \
+                 if they differ by class of device, set `cache.key.device = true` and \
+                 `cache.ignore-origin = [\"vary\"]`"
+            );
+        }
     }
 
     /// What of an answer is stored beside its content.
@@ -431,10 +465,11 @@ impl Fetch<'_> {
     /// Stores an object, if it may be. If not, whoever waits for it has it all the same.
     fn store(&self, card: &Card, object: Arc<Object>) {
         let store = &self.node.store;
-        let _ = match &card.variants {
+        let stored = match &card.variants {
             None => store.insert(object),
             Some(variants) => store.insert_variant(variants, object),
         };
+        self.cells.stored.add(u64::from(stored.is_ok()));
     }
 
     /// The origin says that what is stored is still good (RFC 9111 §4.3.4).
@@ -462,7 +497,8 @@ impl Fetch<'_> {
                     .say(Verdict::Answer { object: object.clone(), variants: variants.clone() });
                 self.settle(&object, variants.as_deref()).await;
             }
-            Err(_) => {
+            Err(why) => {
+                self.cells.not_stored(why as usize);
                 // It may be given to who asked for it, and is not kept.
                 self.forget(old);
                 if old.content == Content::Whole {
@@ -503,6 +539,9 @@ impl Fetch<'_> {
         let Response { head, .. } = &response;
         let fell_back = self.request.facts.fell_back.get();
         let judged = self.judge(head.status, &head.headers, length);
+        if let Err(why) = &judged {
+            self.cells.not_stored(*why as usize);
+        }
         let (mut card, keep) = match judged {
             Ok(terms) if !fell_back => (self.card(&head.headers, &terms), true),
             // What takes the place of a failed answer is for all who wait, and is not kept.
@@ -539,8 +578,13 @@ impl Fetch<'_> {
         if length.is_some_and(|length| length > CHUNK) {
             self.is_too_large().await;
         }
-        let Some(kept) = self.receive(body, length, keep).await else { return };
+        let Some(kept) = self.receive(body, length, keep).await else {
+            return self.cells.fills_failed.add(1);
+        };
         if !(keep && kept) {
+            if keep {
+                self.cells.not_stored(Unstorable::TooLarge as usize);
+            }
             return self.lead.finish();
         }
         card.meta.cost = self.cost();

@@ -5,6 +5,8 @@ use seawall_cache::invalidation;
 use seawall_cache::key::Url;
 use seawall_cache::purge::Kind;
 use seawall_h1::ResponseHead;
+use seawall_telemetry::metrics::PurgeKind;
+use tokio::time::Instant;
 
 use super::node::LABELS;
 use super::{Errand, scheme_of};
@@ -39,18 +41,24 @@ pub(super) async fn purge(errand: &Errand<'_>) -> Response {
     let url = url_of(request);
     let soft = request.head.headers.first(b"soft-purge").is_some_and(|value| value == b"1");
     let kind = if soft { Kind::Soft } else { Kind::Hard };
-    let label = match url.path.strip_suffix(b"*") {
-        Some(path) if path.ends_with(b"/") => LABELS.prefix(&Url { path, query: b"", ..url }),
-        _ => Some(LABELS.url(&url, &rules.key)),
+    let (named, label) = match url.path.strip_suffix(b"*") {
+        Some(path) if path.ends_with(b"/") => {
+            (PurgeKind::Prefix, LABELS.prefix(&Url { path, query: b"", ..url }))
+        }
+        _ => (PurgeKind::Url, Some(LABELS.url(&url, &rules.key))),
     };
     let mut head = request.worker.take_head();
     head.begin(if label.is_some() { 200 } else { 400 });
     head.headers.push(b"Content-Type", b"application/json");
     let body = match label {
         Some(label) => {
+            let began = Instant::now();
             node.purge_and_wait(label, kind).await;
             // Who is told that it is purged may count on it after a crash too.
             node.store.purges_kept().await;
+            let (metrics, index) = (&request.running.compiled.metrics, request.worker.index);
+            metrics.purge(index, named, kind == Kind::Hard);
+            metrics.purge_took(index, began.elapsed());
             format!("{{\"purged\":\"{}\"}}\n", if soft { "soft" } else { "hard" })
         }
         None => "{\"error\":\"the path is too deep\"}\n".to_owned(),

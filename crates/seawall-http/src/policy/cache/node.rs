@@ -23,7 +23,7 @@ use crate::refuse::Refusal;
 
 /// Makes the labels by which answers are purged. The number is kept on disk with them, so that it
 /// never changes.
-pub(crate) const LABELS: Labels = Labels::new(0x5ea_11_0001);
+pub(crate) const LABELS: Labels = Labels::new(0x5_ea11_0001);
 
 /// Stored answers, and those that are being fetched.
 #[derive(Debug)]
