@@ -1,6 +1,7 @@
 //! The cache of a node, which all workers share and no plan owns.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) loop_id: Box<[u8]>,
     /// Bytes that there is room for.
     capacity: AtomicU64,
+    /// The directory of the disk tier, if it began with one.
+    disk: Option<PathBuf>,
     /// What it shares with other nodes, if there can be any.
     fleet: ArcSwapOption<Fleet>,
     /// What the shared state holds under the keys that namespaces go by.
@@ -71,6 +74,7 @@ impl Node {
             chunks: Arc::new(Fills::new(0, config.memory / 4)),
             refreshing: Arc::default(),
             capacity: AtomicU64::new(capacity_of(config)),
+            disk: config.disk.as_ref().map(|disk| disk.path.clone()),
             fleet: ArcSwapOption::empty(),
             versions: ArcSwap::default(),
             loop_id: format!("seawall; node={seed:016x}").into_bytes().into_boxed_slice(),
@@ -119,7 +123,7 @@ impl Node {
                 Some(fleet) => Some(fleet),
                 None => {
                     changed = true;
-                    Some(Arc::new(Fleet::join(&plan.state, self, None)?))
+                    Some(Arc::new(Fleet::join(&plan.state, self, self.disk.as_deref())?))
                 }
             },
         };
