@@ -333,13 +333,17 @@ impl Shard {
         &self,
         from: usize,
         most: usize,
-        mut see: impl FnMut(&[u8], u32, u32),
+        mut see: impl FnMut(&Arc<Object>, Option<&Arc<Variants>>, u32, u32),
     ) -> Option<usize> {
         let until = from.saturating_add(most).min(self.nodes.len());
         for slot in from.min(until)..until {
             let node = &self.nodes[slot];
             if let Value::Object(object, _) = &node.value {
-                see(object.key(), node.uses, self.policy.weight_of(slot as Slot));
+                let variants = match self.nodes.get(node.owner as usize).map(|owner| &owner.value) {
+                    Some(Value::Family(family)) => Some(&family.variants),
+                    _ => None,
+                };
+                see(object, variants, node.uses, self.policy.weight_of(slot as Slot));
             }
         }
         (until < self.nodes.len()).then_some(until)
