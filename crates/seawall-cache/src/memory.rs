@@ -349,6 +349,15 @@ impl Shard {
         (until < self.nodes.len()).then_some(until)
     }
 
+    /// Variants of a URL that are stored or marked.
+    pub(crate) fn members(&self, hash: u64, key: &[u8]) -> usize {
+        let slot = self.find(hash, Place::Primary(key));
+        match slot.map(|slot| &self.nodes[slot as usize].value) {
+            Some(Value::Family(family)) => family.members.len(),
+            _ => 0,
+        }
+    }
+
     /// Whether a sweep has just come to its end.
     pub(crate) fn swept(&self) -> bool {
         self.hand == 0

@@ -154,6 +154,11 @@ impl Store {
         self.shard(variants.hash()).get(hash, place, &self.purges, &mut gone)
     }
 
+    /// How many variants of a URL are stored, or marked as not to be.
+    pub fn count_variants(&self, hash: u64, key: &[u8]) -> usize {
+        self.shard(hash).members(hash, key)
+    }
+
     /// Stores an answer that does not vary, in place of whatever is under its key.
     ///
     /// # Errors
