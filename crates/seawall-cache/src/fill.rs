@@ -206,6 +206,16 @@ impl<E: Clone> Fills<E> {
         (Lead { fills: self.clone(), fill, hash, key: key.into() }, follow)
     }
 
+    /// An id that no fill has or had, for content that is stored without being fetched.
+    pub fn any_id(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
+    }
+
+    /// Whether a key is being fetched.
+    pub fn contains(&self, hash: u64, key: &[u8]) -> bool {
+        self.shard(hash).contains_key(key)
+    }
+
     /// Fills in progress.
     pub fn count(&self) -> usize {
         let len = |shard: &Mutex<HashMap<_, _>>| {

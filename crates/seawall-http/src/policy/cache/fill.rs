@@ -21,9 +21,8 @@ use seawall_cache::purge::{Kind, Purged};
 use seawall_cache::range::ContentRange;
 use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Mark, Variants};
-use seawall_cache::tags::Tags;
-use seawall_cache::vary::{Encodings, Varies};
-use seawall_cache::{Millis, merge, vary};
+use seawall_cache::vary::Encodings;
+use seawall_cache::{Millis, merge};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, RequestHead};
 use seawall_telemetry::metrics::Cache as Cells;
@@ -33,6 +32,7 @@ use super::chunks::{self, Received, Wanted};
 use super::fleet::{Debt, Joint, Ours};
 use super::invalidate::url_of;
 use super::node::{LABELS, Node};
+use super::shelf::{self, Card, Shelf};
 use super::{Errand, Key, serve, tier};
 use crate::client::Client;
 use crate::forward::Came;
@@ -382,22 +382,6 @@ fn may_stand_in(node: &Node, old: &Object, demand: &Demand, now: Millis) -> bool
     }
 }
 
-/// What of an answer is stored beside its content.
-struct Card {
-    meta: Meta,
-    key: Vec<u8>,
-    variants: Option<Arc<Variants>>,
-    fields: Vec<u8>,
-    labels: Vec<u32>,
-}
-
-impl Card {
-    fn object(&self, kind: Content, content: &[&[u8]]) -> Arc<Object> {
-        let Card { meta, key, fields, labels, .. } = self;
-        Arc::new(Object::new(meta.clone(), key, fields, labels, kind, content))
-    }
-}
-
 /// A fetch whose answer is there.
 struct Fetch<'a> {
     request: &'a Request<'a>,
@@ -435,20 +419,6 @@ impl Fetch<'_> {
         })
     }
 
-    /// The key of an answer, with what it goes by if it varies.
-    fn key(&self, answer: &Headers) -> (Vec<u8>, Option<Arc<Variants>>) {
-        let mut key = self.lead.key()[..self.primary].to_vec();
-        let names = match vary::fields(answer, self.rules) {
-            Varies::By(names) if !names.is_empty() => names,
-            _ => return (key, None),
-        };
-        self.look_for_user_agent(&names);
-        let store = &self.node.store;
-        let variants = store.vary(store.hash(&key), &key, &names);
-        vary::secondary(variants.names(), self.request.head, &mut key);
-        (key, Some(variants))
-    }
-
     /// Counts answers that are as many as there are browsers, unless that is wanted.
     fn look_for_user_agent(&self, names: &[Box<[u8]>]) {
         let is_it = |name: &[u8]| name == b"user-agent";
@@ -472,24 +442,22 @@ impl Fetch<'_> {
 
     /// What of an answer is stored beside its content.
     fn card(&self, answer: &Headers, terms: &Terms<'_>) -> Card {
-        let (key, variants) = self.key(answer);
-        let mut fields = Vec::with_capacity(256);
-        terms.fields.write(answer, &mut fields);
-        let tags = Tags::of(answer, self.rules.tags.as_deref());
-        let mut labels = Vec::with_capacity(8);
-        let url = url_of(self.request);
-        LABELS.write(&url, &self.rules.key, tags.tags.into_iter(), &mut labels);
-        let meta = Meta { sequence: self.lead.sequence(), ..terms.meta.clone() };
-        Card { meta, key, variants, fields, labels }
+        let names = shelf::names(answer, self.rules);
+        self.look_for_user_agent(&names);
+        let shelf = Shelf {
+            node: self.node,
+            rules: self.rules,
+            request: self.request.head,
+            url: url_of(self.request),
+            primary: &self.lead.key()[..self.primary],
+            sequence: self.lead.sequence(),
+        };
+        shelf.card(&names, answer, terms)
     }
 
     /// Stores an object, if it may be. If not, whoever waits for it has it all the same.
     fn store(&self, card: &Card, object: Arc<Object>) {
-        let store = &self.node.store;
-        let stored = match &card.variants {
-            None => store.insert(object),
-            Some(variants) => store.insert_variant(variants, object),
-        };
+        let stored = shelf::put(self.node, card, object);
         self.cells.stored.add(u64::from(stored.is_ok()));
     }
 

@@ -19,7 +19,8 @@ use seawall_cache::{Millis, vary};
 use seawall_config::plan::{self, Cache, WithoutState};
 use seawall_h1::RequestHead;
 use seawall_state::{
-    Answer, Heard, Held, Lease, Position, Standing, State, StateError, Token, Turn,
+    Answer, Delivery, Heard, Held, Lease, MESSAGE_LIMIT, Position, Standing, State, StateError,
+    Token, Turn,
 };
 use seawall_telemetry::metrics::SharedState;
 use tokio::task::AbortHandle;
@@ -115,6 +116,17 @@ impl Fleet {
     /// The same, and waits until they have heard it.
     pub(super) async fn publish(&self, label: u32, kind: Kind) {
         self.state.publish_purge(message(&[(label, kind)])).await;
+    }
+
+    /// Tells the others of many, and whether they know of them now; if not, they will.
+    pub(super) async fn tell_all(&self, labels: &[u32], kind: Kind) -> bool {
+        let mut told = true;
+        for some in labels.chunks(MESSAGE_LIMIT / 5) {
+            let purges: Vec<(u32, Kind)> = some.iter().map(|label| (*label, kind)).collect();
+            let delivery = self.state.publish_purge(message(&purges)).await;
+            told &= delivery == Delivery::Published;
+        }
+        told
     }
 
     /// Whether the node knows of all purges of the fleet.

@@ -174,8 +174,15 @@ impl Node {
         }
     }
 
+    /// Tells the other nodes of the fleet of purges that were applied here. Whether they know of
+    /// them now; `None` if there are no others. When dropped, some may not be told.
+    pub(crate) async fn tell_all(&self, labels: &[u32], kind: Kind) -> Option<bool> {
+        let fleet = self.fleet.load_full()?;
+        Some(fleet.tell_all(labels, kind).await)
+    }
+
     /// The same, here only.
-    pub(super) fn apply_purge(&self, label: u32, kind: Kind) {
+    pub(crate) fn apply_purge(&self, label: u32, kind: Kind) {
         self.store.purge(label, kind, self.millis(Instant::now()));
     }
 
