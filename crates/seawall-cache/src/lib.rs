@@ -14,6 +14,7 @@
 //! * [`key`]: under what an answer is stored
 //! * [`status`]: the field `Cache-Status` (RFC 9211)
 //! * [`tags`]: surrogate keys
+//! * [`shared`]: a stored answer as it travels between nodes
 //! * [`eviction`]: what is given up when there is no room
 //!
 //! The store, which all workers of a node share:
@@ -38,6 +39,7 @@ pub mod merge;
 pub mod object;
 pub mod purge;
 pub mod range;
+pub mod shared;
 pub mod status;
 pub mod store;
 pub mod stored;

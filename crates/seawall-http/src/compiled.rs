@@ -5,7 +5,9 @@ use std::sync::Arc;
 use seawall_config::plan::Plan;
 use seawall_telemetry::Metrics;
 use seawall_telemetry::cells::PerWorker;
-use seawall_telemetry::metrics::{Listener as ListenerCells, Route as RouteCells};
+use seawall_telemetry::metrics::{
+    Cache as CacheCells, Listener as ListenerCells, Route as RouteCells,
+};
 
 use crate::listen::Key;
 use crate::policy::cache::node::Node;
@@ -24,6 +26,8 @@ pub(crate) struct Compiled {
     /// By position in the plan, as are the routes and listeners below.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) routes: Vec<Arc<PerWorker<RouteCells>>>,
+    /// Only routes with a cache have these.
+    pub(crate) caches: Vec<Option<Arc<PerWorker<CacheCells>>>>,
     pub(crate) watches: Vec<Arc<RouteWatch>>,
     /// For requests that no route takes.
     pub(crate) no_route: Arc<PerWorker<RouteCells>>,

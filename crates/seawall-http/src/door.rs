@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_config::plan::{Action, Plan, Retry, Route, ServerSpec};
+use seawall_state::StateError;
 use seawall_telemetry::{AccessLog, Metrics};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -53,6 +54,9 @@ pub struct Door {
     epoch: Instant,
 }
 
+/// How long the end of the process waits for the cache to be written to disk.
+const FLUSH: Duration = Duration::from_secs(5);
+
 /// The servers in the files of upstreams, by the name of the upstream. Those of a file that cannot
 /// be read are not there: the door then goes on with those of the last good one.
 pub type FileServers = HashMap<Arc<str>, Vec<ServerSpec>>;
@@ -76,6 +80,9 @@ pub enum DoorError {
         /// What the system says; part of the message, and so not its source too.
         error: std::io::Error,
     },
+    /// What the nodes of a fleet share cannot be used as it is configured.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Names cannot be resolved at all.
     #[error("{0}")]
     Resolver(String),
@@ -179,6 +186,16 @@ impl Door {
         let (entrances, mut bound) = self.bind(&plan)?;
         let compiled =
             self.compile(plan.clone(), entrances.iter().map(|(e, _)| e.clone()).collect());
+        if let Some(node) = &compiled.cache
+            && node.share(&plan)?
+        {
+            let shares = Arc::downgrade(node);
+            self.metrics.ask_state(move || {
+                let fleet = shares.upgrade()?.fleet().clone()?;
+                Some(fleet.status())
+            });
+            node.catch_up().await;
+        }
         let from_file = |config: &seawall_config::plan::Upstream| {
             let read = || files.get(&config.name).map(Vec::as_slice);
             config.servers_file.as_ref().map(|_| read())
@@ -308,12 +325,14 @@ impl Door {
             let cells = self.metrics.route(&route.name);
             Arc::new(RouteWatch::new(self.epoch.elapsed(), &retry, cells))
         };
+        let cells = |route: &Route| caches(route).then(|| self.metrics.cache(&route.name));
         Compiled {
             generation: self.generation + 1,
             table: RouteTable::new(&plan.routes),
             upstreams: plan.upstreams.iter().map(upstream).collect(),
             watches: plan.routes.iter().map(watch).collect(),
             routes: plan.routes.iter().map(|route| self.metrics.route(&route.name)).collect(),
+            caches: plan.routes.iter().map(cells).collect(),
             no_route: self.metrics.route(&"".into()),
             listeners,
             metrics: self.metrics.clone(),
@@ -346,9 +365,13 @@ impl Door {
         }
         let threads: Vec<_> =
             self.workers.iter_mut().filter_map(|handle| handle.thread.take()).collect();
+        let cache = self.cache.take();
         let ended = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 let _ = thread.join();
+            }
+            if let Some(node) = cache {
+                node.flush(FLUSH);
             }
         });
         let _ = ended.await;

@@ -77,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) trace: Cell<u128>,
     /// A fallback took the place of a failed answer.
     pub(crate) fell_back: Cell<bool>,
+    /// The content of the answer comes out of the store of the cache.
+    pub(crate) stored: Cell<bool>,
     /// The server it was last sent to.
     pub(crate) server: RefCell<Option<Rc<PooledServer>>>,
 }
@@ -88,6 +90,7 @@ impl Facts {
         self.answered.set(None);
         self.trace.set(0);
         self.fell_back.set(false);
+        self.stored.set(false);
         self.server.replace(None);
     }
 }

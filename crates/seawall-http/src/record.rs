@@ -82,6 +82,11 @@ fn count(exchange: &Exchange<'_>, worker: &Worker, received: u64, outcome: Outco
     }
     cells.received.add(received);
     cells.sent.add(outcome.sent);
+    if exchange.facts.stored.get()
+        && let Some(cache) = route.and_then(|route| compiled.caches[route].as_ref())
+    {
+        cache.of(worker.index).sent.add(outcome.sent);
+    }
     if let Some(refusal) = outcome.refusal {
         compiled.metrics.refused(worker.index, refusal.number());
     }

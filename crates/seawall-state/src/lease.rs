@@ -61,6 +61,8 @@ pub struct Answer {
     pub position: Position,
     /// What was published.
     pub payload: Bytes,
+    /// How long it will still be here, of the lifetime that it was published with.
+    pub left: Duration,
 }
 
 /// Another node's lease.

@@ -46,9 +46,9 @@ pub const ANSWER_LIMIT: usize = (1 << 20) + (64 << 10);
 /// The most bytes of a message on the purge bus: 256 KiB.
 pub const MESSAGE_LIMIT: usize = 256 << 10;
 
-/// The purges that are kept for nodes that are away, about: 10,000. A node that missed more is told
+/// The purges that are kept for nodes that are away, about: 100,000. A node that missed more is told
 /// that it has lost some.
-pub const PURGES_KEPT: usize = 10_000;
+pub const PURGES_KEPT: usize = 100_000;
 
 /// The purges that a node keeps to be told while it is away: 1,024. With more, the others are told
 /// in their place that they have lost some.
@@ -165,6 +165,15 @@ impl State {
         }
     }
 
+    /// The same without waiting for it; for those who have something better to do.
+    pub fn send_purge(&self, message: Bytes) {
+        match &self.0 {
+            _ if message.len() > MESSAGE_LIMIT => {}
+            Kind::Memory(node) => drop(node.publish_purge(&message)),
+            Kind::Redis(node) => node.send_purge(message),
+        }
+    }
+
     /// Up to where purges are applied: to be stored with answers that outlive the process, and
     /// handed to [`State::open`]. Take it before the purges themselves are brought to safety, so
     /// that it never is ahead of them. `None` when it never was known.
@@ -175,9 +184,20 @@ impl State {
         }
     }
 
+    /// Waits, at most so long, until this node has applied all purges up to `position`, and says
+    /// whether it has.
+    ///
+    /// Dropped: nothing remains.
+    pub async fn reaches(&self, position: Position, at_most: Duration) -> bool {
+        match &self.0 {
+            Kind::Memory(node) => node.position().is_some_and(|at| at.has_reached(position)),
+            Kind::Redis(node) => node.reaches(position, at_most).await,
+        }
+    }
+
     /// What `apply` gave back when this node was at `position`: an answer whose fetch began there
     /// counts as fetched at that point of the node's own count, so that purges since then hold for
-    /// it. `None` when it is too long ago to be known (1,024 purges), or of another life of the
+    /// it. `None` when it is too long ago to be known (16,384 purges), or of another life of the
     /// state; then the answer cannot be used.
     pub fn sequence_at(&self, position: Position) -> Option<u64> {
         match &self.0 {
@@ -192,6 +212,14 @@ impl State {
         match &self.0 {
             Kind::Memory(node) => node.watch(key),
             Kind::Redis(node) => node.watch(key),
+        }
+    }
+
+    /// Whether leases can be had: whether the server for them answered when it was last asked.
+    pub fn is_leasing(&self) -> bool {
+        match &self.0 {
+            Kind::Memory(_) => true,
+            Kind::Redis(node) => node.is_leasing(),
         }
     }
 

@@ -163,7 +163,7 @@ impl Node {
             && *until > now
             && Some(answer.token) != except
         {
-            return Turn::Answer(answer.clone());
+            return Turn::Answer(Answer { left: *until - now, ..answer.clone() });
         }
         if let Some(taken) = inner.leases.get(&key)
             && Some(taken.token) != except
@@ -268,7 +268,8 @@ impl Hold {
         else {
             return Published::NotOurs;
         };
-        let answer = Answer { token: self.token, position: taken.position, payload };
+        let position = taken.position;
+        let answer = Answer { token: self.token, position, payload, left: lifetime };
         inner.make_room(now);
         inner.answers.insert(self.key, (answer, now + lifetime));
         Published::Yes

@@ -83,6 +83,12 @@ impl Node {
         self.shared.mark.settled(at_most).await
     }
 
+    pub(crate) async fn reaches(&self, position: Position, at_most: Duration) -> bool {
+        let Shared { mark, applier, .. } = &*self.shared;
+        let reached = || applier.position().is_some_and(|at| at.has_reached(position));
+        mark.until(at_most, reached).await
+    }
+
     pub(crate) async fn take(&self, key: Key, except: Option<Token>) -> Turn {
         leases::take(&self.shared, key, except).await
     }
@@ -90,6 +96,10 @@ impl Node {
     pub(crate) async fn publish_purge(&self, message: Bytes) -> Delivery {
         let away = matches!(self.standing(Instant::now()), Standing::Away(_));
         self.shared.bus.publish(message, away).await
+    }
+
+    pub(crate) fn send_purge(&self, message: Bytes) {
+        drop(self.shared.bus.put(message));
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
@@ -104,6 +114,10 @@ impl Node {
         let watched = self.shared.board.watch(key, Value::Unknown);
         self.shared.bus.look_again();
         watched
+    }
+
+    pub(crate) fn is_leasing(&self) -> bool {
+        self.shared.leases.can_be_had()
     }
 
     pub(crate) fn counts(&self) -> Counts {

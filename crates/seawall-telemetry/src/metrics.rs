@@ -4,6 +4,7 @@
 mod cache;
 mod checks;
 mod files;
+mod state;
 mod upstreams;
 mod words;
 
@@ -21,6 +22,7 @@ pub use self::cache::{
     Cache, CacheCounts, CacheOutcome, CacheUsage, DiskUsage, MAX_UNSTORABLE, PurgeKind, TierUsage,
 };
 pub use self::checks::{CheckOutcome, Checks};
+pub use self::state::SharedState;
 pub use self::upstreams::{BREAKER_STATES, Upstream};
 
 /// How many codes of refusals there can be.
@@ -42,6 +44,7 @@ pub struct Metrics {
     access_log: Mutex<Option<AccessLog>>,
     standings: Mutex<Option<Standings>>,
     files: files::Files,
+    state: state::Asked,
     caches: Registry<Arc<str>, Cache>,
     unstorable: Vec<&'static str>,
     purges: cache::Purges,
@@ -206,6 +209,7 @@ impl Metrics {
             access_log: Mutex::default(),
             standings: Mutex::default(),
             files: files::Files::default(),
+            state: state::Asked::default(),
             caches: Registry::new(),
             unstorable: Vec::new(),
             purges: cache::Purges::new(workers),
@@ -335,6 +339,11 @@ impl Metrics {
         *standings = Some(Standings(Box::new(count)));
     }
 
+    /// Names who knows how things stand with the state that nodes share, if they share any.
+    pub fn ask_state(&self, ask: impl Fn() -> Option<SharedState> + Send + Sync + 'static) {
+        self.state.ask(ask);
+    }
+
     /// How many configurations have been put in place since the start.
     pub fn generation(&self) -> u64 {
         self.reload.generation.load(Relaxed)
@@ -352,6 +361,7 @@ impl Metrics {
         upstreams::expose(&all, &mut page);
         checks::expose(&self.checks.all(), &mut page);
         self.files.expose(&mut page);
+        self.state.expose(&mut page);
         let (caches, usage) = (self.caches.all(), self.cache_usage.now());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);

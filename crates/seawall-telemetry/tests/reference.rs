@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use seawall_telemetry::access_log::Destination;
-use seawall_telemetry::metrics::{CacheOutcome, CacheUsage, CheckOutcome, DiskUsage, PurgeKind};
+use seawall_telemetry::metrics::{
+    CacheOutcome, CacheUsage, CheckOutcome, DiskUsage, PurgeKind, SharedState,
+};
 use seawall_telemetry::{AccessLog, Metrics};
 
 /// Type and labels by name.
@@ -49,6 +51,7 @@ fn everything() -> Metrics {
     let checks = metrics.checks(&"app".into(), "127.0.0.1:1");
     checks.of(0).count(CheckOutcome::Good);
     checks.of(0).checked(true);
+    metrics.ask_state(|| Some(SharedState::default()));
     metrics.log_to(AccessLog::start(&Destination::Stdout).ok());
     metrics
 }

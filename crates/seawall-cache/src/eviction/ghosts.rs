@@ -61,8 +61,19 @@ impl Ghosts {
             return;
         }
         // Each time by an eighth: doubled, half of it might be of no use.
-        let buckets = vec![Bucket::default(); wanted + wanted / 8 + 1];
-        let before = std::mem::replace(&mut self.buckets, buckets);
+        self.rebuild(wanted + wanted / 8 + 1, now);
+    }
+
+    /// Makes it no larger than so many entries need.
+    pub(super) fn shrink(&mut self, entries: usize, now: u32) {
+        let wanted = (entries * GHOSTS_OF_TWO / (2 * PLACES)).max(FEWEST_BUCKETS);
+        if wanted < self.buckets.len() {
+            self.rebuild(wanted, now);
+        }
+    }
+
+    fn rebuild(&mut self, buckets: usize, now: u32) {
+        let before = std::mem::replace(&mut self.buckets, vec![Bucket::default(); buckets]);
         for ghost in before.into_iter().flat_map(|bucket| bucket.0).flatten() {
             self.put(ghost, now);
         }

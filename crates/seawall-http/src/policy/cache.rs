@@ -8,10 +8,12 @@
 
 pub(crate) mod chunks;
 pub(crate) mod fill;
+pub(crate) mod fleet;
 pub(crate) mod invalidate;
 pub(crate) mod node;
 pub(crate) mod reading;
 pub(crate) mod serve;
+pub(crate) mod tier;
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -29,9 +31,11 @@ use seawall_cache::store::{Found, Variants};
 use seawall_cache::{key, vary};
 use seawall_config::plan::{Cache, CacheVersion, Forward, Route};
 use seawall_h1::{BodyLength, Known, Method};
+use seawall_telemetry::metrics::{Cache as Cells, CacheOutcome};
 use tokio::time::timeout;
 
 use self::fill::{Handed, Parcel};
+use self::fleet::Fleet;
 use self::node::{LABELS, Node};
 use self::serve::Told;
 use crate::forward::forward;
@@ -53,6 +57,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) to: &'a Forward,
     pub(crate) rules: &'a Cache,
     pub(crate) node: &'a Arc<Node>,
+    /// What is counted for the route, by this worker.
+    pub(crate) cells: &'a Cells,
     pub(crate) demand: Demand,
     pub(crate) now: Millis,
 }
@@ -93,6 +99,16 @@ fn is_kept(object: &Object) -> bool {
     !matches!(object.content, Content::Arriving { kept: false, .. })
 }
 
+/// What becomes of a request that needs a fetch for this reason.
+fn without(why: Why) -> CacheOutcome {
+    match why {
+        Why::Stale | Why::Request => CacheOutcome::Expired,
+        Why::Bypass | Why::Method | Why::UriMiss | Why::VaryMiss | Why::Miss | Why::Partial => {
+            CacheOutcome::Miss
+        }
+    }
+}
+
 /// What a look-up comes to.
 enum Looked {
     Serve(Response),
@@ -109,23 +125,50 @@ pub(crate) async fn answer(
     to: &Forward,
     rules: &Cache,
 ) -> Result<Response, Refusal> {
-    let Some(node) = &request.running.compiled.cache else {
+    let compiled = &request.running.compiled;
+    let cells = request.facts.route.get().and_then(|route| compiled.caches[route].as_ref());
+    let (Some(node), Some(cells)) = (&compiled.cache, cells) else {
         return forward(request, route, to).await;
     };
+    let cells = cells.of(request.worker.index);
     let now = node.millis(request.ready);
     let demand = match rules.client_control {
         true => demand(&request.head.headers),
         false => Demand::default(),
     };
-    let errand = Errand { request, route, to, rules, node, demand, now };
+    let mut errand = Errand { request, route, to, rules, node, cells, demand, now };
     if request.head.method_text() == b"PURGE" && errand.may_purge() {
-        return Ok(invalidate::purge(&errand));
+        return Ok(Box::pin(invalidate::purge(&errand)).await);
     }
     if let Some(past) = errand.past() {
         return Box::pin(errand.go_past(past)).await;
     }
+    let is_behind = |fleet: &Arc<Fleet>| !fleet.is_current(request.ready);
+    if node.fleet().as_ref().is_some_and(is_behind)
+        && let Some(fleet) = node.fleet().clone()
+    {
+        let without = compiled.plan.cache.without_state;
+        if !Box::pin(fleet.may_serve(without)).await {
+            // What is stored may have been purged.
+            errand.demand.no_cache = true;
+        }
+    }
+    if rules.parent.is_some() && tier::loops(&request.head.headers, node) {
+        return Err(Refusal::Loop);
+    }
+    if request.trusted
+        && node.fleet().is_some()
+        && !Box::pin(tier::knows_as_much(request, node)).await
+    {
+        errand.demand.no_cache = true;
+    }
     let mut key = errand.key();
-    match errand.look_up(&mut key) {
+    let mut looked = errand.look_up(&mut key);
+    if matches!(looked, Looked::Fetch(_, None)) && errand.is_on_disk(&key) {
+        let found = Box::pin(errand.load(&mut key)).await;
+        looked = errand.weigh(&key, found);
+    }
+    match looked {
         Looked::Serve(response) => {
             request.worker.give_back_text(key.text);
             Ok(response)
@@ -185,16 +228,22 @@ impl Errand<'_> {
         Key { primary: text.len(), text, variants: None }
     }
 
-    /// Looks the request up, and serves what may be served.
+    /// Looks the request up in memory, and serves what may be served.
     fn look_up(&self, key: &mut Key) -> Looked {
-        let Errand { request, node, demand, .. } = self;
-        let mut hash = node.store.hash(&key.text);
-        let mut found = node.store.get(hash, &key.text);
+        let store = &self.node.store;
+        key.text.truncate(key.primary);
+        key.variants = None;
+        let mut found = store.get(store.hash(&key.text), &key.text);
         if let Some(Found::Varies(variants)) = &found {
             self.vary_by(key, Some(variants));
-            hash = node.store.hash(&key.text);
-            found = node.store.get_variant(variants, hash, &key.text);
+            found = store.get_variant(variants, store.hash(&key.text), &key.text);
         }
+        self.weigh(key, found)
+    }
+
+    /// What becomes of what was found.
+    fn weigh(&self, key: &Key, found: Option<Found>) -> Looked {
+        let Errand { request, demand, cells, .. } = self;
         let (object, soft) = match found {
             Some(Found::Object { object, soft }) => (object, soft),
             Some(Found::Pass(mark)) if mark.until > self.now => {
@@ -206,16 +255,25 @@ impl Errand<'_> {
         match freshness::standing(&object.meta, demand, soft, self.now) {
             Standing::Fresh { left } => {
                 let random = request.worker.any_number();
-                if self.rules.early && freshness::early(&object.meta, self.now, random) {
-                    self.refresh(hash, key, &object);
+                let is_early = self.rules.early && freshness::early(&object.meta, self.now, random);
+                if is_early && self.refresh(key, &object) {
+                    cells.early.add(1);
                 }
+                cells.count(CacheOutcome::Hit);
                 Looked::Serve(self.serve(&object, Told::Fresh(left), None))
             }
-            Standing::Stale { client_accepts: true, by, .. } => {
+            Standing::Stale { client_accepts: true, while_revalidate, by, .. } => {
+                if while_revalidate && self.refresh(key, &object) {
+                    cells.background.add(1);
+                }
+                cells.count(CacheOutcome::Stale);
                 Looked::Serve(self.serve(&object, Told::Stale(by, "max-stale"), None))
             }
             Standing::Stale { while_revalidate: true, by, .. } if !self.is_for_tier() => {
-                self.refresh(hash, key, &object);
+                if self.refresh(key, &object) {
+                    cells.background.add(1);
+                }
+                cells.count(CacheOutcome::Stale);
                 Looked::Serve(self.serve(&object, Told::Stale(by, "revalidating"), None))
             }
             Standing::Stale { .. } => Looked::Fetch(Why::Stale, Some(object)),
@@ -224,6 +282,28 @@ impl Errand<'_> {
             }
             Standing::Validate { .. } => Looked::Fetch(Why::Request, Some(object)),
         }
+    }
+
+    /// Whether what memory does not have may be on disk.
+    fn is_on_disk(&self, key: &Key) -> bool {
+        let store = &self.node.store;
+        match &key.variants {
+            None => store.is_on_disk(&key.text),
+            Some(variants) => store.is_variant_on_disk(variants, &key.text),
+        }
+    }
+
+    /// What is on disk. It is in memory afterwards, if that lets it in.
+    async fn load(&self, key: &mut Key) -> Option<Found> {
+        let store = &self.node.store;
+        if key.variants.is_none() {
+            match store.load(store.hash(&key.text), &key.text).await {
+                Some(Found::Varies(variants)) => self.vary_by(key, Some(&variants)),
+                found => return found,
+            }
+        }
+        let variants = key.variants.as_ref()?;
+        store.load_variant(variants, store.hash(&key.text), &key.text).await
     }
 
     /// Extends the key by what tells variants apart.
@@ -238,19 +318,21 @@ impl Errand<'_> {
     /// Whether whoever asks is a cache in front of this one, which would serve what is stale here as
     /// if it were fresh there.
     fn is_for_tier(&self) -> bool {
-        self.request.head.headers.first(b"cdn-loop").is_some()
+        tier::asks(&self.request.head.headers)
     }
 
-    /// Fetches an answer anew, which nobody waits for.
-    fn refresh(&self, hash: u64, key: &Key, old: &Arc<Object>) {
+    /// Fetches an answer anew, which nobody waits for; unless that goes on already, or too many do.
+    fn refresh(&self, key: &Key, old: &Arc<Object>) -> bool {
         let Errand { request, node, .. } = self;
         if node.refreshing.load(Relaxed) >= MOST_REFRESHES {
-            return;
+            return false;
         }
         let sequence = node.store.sequence();
-        let Some(lead) = node.fills.refresh(hash, &key.text, sequence) else { return };
+        let hash = node.store.hash(&key.text);
+        let Some(lead) = node.fills.refresh(hash, &key.text, sequence) else { return false };
         let parcel = Parcel::new(self, key, Some(old.clone()), false);
         fill::begin(request.worker, parcel, lead, None);
+        true
     }
 
     /// Fetches an answer, with all who wait for the same.
@@ -260,11 +342,12 @@ impl Errand<'_> {
         mut why: Why,
         mut old: Option<Arc<Object>>,
     ) -> Result<Response, Refusal> {
-        let Errand { request, node, rules, demand, .. } = self;
+        let Errand { request, node, rules, demand, cells, .. } = self;
         if demand.only_if_cached {
+            cells.count(CacheOutcome::Refused);
             return Err(Refusal::NotCached);
         }
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let hash = node.store.hash(&key.text);
             let sequence = node.store.sequence();
             let oldest = self.oldest();
@@ -277,7 +360,10 @@ impl Errand<'_> {
                         fill::begin(request.worker, parcel, lead, Some(handed.clone()));
                         (follow, Some(handed))
                     }
-                    Join::Follow(follow) => (follow, None),
+                    Join::Follow(follow) => {
+                        cells.waited.add(u64::from(round == 0));
+                        (follow, None)
+                    }
                     Join::Crowded => return self.go_past(Past::Crowded).await,
                 };
             let verdict = poll_fn(|cx| follow.poll_verdict(cx));
@@ -307,34 +393,52 @@ impl Errand<'_> {
                             continue;
                         }
                     }
+                    cells.count(match object.content {
+                        Content::Arriving { kept: false, .. } => CacheOutcome::Uncacheable,
+                        Content::Arriving { kept: true, .. } => without(why),
+                        // What was stored still holds, or another node of the fleet had it.
+                        Content::Whole | Content::Chunks { .. } => match without(why) {
+                            CacheOutcome::Expired => CacheOutcome::Revalidated,
+                            other => other,
+                        },
+                    });
                     let collapsed = handed.is_none();
                     let told = Told::Fetched { why, collapsed, stored: is_kept(&object) };
                     return Ok(self.serve(&object, told, Some(follow)));
                 }
                 Verdict::Stale(object, refusal) => {
-                    return match freshness::standing(&object.meta, demand, None, self.now) {
+                    let told = match freshness::standing(&object.meta, demand, None, self.now) {
                         Standing::Stale { by, if_error: true, .. } => {
-                            Ok(self.serve(&object, Told::Stale(by, "stale-if-error"), None))
+                            Told::Stale(by, "stale-if-error")
                         }
-                        Standing::Fresh { left } => {
-                            Ok(self.serve(&object, Told::Fresh(left), None))
-                        }
+                        Standing::Fresh { left } => Told::Fresh(left),
                         Standing::Validate { if_error: true, .. } => {
-                            Ok(self.serve(&object, Told::Stale(0, "stale-if-error"), None))
+                            Told::Stale(0, "stale-if-error")
                         }
-                        _ => match refusal {
-                            Some(refusal) => Err(refusal),
-                            None => self.go_past(Past::Alone).await,
-                        },
+                        Standing::Stale { .. } | Standing::Validate { .. } => {
+                            let Some(refusal) = refusal else {
+                                return self.go_past(Past::Alone).await;
+                            };
+                            cells.count(without(why));
+                            return Err(refusal);
+                        }
                     };
+                    cells.count(CacheOutcome::ErrorStale);
+                    return Ok(self.serve(&object, told, None));
                 }
                 Verdict::Alone => {
                     return match handed.and_then(|handed| handed.take()) {
-                        Some(response) => Ok(response),
+                        Some(response) => {
+                            cells.count(CacheOutcome::Uncacheable);
+                            Ok(response)
+                        }
                         None => self.go_past(Past::Alone).await,
                     };
                 }
-                Verdict::Failed(refusal) => return Err(refusal),
+                Verdict::Failed(refusal) => {
+                    cells.count(without(why));
+                    return Err(refusal);
+                }
             }
         }
         self.go_past(Past::Alone).await
@@ -356,7 +460,16 @@ impl Errand<'_> {
 
     /// Forwards the request as if there were no cache.
     async fn go_past(&self, past: Past) -> Result<Response, Refusal> {
-        let Errand { request, route, to, .. } = self;
+        let Errand { request, route, to, cells, .. } = self;
+        cells.count(match past {
+            Past::Method | Past::Bypass => CacheOutcome::Bypass,
+            Past::Uncacheable => CacheOutcome::Pass,
+            Past::Crowded => CacheOutcome::Miss,
+            Past::Alone => CacheOutcome::Uncacheable,
+        });
+        if matches!(past, Past::Crowded | Past::Alone) {
+            cells.went_alone.add(1);
+        }
         let mut response = forward(request, route, to).await?;
         if past == Past::Method {
             invalidate::after(self, &response.head);

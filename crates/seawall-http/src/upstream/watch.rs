@@ -6,7 +6,7 @@
 //! upstreams and routes, so that a reload changes the rules and forgets nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,10 @@ use crate::door::status::{BreakerState, BreakerStatus};
 /// Time between two looks.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Entries of the cache's store that are looked at each time, if any were purged: about a
+/// millisecond's work.
+const SWEPT: usize = 10_000;
+
 /// A watch that has failed begins anew after this time.
 const AFTER_A_BUG: Duration = Duration::from_secs(1);
 
@@ -46,6 +50,8 @@ pub(crate) struct RouteWatch {
     p95: AtomicU64,
     latency: Mutex<(hedge::Latency, HistogramSnapshot)>,
     cells: Arc<PerWorker<RouteCells>>,
+    /// The log says that its answers have `Vary: User-Agent`.
+    pub(crate) told_of_user_agent: AtomicBool,
 }
 
 impl RouteWatch {
@@ -60,6 +66,7 @@ impl RouteWatch {
             p95: AtomicU64::new(0),
             latency: Mutex::new((hedge::Latency::new(&BOUNDS), HistogramSnapshot::default())),
             cells,
+            told_of_user_agent: AtomicBool::new(false),
         }
     }
 
@@ -170,6 +177,9 @@ async fn keep_watch(compiled: Arc<Compiled>, epoch: Instant, look: Arc<Notify>) 
             if looks.is_multiple_of(10) {
                 watch.look(now);
             }
+        }
+        if let Some(node) = &compiled.cache {
+            node.store.sweep(SWEPT, node.millis(Instant::now()));
         }
         looks += 1;
     }

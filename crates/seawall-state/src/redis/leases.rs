@@ -84,6 +84,10 @@ impl Leases {
         (leases, receiver)
     }
 
+    pub(super) fn can_be_had(&self) -> bool {
+        self.connection.load().is_some()
+    }
+
     /// The lease of `key` has ended.
     pub(super) fn ended(&self, key: Key) {
         if let Some(sender) = locked(&self.listening).get(&key) {
@@ -180,16 +184,16 @@ impl Granted {
             number: u64::from_be_bytes(*number),
             id: (0, 0),
         };
+        let left = match parts.next() {
+            Some(Value::Int(left)) => Duration::from_millis(left.max(0) as u64),
+            _ => Duration::ZERO,
+        };
         Some(match kind {
             0 => {
                 let payload = Bytes::from(bytes).slice(LEASE_BYTES..);
-                Granted::Answer(Answer { token, position, payload })
+                Granted::Answer(Answer { token, position, payload, left })
             }
-            1 => {
-                let Value::Int(left) = parts.next()? else { return None };
-                let left = Duration::from_millis(left.max(0) as u64);
-                Granted::Held { token, position, left }
-            }
+            1 => Granted::Held { token, position, left },
             2 => Granted::Lease(position),
             _ => return None,
         })

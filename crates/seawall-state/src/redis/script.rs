@@ -121,12 +121,12 @@ return place
 /// Whose turn it is to fetch.
 ///
 /// `KEYS`: the answer, the lease, the stream. `ARGV`: a token, milliseconds, the token that does not
-/// count. It gives back the answer as it is; or the lease of another, with its milliseconds; or the
+/// count. It gives back the answer as it is, or the lease of another, with the milliseconds it has left; or the
 /// lease that was given.
 const TAKE: &str = "
 local token = redis.call('GETRANGE', KEYS[1], 0, 7)
 if token ~= '' and token ~= ARGV[3] then
-  return {0, redis.call('GET', KEYS[1])}
+  return {0, redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
 end
 local waited = ''
 local held = redis.call('GET', KEYS[2])

@@ -111,8 +111,7 @@ impl Node {
     /// Waits until it is current and can have leases.
     pub(crate) async fn ready(&self) {
         until("the node to be current", || is_current(self)).await;
-        let key = format!("ready {:p}", &self.heard);
-        self.lease_again(&key).await;
+        until("leases to be had", || self.state.is_leasing()).await;
     }
 
     /// All that it was told so far.

@@ -136,34 +136,35 @@ impl Wanted {
             && merge::can_combine(&had, &Validators::of(answer, received))
     }
 
-    /// Takes the chunk in and stores it.
+    /// Takes the chunk in and stores it. Whether it came.
     pub(super) async fn receive(
         self,
         node: &Node,
         lead: Lead<Refusal>,
         response: Response,
         client: &crate::client::Client,
-    ) {
+    ) -> bool {
         if !self.is_answered_by(&response) {
             // It has changed, or the origin does not do ranges: what is stored of it cannot be
             // completed.
             let key = self.object.key();
             node.store.remove(node.store.hash(key), key);
-            return;
+            return false;
         }
-        let Body::Answer(conversation) = response.body else { return };
+        let Body::Answer(conversation) = response.body else { return false };
         if fill::take_all(&lead, conversation, client).await.is_none() {
-            return;
+            return false;
         }
         let (_, rest) = lead.rest();
         if lead.arrived() != self.to - self.from {
-            return;
+            return false;
         }
         if !rest.is_empty() {
             let rest: Vec<&[u8]> = rest.iter().map(|piece| &piece[..]).collect();
             node.keep_chunk(self.id, self.number, rest.concat().into());
         }
         lead.finish();
+        true
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use seawall_cache::conditional::{self, Validators};
@@ -15,24 +16,26 @@ use seawall_cache::fill::{Lead, Verdict};
 use seawall_cache::freshness::{
     self, Arrival, Lifetime, Standing, StoredFields, Terms, Unstorable,
 };
-use seawall_cache::object::{Content, Flags, Meta, Object};
+use seawall_cache::object::{CHUNK, Content, Flags, Meta, Object};
 use seawall_cache::purge::Purged;
 use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Mark, Variants};
 use seawall_cache::tags::Tags;
-use seawall_cache::vary::Varies;
+use seawall_cache::vary::{Encodings, Varies};
 use seawall_cache::{Millis, merge, vary};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, RequestHead};
-use tokio::time::{Instant, timeout, timeout_at};
+use seawall_telemetry::metrics::Cache as Cells;
+use tokio::time::{Instant, timeout};
 
 use super::chunks::Wanted;
+use super::fleet::{Debt, Joint, Ours};
 use super::invalidate::url_of;
 use super::node::{LABELS, Node};
-use super::{Errand, Key, serve};
+use super::{Errand, Key, serve, tier};
 use crate::client::Client;
+use crate::forward::Came;
 use crate::forward::conversation::Conversation;
-use crate::forward::{Came, forward_unless_stale};
 use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::refuse::Refusal;
 use crate::tickets::Open;
@@ -54,12 +57,16 @@ pub(super) struct Parcel {
     listener: usize,
     peer: Peer,
     trusted: bool,
+    /// Another cache asks.
+    for_tier: bool,
     /// Where the key of all variants ends.
     primary: usize,
     /// Behind it the key goes by this, if what is asked for is one of several variants.
     variants: Option<Arc<Variants>>,
     /// What is stored and to be validated.
     old: Option<Arc<Object>>,
+    /// What whoever asked first wants of the cache.
+    demand: Demand,
     asked: Asked,
     /// Counts it among those that nobody waits for.
     _background: Option<Background>,
@@ -123,6 +130,13 @@ impl Parcel {
         let mut head = request.head.clone();
         head.become_get();
         head.headers.remove_where(|field| conditional::is_about_a_part(field.known));
+        let encodings = Encodings::of(&head);
+        head.headers.remove(b"accept-encoding");
+        head.headers.append(|out| {
+            out.extend_from_slice(b"Accept-Encoding: ");
+            encodings.write(out);
+            out.extend_from_slice(b"\r\n");
+        });
         if !foreground {
             // What a client wanted of its answer is not wanted of this one.
             head.headers.remove(b"cache-control");
@@ -134,6 +148,8 @@ impl Parcel {
                 conditional::write_validators(std::iter::once(had), out);
             });
         }
+        let for_tier = tier::asks(&head.headers);
+        tier::sign(&mut head.headers, node, errand.rules);
         let listeners = &request.running.compiled.plan.listeners;
         let listener = listeners.iter().position(|one| std::ptr::eq(one, request.listener));
         Parcel {
@@ -143,9 +159,11 @@ impl Parcel {
             listener: listener.unwrap_or_default(),
             peer: Peer::new(request.peer.address),
             trusted: request.trusted,
+            for_tier,
             primary: key.primary,
             variants: key.variants.clone(),
             old,
+            demand: if foreground { errand.demand } else { Demand::default() },
             asked: Asked::Whole,
             _background: (!foreground).then(|| Background::new(node)),
         }
@@ -191,6 +209,8 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     let route = &plan.routes[parcel.route];
     let Action::Forward(to) = &route.action else { return };
     let (Some(rules), Some(node)) = (&to.cache, &parcel.running.compiled.cache) else { return };
+    let Some(cells) = &parcel.running.compiled.caches[parcel.route] else { return };
+    let cells = cells.of(worker.index);
     let began = Instant::now();
     let facts = Facts::default();
     facts.route.set(Some(parcel.route));
@@ -208,18 +228,23 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         ready: began,
         facts: &facts,
     };
-    let requested = node.millis(began);
     let old = parcel.old.as_ref();
-    let has_stale = old.is_some_and(|old| may_stand_in(node, old, requested));
-    let upstream = to.upstream;
-    let forwarded = forward_unless_stale(&request, route, to, upstream, has_stale);
-    let came = match timeout_at(deadline, forwarded).await {
-        Ok(came) => came,
-        Err(_) if has_stale => Ok(Came::Failed(Some(Refusal::UpstreamTimeout))),
-        Err(_) => Err(Refusal::UpstreamTimeout),
+    let debt = match whose(&parcel, &request, &lead, rules, node, to.timeout).await {
+        Whose::Ours(debt) => debt,
+        Whose::Answered(verdict) => {
+            lead.say(verdict);
+            return lead.finish();
+        }
     };
+    cells.fills.add(1);
+    let requested = node.millis(Instant::now());
+    let has_stale = old.is_some_and(|old| may_stand_in(node, old, &parcel.demand, requested));
+    let came = tier::ask(&request, route, to, rules, deadline, has_stale).await;
     handed.server.replace(facts.server.take());
     handed.answered.set(facts.answered.get());
+    if !matches!(came, Ok(Came::Answer(_))) {
+        cells.fills_failed.add(1);
+    }
     let response = match (came, old) {
         (Ok(Came::Answer(response)), _) => response,
         (Ok(Came::Failed(refusal)), Some(old)) => {
@@ -231,33 +256,105 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         (Err(refusal), _) => return lead.say(Verdict::Failed(refusal)),
     };
     if let Asked::Chunk(wanted) = parcel.asked {
-        return wanted.receive(node, lead, response, request.client).await;
+        if !wanted.receive(node, lead, response, request.client).await {
+            cells.fills_failed.add(1);
+        }
+        return;
     }
     let fetch = Fetch {
         request: &request,
         rules,
         node,
+        cells,
         lead,
         handed: &handed,
         primary: parcel.primary,
         variants: parcel.variants.as_ref(),
         requested,
         received: node.millis(Instant::now()),
+        debt,
     };
     match old {
-        Some(old) if response.head.status == 304 => fetch.validated(old, response),
+        Some(old) if response.head.status == 304 => fetch.validated(old, response).await,
         _ => fetch.arrived(response).await,
     }
 }
 
+/// Whose turn it is to ask the origin.
+enum Whose {
+    /// Ours; if for the others too, with what is owed to them.
+    Ours(Option<Debt>),
+    /// Another node has done it.
+    Answered(Verdict<Refusal>),
+}
+
+async fn whose(
+    parcel: &Parcel,
+    request: &Request<'_>,
+    lead: &Lead<Refusal>,
+    rules: &Cache,
+    node: &Arc<Node>,
+    timeout: Duration,
+) -> Whose {
+    let shares = matches!(parcel.asked, Asked::Whole) && !rules.coalesce.wait.is_zero();
+    let Some(fleet) = node.fleet().clone().filter(|_| shares) else {
+        return Whose::Ours(None);
+    };
+    // Whoever asks on behalf of another cache of the fleet may be the one that holds the lease.
+    let patience = match parcel.for_tier {
+        true => Duration::ZERO,
+        false => rules.coalesce.wait.min(timeout / 2),
+    };
+    let mut labels = Vec::with_capacity(16);
+    LABELS.write(&url_of(request), &rules.key, std::iter::empty(), &mut labels);
+    let joint = Joint {
+        fleet: &fleet,
+        node,
+        rules,
+        request: request.head,
+        key: lead.key(),
+        primary: parcel.primary,
+        old: parcel.old.as_deref(),
+        labels: &labels,
+        patience,
+    };
+    match joint.turn().await {
+        Ours::Lease(lease) => Whose::Ours(Some(Debt::new(lease, fleet, rules))),
+        Ours::Alone => Whose::Ours(None),
+        Ours::Answer(object, variants) => Whose::Answered(Verdict::Answer { object, variants }),
+        Ours::Pass(why) => {
+            remember(node, lead, parcel.variants.as_ref(), node.millis(Instant::now()), why);
+            Whose::Answered(Verdict::Alone)
+        }
+    }
+}
+
+/// Remembers that answers to this are not to be stored.
+fn remember(
+    node: &Node,
+    lead: &Lead<Refusal>,
+    variants: Option<&Arc<Variants>>,
+    now: Millis,
+    why: u8,
+) {
+    let store = &node.store;
+    let mark = Mark { until: now + REMEMBERED, why };
+    match variants {
+        None => store.mark_pass(store.hash(lead.key()), lead.key(), mark),
+        Some(variants) => {
+            store.mark_pass_variant(variants, store.hash(lead.key()), lead.key(), mark);
+        }
+    }
+}
+
 /// Whether what is stored may be served in place of a failure, by at least some.
-fn may_stand_in(node: &Node, old: &Object, now: Millis) -> bool {
+fn may_stand_in(node: &Node, old: &Object, demand: &Demand, now: Millis) -> bool {
     let purged = match node.store.purged(old) {
         Some(Purged::Hard) => return false,
         Some(Purged::Soft(when)) => Some(when),
         None => None,
     };
-    match freshness::standing(&old.meta, &Demand::default(), purged, now) {
+    match freshness::standing(&old.meta, demand, purged, now) {
         Standing::Fresh { .. } => true,
         Standing::Stale { if_error, .. } => if_error,
         Standing::Validate { if_error, .. } => if_error,
@@ -285,12 +382,15 @@ struct Fetch<'a> {
     request: &'a Request<'a>,
     rules: &'a Cache,
     node: &'a Arc<Node>,
+    cells: &'a Cells,
     lead: Lead<Refusal>,
     handed: &'a Handed,
     primary: usize,
     variants: Option<&'a Arc<Variants>>,
     requested: Millis,
     received: Millis,
+    /// What is owed to the other nodes.
+    debt: Option<Debt>,
 }
 
 impl Fetch<'_> {
@@ -321,10 +421,32 @@ impl Fetch<'_> {
             Varies::By(names) if !names.is_empty() => names,
             _ => return (key, None),
         };
+        self.look_for_user_agent(&names);
         let store = &self.node.store;
         let variants = store.vary(store.hash(&key), &key, &names);
         vary::secondary(variants.names(), self.request.head, &mut key);
         (key, Some(variants))
+    }
+
+    /// Counts answers that are as many as there are browsers, unless that is wanted.
+    fn look_for_user_agent(&self, names: &[Box<[u8]>]) {
+        let is_it = |name: &[u8]| name == b"user-agent";
+        let is_wanted = self.rules.vary.iter().any(|name| is_it(name.as_bytes()));
+        if is_wanted || !names.iter().any(|name| is_it(name)) {
+            return;
+        }
+        self.cells.vary_user_agent.add(1);
+        let compiled = &self.request.running.compiled;
+        let Some(route) = self.request.facts.route.get() else { return };
+        if !compiled.watches[route].told_of_user_agent.swap(true, Relaxed) {
+            tracing::warn!(
+                route = &*compiled.plan.routes[route].name,
+                path = %String::from_utf8_lossy(self.request.head.path()),
+                "answers have `Vary: User-Agent`, so that nearly each browser has its own; \
+                 if they differ by class of device, set `cache.key.device = true` and \
+                 `cache.ignore-origin = [\"vary\"]`"
+            );
+        }
     }
 
     /// What of an answer is stored beside its content.
@@ -343,14 +465,15 @@ impl Fetch<'_> {
     /// Stores an object, if it may be. If not, whoever waits for it has it all the same.
     fn store(&self, card: &Card, object: Arc<Object>) {
         let store = &self.node.store;
-        let _ = match &card.variants {
+        let stored = match &card.variants {
             None => store.insert(object),
             Some(variants) => store.insert_variant(variants, object),
         };
+        self.cells.stored.add(u64::from(stored.is_ok()));
     }
 
     /// The origin says that what is stored is still good (RFC 9111 §4.3.4).
-    fn validated(self, old: &Arc<Object>, response: Response) {
+    async fn validated(self, old: &Arc<Object>, response: Response) {
         let Response { head: update, body } = response;
         if let Body::Answer(conversation) = body {
             conversation.finish();
@@ -369,10 +492,13 @@ impl Fetch<'_> {
                 card.meta.cost = self.cost();
                 let object = card.object(old.content.clone(), &[old.body()]);
                 self.store(&card, object.clone());
-                self.lead.say(Verdict::Answer { object, variants: card.variants });
-                self.lead.finish();
+                let (object, variants) = (object.clone(), card.variants);
+                self.lead
+                    .say(Verdict::Answer { object: object.clone(), variants: variants.clone() });
+                self.settle(&object, variants.as_deref()).await;
             }
-            Err(_) => {
+            Err(why) => {
+                self.cells.not_stored(why as usize);
                 // It may be given to who asked for it, and is not kept.
                 self.forget(old);
                 if old.content == Content::Whole {
@@ -402,7 +528,7 @@ impl Fetch<'_> {
     }
 
     /// An answer has come.
-    async fn arrived(self, mut response: Response) {
+    async fn arrived(mut self, mut response: Response) {
         let length = match (&response.body, response.head.body) {
             (Body::Answer(_), BodyLength::Length(length)) => Some(length),
             (Body::Answer(_), _) => None,
@@ -413,6 +539,9 @@ impl Fetch<'_> {
         let Response { head, .. } = &response;
         let fell_back = self.request.facts.fell_back.get();
         let judged = self.judge(head.status, &head.headers, length);
+        if let Err(why) = &judged {
+            self.cells.not_stored(*why as usize);
+        }
         let (mut card, keep) = match judged {
             Ok(terms) if !fell_back => (self.card(&head.headers, &terms), true),
             // What takes the place of a failed answer is for all who wait, and is not kept.
@@ -423,42 +552,68 @@ impl Fetch<'_> {
                 (self.card(&head.headers, &passing(head.status, self.received)), false)
             }
             Err(why) => {
-                if is_of_resource(why, head.status) {
-                    self.remember(why);
+                let of_resource = !why.is_of_request() && head.status < 500;
+                if of_resource {
+                    let Fetch { node, lead, variants, received, .. } = &self;
+                    remember(node, lead, *variants, *received, why as u8);
                 }
                 serve::tell_past(&mut response.head, Why::UriMiss, Some(why.code()), false);
                 self.handed.response.replace(Some(response));
-                return self.lead.say(Verdict::Alone);
+                self.lead.say(Verdict::Alone);
+                return match self.debt {
+                    Some(debt) if of_resource => debt.pass(why as u8).await,
+                    Some(debt) => debt.alone().await,
+                    None => {}
+                };
             }
         };
         let object = card.object(Content::Arriving { length, kept: keep }, &[]);
         self.lead.say(Verdict::Answer { object, variants: card.variants.clone() });
         let Response { head, body } = response;
         self.request.worker.give_back_head(head);
-        let Some(kept) = self.receive(body, length, keep).await else { return };
-        if keep && kept {
-            card.meta.cost = self.cost();
-            self.complete(&card);
+        if !keep {
+            // The others find out for themselves.
+            self.debt = None;
         }
-        self.lead.finish();
+        if length.is_some_and(|length| length > CHUNK) {
+            self.is_too_large().await;
+        }
+        let Some(kept) = self.receive(body, length, keep).await else {
+            return self.cells.fills_failed.add(1);
+        };
+        if !(keep && kept) {
+            if keep {
+                self.cells.not_stored(Unstorable::TooLarge as usize);
+            }
+            return self.lead.finish();
+        }
+        card.meta.cost = self.cost();
+        let object = self.complete(&card);
+        self.settle(&object, card.variants.as_deref()).await;
     }
 
-    /// Remembers that answers to this are not to be stored.
-    fn remember(&self, why: Unstorable) {
-        let (store, lead) = (&self.node.store, &self.lead);
-        let mark = Mark { until: self.received + REMEMBERED, why: why as u8 };
-        match self.variants {
-            None => store.mark_pass(store.hash(lead.key()), lead.key(), mark),
-            Some(variants) => {
-                store.mark_pass_variant(variants, store.hash(lead.key()), lead.key(), mark);
-            }
+    /// Tells the other nodes that they cannot have the answer from here.
+    async fn is_too_large(&mut self) {
+        if let Some(debt) = self.debt.take() {
+            debt.too_large().await;
+        }
+    }
+
+    /// Ends the fetch, and hands what was stored to the other nodes.
+    async fn settle(self, object: &Object, variants: Option<&Variants>) {
+        let Fetch { lead, debt, node, primary, .. } = self;
+        let leased = debt.as_ref().map(|_| lead.key().to_vec()).unwrap_or_default();
+        // Nobody here waits for the others.
+        lead.finish();
+        if let Some(debt) = debt {
+            let now = node.millis(Instant::now());
+            debt.answer(object, primary, variants, &leased, now).await;
         }
     }
 
     /// Takes the content in. Gives whether it is all in the store as far as it was cut into chunks;
     /// `None` if it broke off, or nobody wants it.
-    async fn receive(&self, body: Body, length: Option<u64>, keep: bool) -> Option<bool> {
-        let Fetch { lead, node, rules, request, .. } = self;
+    async fn receive(&mut self, body: Body, length: Option<u64>, keep: bool) -> Option<bool> {
         let mut conversation = match body {
             Body::Answer(conversation) => conversation,
             Body::Shared(content) => {
@@ -472,12 +627,19 @@ impl Fetch<'_> {
             _ => return Some(true),
         };
         let mut keep = keep;
-        let fits = length.is_some_and(|length| length <= node.capacity() / 8);
+        let fits = length.is_some_and(|length| length <= self.node.capacity() / 8);
         let ahead = if keep && fits { u64::MAX } else { AHEAD };
         loop {
+            if self.lead.arrived() > CHUNK {
+                self.is_too_large().await;
+            }
+            let Fetch { lead, node, rules, request, .. } = &*self;
             let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
             if !is_read && !keep {
                 return None;
+            }
+            if keep {
+                node.disk_takes_more().await;
             }
             let (content, last) = next(&mut conversation, request.client).await?;
             self.take(content, keep);
@@ -498,7 +660,7 @@ impl Fetch<'_> {
     }
 
     /// Stores what has arrived whole.
-    fn complete(&self, card: &Card) {
+    fn complete(&self, card: &Card) -> Arc<Object> {
         let (number, rest) = self.lead.rest();
         let rest: Vec<&[u8]> = rest.iter().map(|piece| &piece[..]).collect();
         let object = if number == 0 {
@@ -510,7 +672,8 @@ impl Fetch<'_> {
             }
             card.object(Content::Chunks { id, length: self.lead.arrived() }, &[])
         };
-        self.store(card, object);
+        self.store(card, object.clone());
+        object
     }
 }
 
@@ -528,17 +691,6 @@ fn passing(status: u16, received: Millis) -> Terms<'static> {
         flags: Flags::default(),
     };
     Terms { meta, lifetime: Lifetime::None, fields: StoredFields::default() }
-}
-
-/// Whether answers to whoever asks will be as little to be stored as this one, for this reason.
-fn is_of_resource(why: Unstorable, status: u16) -> bool {
-    use Unstorable::*;
-    status < 500
-        && match why {
-            NoStore | Private | SetCookie | VaryAny | TooLarge | NoFreshness | Useless | Status
-            | NotUnderstood => true,
-            Method | RequestNoStore | Partial | Authorization | Coding => false,
-        }
 }
 
 /// All of the content of an answer, as it comes; `None` if it broke off.

@@ -3,23 +3,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use seawall_cache::Millis;
+use seawall_cache::disk::Disk;
 use seawall_cache::fill::Fills;
 use seawall_cache::purge::Kind;
 use seawall_cache::store::Store;
 use seawall_cache::tags::Labels;
-use seawall_config::plan::CacheStore;
+use seawall_config::plan::{Action, CacheStore, CacheVersion, Plan};
+use seawall_state::{StateError, Value, Watched};
 use tokio::time::Instant;
 
+use super::fleet::Fleet;
 use crate::refuse::Refusal;
 
 /// Makes the labels by which answers are purged. The number is kept on disk with them, so that it
 /// never changes.
-pub(crate) const LABELS: Labels = Labels::new(0x5ea_11_0001);
+pub(crate) const LABELS: Labels = Labels::new(0x5_ea11_0001);
 
 /// Stored answers, and those that are being fetched.
 #[derive(Debug)]
@@ -35,23 +38,40 @@ pub(crate) struct Node {
     pub(crate) loop_id: Box<[u8]>,
     /// Bytes that there is room for.
     capacity: AtomicU64,
+    /// What it shares with other nodes, if there can be any.
+    fleet: ArcSwapOption<Fleet>,
     /// What the shared state holds under the keys that namespaces go by.
-    pub(crate) versions: ArcSwap<HashMap<Arc<str>, Arc<str>>>,
+    versions: ArcSwap<HashMap<Arc<str>, Watched>>,
     /// A moment, by both clocks.
     began: (Instant, Millis),
 }
+
+/// Bytes that the larger tier has room for.
+fn capacity_of(config: &CacheStore) -> u64 {
+    config.disk.as_ref().map_or(config.memory, |disk| disk.size.max(config.memory))
+}
+
+/// How long a start or a reload waits for what was missed: 1 s.
+const CATCHING_UP: Duration = Duration::from_secs(1);
 
 impl Node {
     pub(crate) fn new(config: &CacheStore) -> Node {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "cache");
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.map_or(0, |since| since.as_millis() as u64);
+        let store = Store::new(config, seed);
+        if let Some(plan) = &config.disk {
+            // What is wrong with it has been logged; without a disk tier there is the memory.
+            let (disk, _) = Disk::start(plan, store.purges().slots());
+            let _ = store.attach(disk);
+        }
         Node {
-            store: Store::new(config, seed),
+            store,
             fills: Arc::new(Fills::new(seed)),
             chunks: Arc::new(Fills::new(0)),
             refreshing: Arc::default(),
-            capacity: AtomicU64::new(config.memory),
+            capacity: AtomicU64::new(capacity_of(config)),
+            fleet: ArcSwapOption::empty(),
             versions: ArcSwap::default(),
             loop_id: format!("seawall; node={seed:016x}").into_bytes().into_boxed_slice(),
             began: (Instant::now(), now),
@@ -61,7 +81,7 @@ impl Node {
     /// Takes over a new plan.
     pub(crate) fn configure(&self, config: &CacheStore) {
         self.store.reconfigure(config);
-        self.capacity.store(config.memory, Relaxed);
+        self.capacity.store(capacity_of(config), Relaxed);
     }
 
     /// Bytes that there is room for.
@@ -71,7 +91,57 @@ impl Node {
 
     /// What the shared state holds under a key; empty while that is not known.
     pub(crate) fn version(&self, key: &str) -> Arc<str> {
-        self.versions.load().get(key).cloned().unwrap_or_default()
+        let versions = self.versions.load();
+        match versions.get(key).map(|watched| watched.value()).as_deref() {
+            Some(Value::Text(text)) => text.clone(),
+            Some(Value::Unknown | Value::Absent) | None => Arc::default(),
+        }
+    }
+
+    /// What it shares with other nodes, if there can be any.
+    #[inline]
+    pub(crate) fn fleet(&self) -> Guard<Option<Arc<Fleet>>> {
+        self.fleet.load()
+    }
+
+    /// Joins the fleet that a plan names, or leaves the one before it, and follows the keys of its
+    /// namespaces. Must be called on the control runtime. Says whether it is another fleet.
+    ///
+    /// # Errors
+    /// When the plan names none that there can be; then nothing has changed.
+    pub(crate) fn share(self: &Arc<Self>, plan: &Plan) -> Result<bool, StateError> {
+        let mut changed = false;
+        let fleet = match plan.state.redis {
+            None => None,
+            Some(_) => match self.fleet.load_full().filter(|fleet| fleet.is_of(&plan.state)) {
+                Some(fleet) => Some(fleet),
+                None => {
+                    changed = true;
+                    Some(Arc::new(Fleet::join(&plan.state, self, None)?))
+                }
+            },
+        };
+        let caches = plan.routes.iter().filter_map(|route| match &route.action {
+            Action::Forward(to) => to.cache.as_ref(),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        });
+        let keys = caches.filter_map(|rules| match &rules.version {
+            CacheVersion::State(key) => Some(key),
+            CacheVersion::None | CacheVersion::Text(_) | CacheVersion::Header(_) => None,
+        });
+        let versions = fleet
+            .iter()
+            .flat_map(|fleet| keys.clone().map(|key| (key.clone(), fleet.state().watch(key))));
+        self.versions.store(Arc::new(versions.collect()));
+        self.fleet.store(fleet);
+        Ok(changed)
+    }
+
+    /// Waits until it knows of all purges of its fleet, or that nobody tells it, but not for long.
+    pub(crate) async fn catch_up(&self) {
+        if let Some(fleet) = self.fleet.load_full() {
+            fleet.state().settled(CATCHING_UP).await;
+        }
     }
 
     /// The time on the calendar, by a clock that never goes back.
@@ -81,19 +151,57 @@ impl Node {
         millis + now.saturating_duration_since(then).as_millis() as u64
     }
 
-    /// Purges everything with this label.
+    /// Purges everything with this label, here and on all nodes of the fleet.
     pub(crate) fn purge(&self, label: u32, kind: Kind) {
+        self.apply_purge(label, kind);
+        if let Some(fleet) = &*self.fleet.load() {
+            fleet.tell(label, kind);
+        }
+    }
+
+    /// The same, and waits, at most half a second, until the fleet has heard it. Then no other tier
+    /// gives what was purged to this one any more.
+    pub(crate) async fn purge_and_wait(&self, label: u32, kind: Kind) {
+        self.apply_purge(label, kind);
+        if let Some(fleet) = self.fleet.load_full() {
+            fleet.publish(label, kind).await;
+        }
+    }
+
+    /// The same, here only.
+    pub(super) fn apply_purge(&self, label: u32, kind: Kind) {
         self.store.purge(label, kind, self.millis(Instant::now()));
     }
 
     /// A chunk of an object, wherever it is stored.
     pub(crate) async fn stored_chunk(&self, id: u64, number: u64) -> Option<Bytes> {
-        self.store.chunk(id, number as u32)
+        match self.store.chunk(id, number as u32) {
+            Some(chunk) => Some(chunk),
+            None => self.store.load_chunk(id, number as u32).await,
+        }
     }
 
     /// Stores a chunk of an object.
     pub(crate) fn keep_chunk(&self, id: u64, number: u64, chunk: Bytes) {
         // One that is too large for the memory is fetched each time.
         let _ = self.store.insert_chunk(id, number as u32, chunk);
+    }
+
+    /// Ends when the disk tier can take more, or does not for a while: what it cannot take is
+    /// dropped.
+    pub(crate) async fn disk_takes_more(&self) {
+        let is_pressed = || self.store.disk().is_some_and(Disk::is_pressed);
+        let mut pauses = 0;
+        while is_pressed() && pauses < 500 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            pauses += 1;
+        }
+    }
+
+    /// Writes down what is on its way to the disk, for as long as `limit` at most. Blocks.
+    pub(crate) fn flush(&self, limit: Duration) {
+        if let Some(disk) = self.store.disk() {
+            disk.flush(limit);
+        }
     }
 }

@@ -40,7 +40,12 @@ impl Errand<'_> {
         told: Told,
         follow: Option<Follow<Refusal>>,
     ) -> Response {
-        let Errand { request, rules, node, .. } = self;
+        let Errand { request, rules, node, cells, .. } = self;
+        if let Told::Stale(by, _) = told {
+            cells.staleness.raise(self.now, by / 1000);
+        }
+        let is_arriving = matches!(object.content, Content::Arriving { .. });
+        request.facts.stored.set(!is_arriving);
         let mut head = request.worker.take_head();
         head.restore(object.meta.status, object.fields());
         let now = match told {
