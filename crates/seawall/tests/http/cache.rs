@@ -1,6 +1,10 @@
 //! The cache, as clients and origins see it.
 
+mod applications;
 mod fill;
+mod invalidation;
+mod keys;
+mod life;
 mod model;
 mod ranges;
 mod stale;
