@@ -23,10 +23,16 @@ const WINDOW: usize = 8;
 /// Pieces of this size are not joined.
 const SMALL: usize = 16 * 1024;
 
+/// Parts of the table of fills, each with a lock of its own.
+const SHARDS: usize = 16;
+
+/// Fills by their keys.
+type Shard<E> = HashMap<Box<[u8]>, Arc<Fill<E>>>;
+
 /// The fills of a node. `E` says why one failed.
 #[derive(Debug)]
 pub struct Fills<E> {
-    shards: [Mutex<HashMap<Box<[u8]>, Arc<Fill<E>>>>; 16],
+    shards: [Mutex<Shard<E>>; SHARDS],
     next: AtomicU64,
 }
 
@@ -108,8 +114,8 @@ impl<E: Clone> Fills<E> {
         Fills { shards: Default::default(), next: AtomicU64::new(first) }
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<Fill<E>>>> {
-        let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<E>> {
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -270,7 +276,7 @@ impl<E> Lead<E> {
     }
 
     fn end(&self, how: Ended) {
-        let mut shard = self.fills.shards[(self.hash >> 32) as usize % 16]
+        let mut shard = self.fills.shards[(self.hash >> 32) as usize % SHARDS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if shard.get(&*self.key).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
