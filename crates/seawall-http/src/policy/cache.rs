@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use seawall_cache::Millis;
 use seawall_cache::directives::{Demand, demand};
 use seawall_cache::fill::{Join, Verdict};
-use seawall_cache::freshness::{self, Reason, Standing};
+use seawall_cache::freshness::{self, Arrival, Reason, Standing};
 use seawall_cache::key::Scheme;
 use seawall_cache::object::{Content, Object};
 use seawall_cache::status::Forward as Why;
@@ -175,7 +175,7 @@ pub(crate) async fn answer(
             Ok(response)
         }
         Looked::Fetch(why, old) => Box::pin(errand.fetch(key, why, old)).await,
-        Looked::Past(past) => Box::pin(errand.go_past(past)).await,
+        Looked::Past(past) => Box::pin(errand.go_past_mark(past, &key)).await,
     }
 }
 
@@ -399,7 +399,7 @@ impl Errand<'_> {
                             match self.look_up(&mut key) {
                                 Looked::Serve(response) => return Ok(response),
                                 Looked::Fetch(reason, stored) => (why, old) = (reason, stored),
-                                Looked::Past(past) => return self.go_past(past).await,
+                                Looked::Past(past) => return self.go_past_mark(past, &key).await,
                             }
                             continue;
                         }
@@ -467,6 +467,35 @@ impl Errand<'_> {
         let url = invalidate::url_of(request);
         LABELS.write(&url, &rules.key, std::iter::empty(), &mut labels);
         purges.newest_sequence(labels.into_iter())
+    }
+
+    /// Forwards a request whose answer was not to be stored a moment ago. If that of this one may
+    /// be, the next one is fetched for all again: or whoever is signed in would switch the cache off
+    /// for those who are not.
+    async fn go_past_mark(&self, past: Past, key: &Key) -> Result<Response, Refusal> {
+        let Errand { request, rules, node, now, .. } = *self;
+        let response = self.go_past(past).await?;
+        let arrival = Arrival {
+            request: request.head,
+            status: response.head.status,
+            answer: &response.head.headers,
+            length: response.head.content_length,
+            requested: now,
+            received: node.millis(request.worker.turn.now()),
+            rules,
+            parts: false,
+            random: 0,
+        };
+        if past == Past::Uncacheable && freshness::judge(&arrival).is_ok() {
+            let hash = node.store.hash(&key.text);
+            match &key.variants {
+                None => node.store.clear_pass(hash, &key.text),
+                Some(variants) => {
+                    node.store.remove_variant(variants, hash, &key.text);
+                }
+            }
+        }
+        Ok(response)
     }
 
     /// Forwards the request as if there were no cache.
