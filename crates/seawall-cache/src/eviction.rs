@@ -172,6 +172,23 @@ impl Eviction {
         }
     }
 
+    /// Whether most slots are empty, so that it is worth while to [compact](Eviction::compact).
+    pub fn is_sparse(&self) -> bool {
+        self.entries.len() > FEWEST_SLOTS.max(SPARSE * self.length)
+    }
+
+    /// Moves all entries to slots without gaps between them, and gives memory back. The slots in
+    /// which they were, in the order in which they are now.
+    pub fn compact(&mut self) -> Vec<Slot> {
+        let used = (0..self.entries.len() as Slot).filter(|slot| self.holds(*slot));
+        let moved: Vec<Slot> = used.collect();
+        self.entries = moved.iter().map(|slot| self.entries[*slot as usize]).collect();
+        self.free = NONE;
+        self.newest = NONE;
+        self.ghosts.shrink(self.length, self.clock.now());
+        moved
+    }
+
     /// Gives up entries until all weigh no more than the budget, and adds their slots to `gone`.
     pub fn make_room(&mut self, gone: &mut Vec<Slot>) {
         if self.newest != NONE && u64::from(self.weight_of(self.newest)) > self.budget {
@@ -213,7 +230,7 @@ impl Eviction {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let random = mix(self.random) >> 32;
         let mut at = ((random * self.entries.len() as u64) >> 32) as usize;
-        // Few are free, unless there were many small entries and are few large ones now.
+        // No more than seven of eight are free, but for a while after many were given up at once.
         while self.entries[at].demand.is_none() {
             at = if at + 1 == self.entries.len() { 0 } else { at + 1 };
         }
@@ -244,6 +261,9 @@ const PICKED: usize = 32;
 
 /// The power of an entry's weight by which its worth is divided.
 const BY_WEIGHT: f32 = 0.1;
+
+/// Slots by entry from which on the table is sparse.
+const SPARSE: usize = 8;
 
 /// Slots by which the table grows at least.
 const FEWEST_SLOTS: usize = 64;

@@ -10,6 +10,7 @@
 //! It takes no lock and knows no clock: [`crate::store`] holds a lock around each shard, and lets
 //! what was given up fall after it has let go of it.
 
+mod upkeep;
 mod value;
 
 use std::collections::VecDeque;
@@ -127,7 +128,7 @@ impl Shard {
         self.make_room(purges, gone);
     }
 
-    /// What is there.
+    /// What is there, and how often it was found by now.
     #[inline]
     pub(crate) fn get(
         &mut self,
@@ -135,7 +136,7 @@ impl Shard {
         place: Place<'_>,
         purges: &Purges,
         gone: &mut Vec<Value>,
-    ) -> Option<Found> {
+    ) -> Option<(Found, u32)> {
         let Some(slot) = self.find(hash, place) else {
             self.policy.missed(hash);
             return None;
@@ -150,18 +151,24 @@ impl Shard {
         self.policy.hit(slot);
         let node = &mut self.nodes[slot as usize];
         node.uses = node.uses.saturating_add(1);
-        match &node.value {
+        let found = match &node.value {
             Value::Object(object, _) => {
                 let soft = match purged {
                     Some(Purged::Soft(when)) => Some(when),
                     _ => None,
                 };
-                Some(Found::Object { object: Arc::clone(object), soft })
+                Found::Object { object: Arc::clone(object), soft }
             }
-            Value::Family(family) => Some(Found::Varies(Arc::clone(&family.variants))),
-            Value::Mark(marked) => Some(Found::Pass(marked.mark)),
-            Value::Chunk(_) | Value::Nothing => None,
-        }
+            Value::Family(family) => Found::Varies(Arc::clone(&family.variants)),
+            Value::Mark(marked) => Found::Pass(marked.mark),
+            Value::Chunk(_) | Value::Nothing => return None,
+        };
+        Some((found, node.uses))
+    }
+
+    /// Whether there is something, without counting that it was asked for.
+    pub(crate) fn holds(&self, hash: u64, place: Place<'_>) -> bool {
+        self.find(hash, place).is_some()
     }
 
     /// A piece of content.
@@ -251,7 +258,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Marks a key as one whose answers are not to be stored.
+    /// Marks a key as one whose answers are not to be stored, unless it has variants.
     pub(crate) fn put_mark(
         &mut self,
         hash: u64,
@@ -261,6 +268,9 @@ impl Shard {
     ) -> Result<(), Refused> {
         let weight = self.weigh(&value)?;
         let found = self.find(hash, Place::Primary(value.key()));
+        if found.is_some_and(|slot| self.names(slot).is_some()) {
+            return Ok(());
+        }
         self.put(found, hash, value, weight, NONE, gone);
         self.make_room(purges, gone);
         Ok(())
@@ -288,86 +298,6 @@ impl Shard {
         {
             self.discard(slot, gone);
         }
-    }
-
-    /// Looks at up to `most` slots, and takes out what was purged hard and marks that are over.
-    /// `None` if all was looked at since the last purge, otherwise how many slots were looked at.
-    pub(crate) fn sweep(
-        &mut self,
-        most: usize,
-        now: Option<Millis>,
-        purges: &Purges,
-        gone: &mut Vec<Value>,
-    ) -> Option<usize> {
-        if self.swept >= purges.sequence() && (now.is_none() || self.counts.marks == 0) {
-            return None;
-        }
-        if self.hand == 0 {
-            self.sweeping = purges.sequence();
-        }
-        let until = self.hand.saturating_add(most).min(self.nodes.len());
-        let looked = until - self.hand;
-        for slot in self.hand..until {
-            let slot = slot as Slot;
-            let purged = self.check(slot, purges) == Some(Purged::Hard);
-            self.counts.purged += u64::from(purged);
-            let over = match &self.nodes[slot as usize].value {
-                Value::Mark(marked) => now.is_some_and(|now| marked.mark.until <= now),
-                _ => purged,
-            };
-            if over {
-                self.discard(slot, gone);
-            }
-        }
-        self.hand = until;
-        if until == self.nodes.len() {
-            self.hand = 0;
-            self.swept = self.sweeping;
-        }
-        Some(looked)
-    }
-
-    /// Calls with each object's key, uses and weight, for slots from `from` on, `most` of them.
-    /// The slot to go on with, `None` at the end.
-    pub(crate) fn each(
-        &self,
-        from: usize,
-        most: usize,
-        mut see: impl FnMut(&Arc<Object>, Option<&Arc<Variants>>, u32, u32),
-    ) -> Option<usize> {
-        let until = from.saturating_add(most).min(self.nodes.len());
-        for slot in from.min(until)..until {
-            let node = &self.nodes[slot];
-            if let Value::Object(object, _) = &node.value {
-                let variants = match self.nodes.get(node.owner as usize).map(|owner| &owner.value) {
-                    Some(Value::Family(family)) => Some(&family.variants),
-                    _ => None,
-                };
-                see(object, variants, node.uses, self.policy.weight_of(slot as Slot));
-            }
-        }
-        (until < self.nodes.len()).then_some(until)
-    }
-
-    /// Variants of a URL that are stored or marked.
-    pub(crate) fn members(&self, hash: u64, key: &[u8]) -> usize {
-        let slot = self.find(hash, Place::Primary(key));
-        match slot.map(|slot| &self.nodes[slot as usize].value) {
-            Some(Value::Family(family)) => family.members.len(),
-            _ => 0,
-        }
-    }
-
-    /// Whether a sweep has just come to its end.
-    pub(crate) fn swept(&self) -> bool {
-        self.hand == 0
-    }
-
-    /// Forgets everything but its counts.
-    pub(crate) fn clear(&mut self) {
-        let Counts { evicted, crowded, purged, .. } = self.counts;
-        *self = Shard::new(self.budget);
-        self.counts = Counts { evicted, crowded, purged, ..Counts::default() };
     }
 
     /// What it has counted, and what it holds.

@@ -4,19 +4,25 @@
 //! never while something is awaited, dropped or copied. A hit allocates nothing. What is given up
 //! falls after the lock is released.
 //!
-//! Does no I/O and knows no clock. The HTTP door and [`crate::fill`] call it.
+//! Below it there may be a disk tier, see [`Store::attach`]. Waits for no I/O, but where a function
+//! is a future, and knows no clock. The HTTP door and [`crate::fill`] call it.
+
+mod codec;
+mod seen;
+mod tier;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use bytes::Bytes;
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 use seawall_config::plan::CacheStore;
 
+use self::tier::Below;
 use crate::Millis;
 pub use crate::memory::{Found, Mark, Refused, Variants};
 use crate::memory::{Place, Shard, Value};
@@ -30,6 +36,7 @@ pub struct Store {
     shared_seed: SharedSeed,
     shards: Box<[Aligned]>,
     purges: Purges,
+    below: OnceLock<Below>,
     /// Variants that one URL may have.
     variants: AtomicUsize,
     /// The shard that the sweep looks at next.
@@ -115,6 +122,7 @@ impl Store {
             shared_seed: SharedSeed::from_u64(seed.rotate_left(32)),
             shards: (0..shards).map(|_| Aligned(Mutex::new(Shard::new(budget)))).collect(),
             purges,
+            below: OnceLock::new(),
             variants: AtomicUsize::new(plan.variants as usize),
             sweeping: AtomicUsize::new(0),
         }
@@ -143,7 +151,10 @@ impl Store {
     #[inline]
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<Found> {
         let mut gone = Vec::new();
-        self.shard(hash).get(hash, Place::Primary(key), &self.purges, &mut gone)
+        let got = self.shard(hash).get(hash, Place::Primary(key), &self.purges, &mut gone);
+        let (found, uses) = got?;
+        self.found(&found, uses);
+        Some(found)
     }
 
     /// What is known of a variant: an object or a mark. `key` is made of the values that the
@@ -151,7 +162,10 @@ impl Store {
     pub fn get_variant(&self, variants: &Arc<Variants>, hash: u64, key: &[u8]) -> Option<Found> {
         let mut gone = Vec::new();
         let place = Place::Variant(variants, key);
-        self.shard(variants.hash()).get(hash, place, &self.purges, &mut gone)
+        let got = self.shard(variants.hash()).get(hash, place, &self.purges, &mut gone);
+        let (found, uses) = got?;
+        self.found_variant(variants, &found, uses);
+        Some(found)
     }
 
     /// How many variants of a URL are stored, or marked as not to be.
@@ -166,12 +180,15 @@ impl Store {
     pub fn insert(&self, object: Arc<Object>) -> Result<(), Refused> {
         let hash = self.hash(object.key());
         let mut gone = Vec::new();
-        self.shard(hash).put_object(hash, object, &self.purges, &mut gone)
+        let new = Arc::clone(&object);
+        let put = self.shard(hash).put_object(hash, new, &self.purges, &mut gone);
+        self.stored(hash, &object, put)
     }
 
     /// By what the answers of a URL are to be told apart once there is one that varies by `names`
     /// (lower case): by those, and by all that answers stored before vary by. From its names the
-    /// key of the variant is made. Nothing is stored yet.
+    /// key of the variant is made. Nothing is stored yet. When that makes more than 16 names,
+    /// those of earlier answers are left out.
     pub fn vary(&self, hash: u64, key: &[u8], names: &[Box<[u8]>]) -> Arc<Variants> {
         let shard = self.shard(hash);
         let Some(known) = shard.variants(hash, key) else {
@@ -183,8 +200,13 @@ impl Store {
         if names.iter().all(|name| known.names().contains(name)) {
             return known;
         }
-        let names = known.names().iter().chain(names).cloned().collect();
-        Arc::new(Variants::new(hash, key, names))
+        let both: Vec<_> = known.names().iter().chain(names).cloned().collect();
+        let variants = Variants::new(hash, key, both);
+        if variants.names().len() > MOST_NAMES {
+            // An origin that names ever new fields.
+            return Arc::new(Variants::new(hash, key, names.to_vec()));
+        }
+        Arc::new(variants)
     }
 
     /// Stores a variant under its own key, which was made of `variants`. If the answers of the URL
@@ -199,20 +221,30 @@ impl Store {
         object: Arc<Object>,
     ) -> Result<(), Refused> {
         let hash = self.hash(object.key());
-        self.put_variant(variants, hash, Value::object(object))
+        let known = self.shard(variants.hash()).variants(variants.hash(), variants.key()).cloned();
+        let anew = !known.is_some_and(|known| known.same(variants));
+        let put = self.put_variant(variants, hash, Value::object(Arc::clone(&object)));
+        self.stored_variant(variants, (hash, &object), anew, put)
     }
 
-    /// Marks the key of a URL as one whose answers are not to be stored, in place of whatever is
-    /// there.
+    /// Marks the key of a URL as one whose answers are not to be stored, in place of an answer that
+    /// is there. Not if there are variants: one request that is answered otherwise is no reason to
+    /// lose them all; mark the variant.
     pub fn mark_pass(&self, hash: u64, key: &[u8], mark: Mark) {
         let mut gone = Vec::new();
         // A key that is too large is not marked: its requests wait for each other.
         let _ = self.shard(hash).put_mark(hash, Value::mark(key, mark), &self.purges, &mut gone);
+        if self.is_on_disk(key) {
+            self.removed(key);
+        }
     }
 
     /// The same for a variant. It counts as one.
     pub fn mark_pass_variant(&self, variants: &Arc<Variants>, hash: u64, key: &[u8], mark: Mark) {
         let _ = self.put_variant(variants, hash, Value::mark(key, mark));
+        if self.is_variant_on_disk(variants, key) {
+            self.removed_variant(variants, key);
+        }
     }
 
     /// Takes the mark of a URL away, if it has one.
@@ -234,7 +266,9 @@ impl Store {
     pub fn insert_chunk(&self, id: u64, number: u32, bytes: Bytes) -> Result<(), Refused> {
         let hash = self.chunk_hash(id, number);
         let mut gone = Vec::new();
-        self.shard(hash).put_chunk(hash, (id, number), bytes, &self.purges, &mut gone)
+        let new = bytes.clone();
+        let put = self.shard(hash).put_chunk(hash, (id, number), new, &self.purges, &mut gone);
+        self.stored_chunk(id, number, bytes, put)
     }
 
     /// Takes a piece out.
@@ -242,6 +276,7 @@ impl Store {
         let hash = self.chunk_hash(id, number);
         let mut gone = Vec::new();
         self.shard(hash).remove(hash, Place::Chunk(id, number), &mut gone);
+        self.removed_chunk(id, number);
     }
 
     /// Takes out what is under the key of a URL, with all variants. Whether there was something.
@@ -249,12 +284,14 @@ impl Store {
     /// What is being fetched may still be stored after that: a [`Store::purge`] of a label of the
     /// URL prevents it.
     pub fn remove(&self, hash: u64, key: &[u8]) -> bool {
+        self.removed(key);
         let mut gone = Vec::new();
         self.shard(hash).remove(hash, Place::Primary(key), &mut gone)
     }
 
     /// Takes out one variant. Whether there was one.
     pub fn remove_variant(&self, variants: &Arc<Variants>, hash: u64, key: &[u8]) -> bool {
+        self.removed_variant(variants, key);
         let mut gone = Vec::new();
         self.shard(variants.hash()).remove(hash, Place::Variant(variants, key), &mut gone)
     }
@@ -272,9 +309,12 @@ impl Store {
     }
 
     /// Purges everything with this label, whatever that is, at once. Returns what is to be kept
-    /// on disk.
+    /// on disk; if there is a disk tier below, that is under way already, and
+    /// [`Store::purges_kept`] says when it is done.
     pub fn purge(&self, label: u32, kind: Kind, now: Millis) -> Stamp {
-        self.purges.purge(label, kind, now)
+        let stamp = self.purges.purge(label, kind, now);
+        self.keep_stamp(stamp);
+        stamp
     }
 
     /// When any of these labels was purged last.
@@ -288,7 +328,7 @@ impl Store {
     }
 
     /// Looks at up to about `most` entries for those that were purged hard and marks that are
-    /// over, and gives their memory back. Cheap when there are none. Called now and then by one
+    /// over, and gives their memory back, and that of tables that are much too large. Cheap when there are none. Called now and then by one
     /// thread. How many were looked at.
     pub fn sweep(&self, most: usize, now: Millis) -> usize {
         let mut looked = 0;
@@ -300,6 +340,9 @@ impl Store {
             let swept =
                 shard.sweep(SWEPT_AT_ONCE.min(most - looked), Some(now), &self.purges, &mut gone);
             let done = shard.swept();
+            if done {
+                shard.compact();
+            }
             drop(shard);
             match swept {
                 None => idle += 1,
@@ -400,6 +443,9 @@ const SHARD: u64 = 16 << 20;
 
 /// The most shards.
 const MOST_SHARDS: u64 = 256;
+
+/// The most names that are collected of several answers.
+const MOST_NAMES: usize = 16;
 
 /// Entries that are looked at while a shard is locked.
 const SWEPT_AT_ONCE: usize = 256;

@@ -58,6 +58,9 @@ pub struct Door {
     epoch: Instant,
 }
 
+/// How long the end of the process waits for the cache to be written to disk.
+const FLUSH: Duration = Duration::from_secs(5);
+
 /// The servers in the files of upstreams, by the name of the upstream. Those of a file that cannot
 /// be read are not there: the door then goes on with those of the last good one.
 pub type FileServers = HashMap<Arc<str>, Vec<ServerSpec>>;
@@ -369,9 +372,13 @@ impl Door {
         }
         let threads: Vec<_> =
             self.workers.iter_mut().filter_map(|handle| handle.thread.take()).collect();
+        let cache = self.cache.take();
         let ended = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 let _ = thread.join();
+            }
+            if let Some(node) = cache {
+                node.flush(FLUSH);
             }
         });
         let _ = ended.await;

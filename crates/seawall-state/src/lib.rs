@@ -184,6 +184,17 @@ impl State {
         }
     }
 
+    /// Waits, at most so long, until this node has applied all purges up to `position`, and says
+    /// whether it has.
+    ///
+    /// Dropped: nothing remains.
+    pub async fn reaches(&self, position: Position, at_most: Duration) -> bool {
+        match &self.0 {
+            Kind::Memory(node) => node.position().is_some_and(|at| at.has_reached(position)),
+            Kind::Redis(node) => node.reaches(position, at_most).await,
+        }
+    }
+
     /// What `apply` gave back when this node was at `position`: an answer whose fetch began there
     /// counts as fetched at that point of the node's own count, so that purges since then hold for
     /// it. `None` when it is too long ago to be known (16,384 purges), or of another life of the

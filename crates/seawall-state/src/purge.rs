@@ -32,6 +32,23 @@ impl Position {
         self.incarnation == before.incarnation && Some(self.number) == before.number.checked_add(1)
     }
 
+    /// Whether it is that place, or one behind it.
+    pub(crate) fn has_reached(self, other: Position) -> bool {
+        self.incarnation == other.incarnation && self.number >= other.number
+    }
+
+    /// For telling it to another node: 32 hexadecimal digits.
+    pub fn to_text(self) -> String {
+        format!("{:016x}{:016x}", self.incarnation, self.number)
+    }
+
+    /// What another node told.
+    pub fn from_text(text: &[u8]) -> Option<Position> {
+        let bytes: [u8; 16] = data_encoding::HEXLOWER.decode(text).ok()?.try_into().ok()?;
+        let number = |i: usize| u64::from_be_bytes(bytes.as_chunks::<8>().0[i]);
+        Some(Position { incarnation: number(0), number: number(1), id: (0, 0) })
+    }
+
     /// For storing it.
     pub fn to_bytes(self) -> [u8; POSITION_BYTES] {
         let mut bytes = [0; POSITION_BYTES];
@@ -63,7 +80,7 @@ pub enum Heard<'a> {
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// All nodes that are there hear it now.
+    /// This node has applied it, and all others that are there hear it now.
     Published,
     /// The state is away, or slow; they will hear it when it is back.
     Queued,
@@ -141,6 +158,28 @@ mod tests {
     fn positions_survive_storage() {
         let position = Position { incarnation: u64::MAX, number: 7, id: (1_700_000_000_000, 3) };
         assert_eq!(Position::from_bytes(position.to_bytes()), position);
+    }
+
+    #[test]
+    fn positions_are_told_without_what_only_the_server_knows() {
+        let text = at(0xabc, 7).to_text();
+        assert_eq!(text, "0000000000000abc0000000000000007");
+        assert_eq!(Position::from_text(text.as_bytes()), Some(at(0xabc, 7)));
+        for bad in ["", "x", &text[1..], &format!("{text}00"), &text.to_uppercase()] {
+            assert_eq!(Position::from_text(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_reached_or_not() {
+        for (here, there, expect) in [
+            (at(1, 5), at(1, 5), true),
+            (at(1, 6), at(1, 5), true),
+            (at(1, 4), at(1, 5), false),
+            (at(2, 6), at(1, 5), false),
+        ] {
+            assert_eq!(here.has_reached(there), expect, "{here:?} {there:?}");
+        }
     }
 
     #[test]

@@ -83,6 +83,12 @@ impl Node {
         self.shared.mark.settled(at_most).await
     }
 
+    pub(crate) async fn reaches(&self, position: Position, at_most: Duration) -> bool {
+        let Shared { mark, applier, .. } = &*self.shared;
+        let reached = || applier.position().is_some_and(|at| at.has_reached(position));
+        mark.until(at_most, reached).await
+    }
+
     pub(crate) async fn take(&self, key: Key, except: Option<Token>) -> Turn {
         leases::take(&self.shared, key, except).await
     }

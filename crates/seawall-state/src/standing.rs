@@ -76,19 +76,26 @@ impl Mark {
     }
 
     pub(crate) async fn settled(&self, at_most: Duration) -> Standing {
-        let settled = async {
+        let settled = || self.standing(Instant::now()) != Standing::CatchingUp;
+        self.until(at_most, settled).await;
+        self.standing(Instant::now())
+    }
+
+    /// Waits until something holds that can only begin to hold when more is applied, or the state
+    /// goes away. Says whether it does.
+    pub(crate) async fn until(&self, at_most: Duration, holds: impl Fn() -> bool) -> bool {
+        let waiting = async {
             loop {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let standing = self.standing(Instant::now());
-                if standing != Standing::CatchingUp {
-                    return standing;
+                if holds() {
+                    return;
                 }
                 changed.await;
             }
         };
-        tokio::time::timeout(at_most, settled).await.unwrap_or(Standing::CatchingUp)
+        tokio::time::timeout(at_most, waiting).await.is_ok()
     }
 
     fn millis(&self, moment: Instant) -> u64 {

@@ -61,8 +61,19 @@ impl Ghosts {
             return;
         }
         // Each time by an eighth: doubled, half of it might be of no use.
-        let buckets = vec![Bucket::default(); wanted + wanted / 8 + 1];
-        let before = std::mem::replace(&mut self.buckets, buckets);
+        self.rebuild(wanted + wanted / 8 + 1, now);
+    }
+
+    /// Makes it no larger than so many entries need.
+    pub(super) fn shrink(&mut self, entries: usize, now: u32) {
+        let wanted = (entries * GHOSTS_OF_TWO / (2 * PLACES)).max(FEWEST_BUCKETS);
+        if wanted < self.buckets.len() {
+            self.rebuild(wanted, now);
+        }
+    }
+
+    fn rebuild(&mut self, buckets: usize, now: u32) {
+        let before = std::mem::replace(&mut self.buckets, vec![Bucket::default(); buckets]);
         for ghost in before.into_iter().flat_map(|bucket| bucket.0).flatten() {
             self.put(ghost, now);
         }
@@ -75,11 +86,15 @@ impl Ghosts {
 
     fn put(&mut self, ghost: Ghost, now: u32) {
         let position = self.position(ghost.mark);
-        let worth = |place: &Option<Ghost>| place.map_or(-1.0, |ghost| ghost.demand.worth(now));
-        let places = self.buckets[position].0.iter_mut();
-        if let Some(place) = places.min_by(|a, b| worth(a).total_cmp(&worth(b))) {
-            *place = Some(ghost);
+        let mut least = f32::INFINITY;
+        let mut chosen = 0;
+        for (at, place) in self.buckets[position].0.iter().enumerate() {
+            let worth = place.map_or(-1.0, |ghost| ghost.demand.worth(now));
+            if worth < least {
+                (chosen, least) = (at, worth);
+            }
         }
+        self.buckets[position].0[chosen] = Some(ghost);
     }
 
     /// Any number of buckets will do, not only powers of two (Lemire, ACM Transactions on Modeling

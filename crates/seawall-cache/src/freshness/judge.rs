@@ -77,16 +77,19 @@ pub fn judge<'a>(arrival: &Arrival<'a>) -> Result<Terms<'a>, Unstorable> {
     let initial_age = dates.initial_age(arrival);
     let validators = conditional::Validators::of(answer, arrival.received);
 
-    let must_revalidate =
-        control.must_revalidate || control.proxy_revalidate || control.s_maxage.is_some();
+    let forbidden = control.must_revalidate || control.proxy_revalidate;
     let no_cache = control.no_cache.is_whole();
     // Stale answers need leave, and these directives take it away (RFC 9111 §4.2.4).
     let window = |said: Option<u32>, rule: Duration| {
-        if must_revalidate || no_cache { 0 } else { said.unwrap_or(seconds_of(rule)) }
+        if forbidden || no_cache { 0 } else { said.unwrap_or(seconds_of(rule)) }
     };
     let stale_while_revalidate =
         window(control.stale_while_revalidate, rules.stale_while_revalidate);
     let stale_if_error = window(control.stale_if_error, rules.stale_if_error);
+    // `s-maxage` forbids it too (§5.2.2.10), unless whoever says that or the operator gives leave
+    // beside it: frameworks send `s-maxage=60, stale-while-revalidate=300`, and mean both.
+    let has_leave = stale_while_revalidate > 0 || stale_if_error > 0;
+    let must_revalidate = forbidden || control.s_maxage.is_some() && !has_leave;
     let is_stale = lifetime <= initial_age;
     if (no_cache || is_stale && stale_while_revalidate == 0 && stale_if_error == 0)
         && !validators.can_validate()

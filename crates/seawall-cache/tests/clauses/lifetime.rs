@@ -125,7 +125,9 @@ fn lifetimes() {
         ("5861-3 in a targeted field", "CDN-Cache-Control: max-age=60, stale-while-revalidate=30, stale-if-error=9", "max-age 60 swr 30 sie 9"),
         ("9111-4.2.4 not with must-revalidate", "Cache-Control: max-age=60, must-revalidate, stale-while-revalidate=30, stale-if-error=30", "max-age 60 must-revalidate"),
         ("9111-4.2.4 not with proxy-revalidate", "Cache-Control: max-age=60, proxy-revalidate, stale-while-revalidate=30", "max-age 60 must-revalidate"),
-        ("9111-5.2.2.10 not with s-maxage", "Cache-Control: s-maxage=60, stale-while-revalidate=30, stale-if-error=30", "s-maxage 60 must-revalidate"),
+        ("9111-5.2.2.10 not with s-maxage alone", "Cache-Control: s-maxage=60", "s-maxage 60 must-revalidate"),
+        ("5861-3 leave beside s-maxage", "Cache-Control: s-maxage=60, stale-while-revalidate=30, stale-if-error=20", "s-maxage 60 swr 30 sie 20"),
+        ("9111-5.2.2.8 no leave beside s-maxage and proxy-revalidate", "Cache-Control: s-maxage=60, proxy-revalidate, stale-if-error=20", "s-maxage 60 must-revalidate"),
         ("9111-4.2.4 not with no-cache", "Cache-Control: no-cache, max-age=60, stale-while-revalidate=30", "max-age 60 no-cache"),
         ("5861-3 with max-age=0", "Cache-Control: max-age=0, stale-while-revalidate=30", "max-age swr 30"),
     ];

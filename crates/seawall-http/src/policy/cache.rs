@@ -14,6 +14,7 @@ pub(crate) mod node;
 pub(crate) mod reading;
 pub(crate) mod serve;
 pub(crate) mod shelf;
+pub(crate) mod tier;
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -138,7 +139,7 @@ pub(crate) async fn answer(
     };
     let mut errand = Errand { request, route, to, rules, node, cells, demand, now };
     if request.head.method_text() == b"PURGE" && errand.may_purge() {
-        return Ok(invalidate::purge(&errand));
+        return Ok(Box::pin(invalidate::purge(&errand)).await);
     }
     if let Some(past) = past(request.head, rules, &errand.demand) {
         return Box::pin(errand.go_past(past)).await;
@@ -153,8 +154,22 @@ pub(crate) async fn answer(
             errand.demand.no_cache = true;
         }
     }
+    if rules.parent.is_some() && tier::loops(&request.head.headers, node) {
+        return Err(Refusal::Loop);
+    }
+    if request.trusted
+        && node.fleet().is_some()
+        && !Box::pin(tier::knows_as_much(request, node)).await
+    {
+        errand.demand.no_cache = true;
+    }
     let mut key = errand.key();
-    match errand.look_up(&mut key) {
+    let mut looked = errand.look_up(&mut key);
+    if matches!(looked, Looked::Fetch(_, None)) && errand.is_on_disk(&key) {
+        let found = Box::pin(errand.load(&mut key)).await;
+        looked = errand.weigh(&key, found);
+    }
+    match looked {
         Looked::Serve(response) => {
             request.worker.give_back_text(key.text);
             Ok(response)
@@ -224,16 +239,22 @@ impl Errand<'_> {
         Key { primary: text.len(), text, variants: None }
     }
 
-    /// Looks the request up, and serves what may be served.
+    /// Looks the request up in memory, and serves what may be served.
     fn look_up(&self, key: &mut Key) -> Looked {
-        let Errand { request, node, demand, cells, .. } = self;
-        let mut hash = node.store.hash(&key.text);
-        let mut found = node.store.get(hash, &key.text);
+        let store = &self.node.store;
+        key.text.truncate(key.primary);
+        key.variants = None;
+        let mut found = store.get(store.hash(&key.text), &key.text);
         if let Some(Found::Varies(variants)) = &found {
             self.vary_by(key, Some(variants));
-            hash = node.store.hash(&key.text);
-            found = node.store.get_variant(variants, hash, &key.text);
+            found = store.get_variant(variants, store.hash(&key.text), &key.text);
         }
+        self.weigh(key, found)
+    }
+
+    /// What becomes of what was found.
+    fn weigh(&self, key: &Key, found: Option<Found>) -> Looked {
+        let Errand { request, demand, cells, .. } = self;
         let (object, soft) = match found {
             Some(Found::Object { object, soft }) => (object, soft),
             Some(Found::Pass(mark)) if mark.until > self.now => {
@@ -246,18 +267,21 @@ impl Errand<'_> {
             Standing::Fresh { left } => {
                 let random = request.worker.any_number();
                 let is_early = self.rules.early && freshness::early(&object.meta, self.now, random);
-                if is_early && self.refresh(hash, key, &object) {
+                if is_early && self.refresh(key, &object) {
                     cells.early.add(1);
                 }
                 cells.count(CacheOutcome::Hit);
                 Looked::Serve(self.serve(&object, Told::Fresh(left), None))
             }
-            Standing::Stale { client_accepts: true, by, .. } => {
+            Standing::Stale { client_accepts: true, while_revalidate, by, .. } => {
+                if while_revalidate && self.refresh(key, &object) {
+                    cells.background.add(1);
+                }
                 cells.count(CacheOutcome::Stale);
                 Looked::Serve(self.serve(&object, Told::Stale(by, "max-stale"), None))
             }
             Standing::Stale { while_revalidate: true, by, .. } if !self.is_for_tier() => {
-                if self.refresh(hash, key, &object) {
+                if self.refresh(key, &object) {
                     cells.background.add(1);
                 }
                 cells.count(CacheOutcome::Stale);
@@ -269,6 +293,28 @@ impl Errand<'_> {
             }
             Standing::Validate { .. } => Looked::Fetch(Why::Request, Some(object)),
         }
+    }
+
+    /// Whether what memory does not have may be on disk.
+    fn is_on_disk(&self, key: &Key) -> bool {
+        let store = &self.node.store;
+        match &key.variants {
+            None => store.is_on_disk(&key.text),
+            Some(variants) => store.is_variant_on_disk(variants, &key.text),
+        }
+    }
+
+    /// What is on disk. It is in memory afterwards, if that lets it in.
+    async fn load(&self, key: &mut Key) -> Option<Found> {
+        let store = &self.node.store;
+        if key.variants.is_none() {
+            match store.load(store.hash(&key.text), &key.text).await {
+                Some(Found::Varies(variants)) => self.vary_by(key, Some(&variants)),
+                found => return found,
+            }
+        }
+        let variants = key.variants.as_ref()?;
+        store.load_variant(variants, store.hash(&key.text), &key.text).await
     }
 
     /// Extends the key by what tells variants apart.
@@ -283,16 +329,17 @@ impl Errand<'_> {
     /// Whether whoever asks is a cache in front of this one, which would serve what is stale here as
     /// if it were fresh there.
     fn is_for_tier(&self) -> bool {
-        self.request.head.headers.first(b"cdn-loop").is_some()
+        tier::asks(&self.request.head.headers)
     }
 
     /// Fetches an answer anew, which nobody waits for; unless that goes on already, or too many do.
-    fn refresh(&self, hash: u64, key: &Key, old: &Arc<Object>) -> bool {
+    fn refresh(&self, key: &Key, old: &Arc<Object>) -> bool {
         let Errand { request, node, .. } = self;
         if node.refreshing.load(Relaxed) >= MOST_REFRESHES {
             return false;
         }
         let sequence = node.store.sequence();
+        let hash = node.store.hash(&key.text);
         let Some(lead) = node.fills.refresh(hash, &key.text, sequence) else { return false };
         let parcel = Parcel::new(self, key, Some(old.clone()), false);
         fill::begin(request.worker, parcel, lead, None);

@@ -106,7 +106,7 @@ pub(super) async fn follow(shared: Arc<Shared>, from: Option<Position>) {
         at: from.map_or(At::End, At::After),
         works: false,
         voice: Voice::default(),
-        own: None,
+        own: VecDeque::new(),
     };
     let mut pause = PAUSES.0;
     loop {
@@ -137,8 +137,16 @@ struct Reader {
     /// Something was read over the connection that is open.
     works: bool,
     voice: Voice,
-    /// The latest message of this node: its number, and when it was published.
-    own: Option<(u64, Instant)>,
+    /// Messages of this node that are published and have not come back.
+    own: VecDeque<Told>,
+}
+
+/// A message that is published.
+struct Told {
+    incarnation: u64,
+    number: u64,
+    since: Instant,
+    told: oneshot::Sender<()>,
 }
 
 /// Up to where purges are applied.
@@ -228,10 +236,10 @@ impl Reader {
                 None => return Ok(true),
             };
             match self.tell_one(connection, kind, bytes).await {
-                Ok(number) => {
-                    if let Some(message) = message {
-                        self.own = Some((number, message.since));
-                        let _ = message.told.send(());
+                Ok((incarnation, number)) => {
+                    if let Some(Message { since, told, .. }) = message {
+                        self.own.truncate(PURGES_WAITING);
+                        self.own.push_back(Told { incarnation, number, since, told });
                     }
                 }
                 Err(trouble) => {
@@ -256,7 +264,7 @@ impl Reader {
         connection: &mut Connection,
         kind: &[u8],
         bytes: &[u8],
-    ) -> Result<u64, Trouble> {
+    ) -> Result<(u64, u64), Trouble> {
         let server = &self.shared.server;
         let (stream, channel) = (server.name("purges"), server.name("purged"));
         let fresh = fastrand::u64(..).to_be_bytes();
@@ -265,8 +273,7 @@ impl Reader {
             call.arg(&stream).arg(PURGES_KEPT).arg(&fresh).arg(kind).arg(bytes).arg(&channel);
         });
         let place = server.within(ANSWER, telling).await?;
-        let (_, number) = bulk(&place).and_then(place_of).ok_or_else(|| self.strange())?;
-        Ok(number)
+        bulk(&place).and_then(place_of).ok_or_else(|| self.strange())
     }
 
     /// Applies what is new. Says whether that was all.
@@ -325,10 +332,6 @@ impl Reader {
                 }
                 _ => self.apply(Heard::Nothing, position),
             }
-            if let Some((_, since)) = self.own.take_if(|(number, _)| *number == position.number) {
-                let latency = since.elapsed().as_millis() as u64;
-                shared.counted.purge_latency.store(latency, Relaxed);
-            }
         }
         Ok(shared.applier.position() == Some(last))
     }
@@ -336,6 +339,15 @@ impl Reader {
     fn apply(&mut self, heard: Heard<'_>, position: Position) {
         self.shared.applier.apply(heard, position);
         self.at = At::After(position);
+        let is_back =
+            |own: &Told| own.incarnation != position.incarnation || own.number <= position.number;
+        while self.own.front().is_some_and(is_back)
+            && let Some(Told { since, told, .. }) = self.own.pop_front()
+        {
+            let latency = since.elapsed().as_millis() as u64;
+            self.shared.counted.purge_latency.store(latency, Relaxed);
+            let _ = told.send(());
+        }
     }
 
     /// Whatever there was before `position` is lost.

@@ -36,6 +36,7 @@ contract! {
     a_node_of_another_life_is_told_so
     a_node_hears_that_everything_was_forgotten
     an_answer_says_before_which_purge_its_fetch_began
+    a_node_waits_until_it_knows_as_much_as_another
     a_message_has_a_limit
     a_value_is_followed
 }
@@ -242,6 +243,22 @@ async fn an_answer_says_before_which_purge_its_fetch_began(fleet: Fleet) {
     let count = |position| b.state.sequence_at(position);
     assert_eq!(count(b.answer("before").await.position), Some(0));
     assert_eq!(count(b.answer("after").await.position), Some(1));
+}
+
+async fn a_node_waits_until_it_knows_as_much_as_another(fleet: Fleet) {
+    let (a, b) = (fleet.node().await, fleet.node().await);
+    for round in 0..20 {
+        a.publish("purge").await;
+        until("the publisher to know", || a.heard().len() > round).await;
+        let told = a.state.position().expect("it is current").to_text();
+        let position = Position::from_text(told.as_bytes()).expect("ours");
+        assert!(b.state.reaches(position, PATIENCE).await);
+        assert!(b.heard().len() > round);
+    }
+    let position = a.state.position().expect("it is current");
+    fleet.forget();
+    b.hears("LOST").await;
+    assert!(!b.state.reaches(position, Duration::from_millis(1)).await, "of another life");
 }
 
 async fn a_message_has_a_limit(fleet: Fleet) {

@@ -17,24 +17,26 @@ use seawall_cache::freshness::{
     self, Arrival, Lifetime, Standing, StoredFields, Terms, Unstorable,
 };
 use seawall_cache::object::{CHUNK, Content, Flags, Meta, Object};
-use seawall_cache::purge::Purged;
+use seawall_cache::purge::{Kind, Purged};
+use seawall_cache::range::ContentRange;
 use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Mark, Variants};
+use seawall_cache::vary::Encodings;
 use seawall_cache::{Millis, merge};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, RequestHead};
 use seawall_telemetry::metrics::Cache as Cells;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
-use super::chunks::Wanted;
+use super::chunks::{self, Received, Wanted};
 use super::fleet::{Debt, Joint, Ours};
 use super::invalidate::url_of;
 use super::node::{LABELS, Node};
 use super::shelf::{self, Card, Shelf};
-use super::{Errand, Key, serve};
+use super::{Errand, Key, serve, tier};
 use crate::client::Client;
+use crate::forward::Came;
 use crate::forward::conversation::Conversation;
-use crate::forward::{Came, forward_unless_stale};
 use crate::message::{Body, Facts, Peer, Request, Response};
 use crate::refuse::Refusal;
 use crate::tickets::Open;
@@ -56,12 +58,16 @@ pub(super) struct Parcel {
     listener: usize,
     peer: Peer,
     trusted: bool,
+    /// Another cache asks.
+    for_tier: bool,
     /// Where the key of all variants ends.
     primary: usize,
     /// Behind it the key goes by this, if what is asked for is one of several variants.
     variants: Option<Arc<Variants>>,
     /// What is stored and to be validated.
     old: Option<Arc<Object>>,
+    /// What whoever asked first wants of the cache.
+    demand: Demand,
     asked: Asked,
     /// Counts it among those that nobody waits for.
     _background: Option<Background>,
@@ -72,6 +78,8 @@ pub(super) struct Parcel {
 pub(super) enum Asked {
     /// A whole answer.
     Whole,
+    /// A whole answer of which only parts are wanted for now: the chunk of this number first.
+    Part(u64),
     /// A chunk of an object.
     Chunk(Wanted),
 }
@@ -125,6 +133,13 @@ impl Parcel {
         let mut head = request.head.clone();
         head.become_get();
         head.headers.remove_where(|field| conditional::is_about_a_part(field.known));
+        let encodings = Encodings::of(&head);
+        head.headers.remove(b"accept-encoding");
+        head.headers.append(|out| {
+            out.extend_from_slice(b"Accept-Encoding: ");
+            encodings.write(out);
+            out.extend_from_slice(b"\r\n");
+        });
         if !foreground {
             // What a client wanted of its answer is not wanted of this one.
             head.headers.remove(b"cache-control");
@@ -136,6 +151,16 @@ impl Parcel {
                 conditional::write_validators(std::iter::once(had), out);
             });
         }
+        let for_tier = tier::asks(&head.headers);
+        tier::sign(&mut head.headers, node, errand.rules);
+        // Parts can be had of what nothing is stored of.
+        let asked = match chunks::first_wanted(request.head) {
+            Some(number) if foreground && old.is_none() => {
+                head.headers.push(b"Range", chunks::range_of_chunk(number).as_bytes());
+                Asked::Part(number)
+            }
+            _ => Asked::Whole,
+        };
         let listeners = &request.running.compiled.plan.listeners;
         let listener = listeners.iter().position(|one| std::ptr::eq(one, request.listener));
         Parcel {
@@ -145,10 +170,12 @@ impl Parcel {
             listener: listener.unwrap_or_default(),
             peer: Peer::new(request.peer.address),
             trusted: request.trusted,
+            for_tier,
             primary: key.primary,
             variants: key.variants.clone(),
             old,
-            asked: Asked::Whole,
+            demand: if foreground { errand.demand } else { Demand::default() },
+            asked,
             _background: (!foreground).then(|| Background::new(node)),
         }
     }
@@ -222,14 +249,8 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     };
     cells.fills.add(1);
     let requested = node.millis(Instant::now());
-    let has_stale = old.is_some_and(|old| may_stand_in(node, old, requested));
-    let upstream = to.upstream;
-    let forwarded = forward_unless_stale(&request, route, to, upstream, has_stale);
-    let came = match timeout_at(deadline, forwarded).await {
-        Ok(came) => came,
-        Err(_) if has_stale => Ok(Came::Failed(Some(Refusal::UpstreamTimeout))),
-        Err(_) => Err(Refusal::UpstreamTimeout),
-    };
+    let has_stale = old.is_some_and(|old| may_stand_in(node, old, &parcel.demand, requested));
+    let came = tier::ask(&request, route, to, rules, deadline, has_stale).await;
     handed.server.replace(facts.server.take());
     handed.answered.set(facts.answered.get());
     if !matches!(came, Ok(Came::Answer(_))) {
@@ -245,9 +266,14 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         }
         (Err(refusal), _) => return lead.say(Verdict::Failed(refusal)),
     };
-    if let Asked::Chunk(wanted) = parcel.asked {
-        if !wanted.receive(node, lead, response, request.client).await {
-            cells.fills_failed.add(1);
+    if let Asked::Chunk(wanted) = &parcel.asked {
+        match wanted.receive(node, lead, response, request.client).await {
+            Received::Kept => {}
+            Received::Broken => cells.fills_failed.add(1),
+            Received::Changed => {
+                cells.fills_failed.add(1);
+                node.apply_purge(LABELS.url(&url_of(&request), &rules.key), Kind::Hard);
+            }
         }
         return;
     }
@@ -266,7 +292,12 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     };
     match old {
         Some(old) if response.head.status == 304 => fetch.validated(old, response).await,
-        _ => fetch.arrived(response).await,
+        _ => match parcel.asked {
+            Asked::Part(number) if response.head.status == 206 => {
+                fetch.part_arrived(number, response).await;
+            }
+            _ => fetch.arrived(response).await,
+        },
     }
 }
 
@@ -291,9 +322,9 @@ async fn whose(
         return Whose::Ours(None);
     };
     // Whoever asks on behalf of another cache of the fleet may be the one that holds the lease.
-    let patience = match request.head.headers.first(b"cdn-loop") {
-        Some(_) => Duration::ZERO,
-        None => rules.coalesce.wait.min(timeout / 2),
+    let patience = match parcel.for_tier {
+        true => Duration::ZERO,
+        false => rules.coalesce.wait.min(timeout / 2),
     };
     let mut labels = Vec::with_capacity(16);
     LABELS.write(&url_of(request), &rules.key, std::iter::empty(), &mut labels);
@@ -338,13 +369,13 @@ fn remember(
 }
 
 /// Whether what is stored may be served in place of a failure, by at least some.
-fn may_stand_in(node: &Node, old: &Object, now: Millis) -> bool {
+fn may_stand_in(node: &Node, old: &Object, demand: &Demand, now: Millis) -> bool {
     let purged = match node.store.purged(old) {
         Some(Purged::Hard) => return false,
         Some(Purged::Soft(when)) => Some(when),
         None => None,
     };
-    match freshness::standing(&old.meta, &Demand::default(), purged, now) {
+    match freshness::standing(&old.meta, demand, purged, now) {
         Standing::Fresh { .. } => true,
         Standing::Stale { if_error, .. } => if_error,
         Standing::Validate { if_error, .. } => if_error,
@@ -510,7 +541,7 @@ impl Fetch<'_> {
                 (self.card(&head.headers, &passing(head.status, self.received)), false)
             }
             Err(why) => {
-                let of_resource = is_of_resource(why, head.status);
+                let of_resource = !why.is_of_request() && head.status < 500;
                 if of_resource {
                     let Fetch { node, lead, variants, received, .. } = &self;
                     remember(node, lead, *variants, *received, why as u8);
@@ -536,7 +567,14 @@ impl Fetch<'_> {
         if length.is_some_and(|length| length > CHUNK) {
             self.is_too_large().await;
         }
-        let Some(kept) = self.receive(body, length, keep).await else {
+        let Flags { strong, ranges, .. } = card.meta.flags;
+        let resumes = keep && strong && ranges && length.is_some_and(|length| length > AHEAD);
+        let Some(kept) = self.receive(body, length, keep, resumes).await else {
+            let id = self.lead.id();
+            if let Some(length) = length.filter(|_| resumes && self.lead.arrived() >= CHUNK) {
+                // The rest is fetched when it is wanted (RFC 9111 §3.3).
+                self.store(&card, card.object(Content::Chunks { id, length }, &[]));
+            }
             return self.cells.fills_failed.add(1);
         };
         if !(keep && kept) {
@@ -569,9 +607,54 @@ impl Fetch<'_> {
         }
     }
 
+    /// A chunk has come of something that nothing was stored of. All of it is there from now on:
+    /// what is missing is fetched when it is wanted.
+    async fn part_arrived(self, number: u64, response: Response) {
+        let Response { head, body } = response;
+        let Body::Answer(conversation) = body else { return self.lead.say(Verdict::Alone) };
+        let had = Validators::of(&head.headers, self.received);
+        let part = ContentRange::of(&head.headers);
+        let Some((from, to, length)) =
+            part.and_then(|it| Some((it.part.first, it.part.last + 1, it.complete?)))
+        else {
+            return self.lead.say(Verdict::Alone);
+        };
+        let is_chunk = from == number * CHUNK && to == length.min(from + CHUNK);
+        let judged = self.judge(200, &head.headers, Some(length));
+        let (terms, true, true) = (judged, is_chunk, had.is_strong()) else {
+            return self.lead.say(Verdict::Alone);
+        };
+        let mut card = match terms {
+            Ok(terms) => self.card(&head.headers, &terms),
+            Err(why) => {
+                if !why.is_of_request() {
+                    let Fetch { node, lead, variants, received, .. } = &self;
+                    remember(node, lead, *variants, *received, why as u8);
+                }
+                return self.lead.say(Verdict::Alone);
+            }
+        };
+        let chunk = chunks::collect(conversation, self.request.client, to - from).await;
+        let Some(chunk) = chunk else { return self.lead.say(Verdict::Alone) };
+        let id = self.lead.id();
+        card.meta.flags.ranges = true;
+        card.meta.cost = self.cost();
+        self.node.keep_chunk(id, number, chunk.into());
+        let object = card.object(Content::Chunks { id, length }, &[]);
+        self.store(&card, object.clone());
+        self.lead.say(Verdict::Answer { object, variants: card.variants });
+        self.lead.finish();
+    }
+
     /// Takes the content in. Gives whether it is all in the store as far as it was cut into chunks;
-    /// `None` if it broke off, or nobody wants it.
-    async fn receive(&mut self, body: Body, length: Option<u64>, keep: bool) -> Option<bool> {
+    /// `None` if it broke off, or nobody wants it and it is large and can be resumed (`resumes`).
+    async fn receive(
+        &mut self,
+        body: Body,
+        length: Option<u64>,
+        keep: bool,
+        resumes: bool,
+    ) -> Option<bool> {
         let mut conversation = match body {
             Body::Answer(conversation) => conversation,
             Body::Shared(content) => {
@@ -591,10 +674,13 @@ impl Fetch<'_> {
             if self.lead.arrived() > CHUNK {
                 self.is_too_large().await;
             }
-            let Fetch { lead, rules, request, .. } = &*self;
+            let Fetch { lead, node, rules, request, .. } = &*self;
             let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
-            if !is_read && !keep {
+            if !is_read && (!keep || resumes && !fits) {
                 return None;
+            }
+            if keep {
+                node.disk_takes_more().await;
             }
             let (content, last) = next(&mut conversation, request.client).await?;
             self.take(content, keep);
@@ -648,35 +734,11 @@ fn passing(status: u16, received: Millis) -> Terms<'static> {
     Terms { meta, lifetime: Lifetime::None, fields: StoredFields::default() }
 }
 
-/// Whether answers to whoever asks will be as little to be stored as this one, for this reason.
-fn is_of_resource(why: Unstorable, status: u16) -> bool {
-    use Unstorable::*;
-    status < 500
-        && match why {
-            NoStore | Private | SetCookie | VaryAny | TooLarge | NoFreshness | Useless | Status
-            | NotUnderstood => true,
-            Method | RequestNoStore | Partial | Authorization | Coding => false,
-        }
-}
-
-/// All of the content of an answer, as it comes; `None` if it broke off.
-pub(super) async fn take_all(
-    lead: &Lead<Refusal>,
-    mut conversation: Box<Conversation>,
-    client: &Client,
-) -> Option<()> {
-    loop {
-        let (content, last) = next(&mut conversation, client).await?;
-        lead.append(content);
-        if last {
-            conversation.finish();
-            return Some(());
-        }
-    }
-}
-
 /// The next content, and whether it is the last; `None` if it broke off.
-async fn next(conversation: &mut Conversation, client: &Client) -> Option<(Bytes, bool)> {
+pub(super) async fn next(
+    conversation: &mut Conversation,
+    client: &Client,
+) -> Option<(Bytes, bool)> {
     let idle = conversation.idle_timeout;
     let piece = poll_fn(|cx| match conversation.poll_chunk(client, cx) {
         Poll::Ready(Ok(Some(chunk))) => {

@@ -1,14 +1,15 @@
 //! What makes stored answers invalid: requests that change something (RFC 9111 §4.4), `PURGE`, and
 //! those who may tell the node by its API.
 
-use seawall_cache::key::{TypedUrl, Url};
+use seawall_cache::invalidation;
+use seawall_cache::key::Url;
 use seawall_cache::purge::Kind;
-use seawall_h1::{Known, Method, ResponseHead};
+use seawall_h1::ResponseHead;
 use seawall_telemetry::metrics::PurgeKind;
 use tokio::time::Instant;
 
-use super::Errand;
 use super::node::LABELS;
+use super::{Errand, scheme_of};
 use crate::message::{Body, Request, Response};
 
 /// After an unsafe request that was not refused, what is stored for its URL and for those that the
@@ -16,45 +17,17 @@ use crate::message::{Body, Request, Response};
 /// not either.
 pub(super) fn after(errand: &Errand<'_>, answer: &ResponseHead) {
     let Errand { request, rules, node, .. } = errand;
-    let safe = matches!(request.head.method, Method::Get | Method::Head | Method::Options);
-    if safe || !(200..400).contains(&answer.status) {
-        return;
+    if invalidation::is_due(request.head.method, answer.status) {
+        invalidation::urls(request.head, scheme_of(request), &answer.headers, |url| {
+            node.purge(LABELS.url(url, &rules.key), Kind::Hard);
+        });
     }
-    let url = url_of(request);
-    let purge = |url: &Url<'_>| {
-        node.purge(LABELS.url(url, &rules.key), Kind::Hard);
-    };
-    purge(&url);
-    let others = [answer.headers.known(Known::Location), answer.headers.first(b"content-location")];
-    for other in others.into_iter().flatten() {
-        let Ok(text) = std::str::from_utf8(other) else { continue };
-        let whole = match text.strip_prefix('/') {
-            Some(rest) if !rest.starts_with('/') => {
-                format!("{}://{}{text}", url.scheme.name(), String::from_utf8_lossy(url.authority))
-            }
-            _ => text.to_owned(),
-        };
-        let Ok(typed) = TypedUrl::parse(&whole) else { continue };
-        let other = typed.as_url();
-        if other.scheme == url.scheme && is_same_host(&other, &url) {
-            purge(&other);
-        }
-    }
-}
-
-fn is_same_host(one: &Url<'_>, other: &Url<'_>) -> bool {
-    let host = |url: &Url<'_>| {
-        let mut text = Vec::new();
-        url.write_host(&mut text);
-        text
-    };
-    host(one) == host(other)
 }
 
 /// The URL that a request is for.
 pub(super) fn url_of<'a>(request: &Request<'a>) -> Url<'a> {
     Url {
-        scheme: super::scheme_of(request),
+        scheme: scheme_of(request),
         authority: request.head.authority(),
         path: request.head.path(),
         query: request.head.query(),
@@ -63,7 +36,7 @@ pub(super) fn url_of<'a>(request: &Request<'a>) -> Url<'a> {
 
 /// Answers `PURGE`, which whoever sends it may: the URL is purged, softly if the request has
 /// `Soft-Purge: 1`; a path that ends in `/*` stands for all below it.
-pub(super) fn purge(errand: &Errand<'_>) -> Response {
+pub(super) async fn purge(errand: &Errand<'_>) -> Response {
     let Errand { request, rules, node, .. } = errand;
     let url = url_of(request);
     let soft = request.head.headers.first(b"soft-purge").is_some_and(|value| value == b"1");
@@ -80,7 +53,9 @@ pub(super) fn purge(errand: &Errand<'_>) -> Response {
     let body = match label {
         Some(label) => {
             let began = Instant::now();
-            node.purge(label, kind);
+            node.purge_and_wait(label, kind).await;
+            // Who is told that it is purged may count on it after a crash too.
+            node.store.purges_kept().await;
             let (metrics, index) = (&request.running.compiled.metrics, request.worker.index);
             metrics.purge(index, named, kind == Kind::Hard);
             metrics.purge_took(index, began.elapsed());

@@ -1,6 +1,7 @@
 //! The cache of a node, which all workers share and no plan owns.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use seawall_cache::Millis;
+use seawall_cache::disk::Disk;
 use seawall_cache::fill::Fills;
 use seawall_cache::purge::Kind;
 use seawall_cache::store::Store;
@@ -37,12 +39,19 @@ pub(crate) struct Node {
     pub(crate) loop_id: Box<[u8]>,
     /// Bytes that there is room for.
     capacity: AtomicU64,
+    /// The directory of the disk tier, if it began with one.
+    disk: Option<PathBuf>,
     /// What it shares with other nodes, if there can be any.
     fleet: ArcSwapOption<Fleet>,
     /// What the shared state holds under the keys that namespaces go by.
     versions: ArcSwap<HashMap<Arc<str>, Watched>>,
     /// A moment, by both clocks.
     began: (Instant, Millis),
+}
+
+/// Bytes that the larger tier has room for.
+fn capacity_of(config: &CacheStore) -> u64 {
+    config.disk.as_ref().map_or(config.memory, |disk| disk.size.max(config.memory))
 }
 
 /// How long a start or a reload waits for what was missed: 1 s.
@@ -53,12 +62,19 @@ impl Node {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "cache");
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.map_or(0, |since| since.as_millis() as u64);
+        let store = Store::new(config, seed);
+        if let Some(plan) = &config.disk {
+            // What is wrong with it has been logged; without a disk tier there is the memory.
+            let (disk, _) = Disk::start(plan, store.purges().slots());
+            let _ = store.attach(disk);
+        }
         Node {
-            store: Store::new(config, seed),
-            fills: Arc::new(Fills::new(seed)),
-            chunks: Arc::new(Fills::new(0)),
+            store,
+            fills: Arc::new(Fills::new(seed, config.memory / 4)),
+            chunks: Arc::new(Fills::new(0, config.memory / 4)),
             refreshing: Arc::default(),
-            capacity: AtomicU64::new(config.memory),
+            capacity: AtomicU64::new(capacity_of(config)),
+            disk: config.disk.as_ref().map(|disk| disk.path.clone()),
             fleet: ArcSwapOption::empty(),
             versions: ArcSwap::default(),
             loop_id: format!("seawall; node={seed:016x}").into_bytes().into_boxed_slice(),
@@ -69,7 +85,9 @@ impl Node {
     /// Takes over a new plan.
     pub(crate) fn configure(&self, config: &CacheStore) {
         self.store.reconfigure(config);
-        self.capacity.store(config.memory, Relaxed);
+        self.capacity.store(capacity_of(config), Relaxed);
+        self.fills.set_most(config.memory / 4);
+        self.chunks.set_most(config.memory / 4);
     }
 
     /// Bytes that there is room for.
@@ -105,7 +123,7 @@ impl Node {
                 Some(fleet) => Some(fleet),
                 None => {
                     changed = true;
-                    Some(Arc::new(Fleet::join(&plan.state, self, None)?))
+                    Some(Arc::new(Fleet::join(&plan.state, self, self.disk.as_deref())?))
                 }
             },
         };
@@ -147,6 +165,15 @@ impl Node {
         }
     }
 
+    /// The same, and waits, at most half a second, until the fleet has heard it. Then no other tier
+    /// gives what was purged to this one any more.
+    pub(crate) async fn purge_and_wait(&self, label: u32, kind: Kind) {
+        self.apply_purge(label, kind);
+        if let Some(fleet) = self.fleet.load_full() {
+            fleet.publish(label, kind).await;
+        }
+    }
+
     /// Tells the other nodes of the fleet of purges that were applied here. Whether they know of
     /// them now; `None` if there are no others. When dropped, some may not be told.
     pub(crate) async fn tell_all(&self, labels: &[u32], kind: Kind) -> Option<bool> {
@@ -161,12 +188,33 @@ impl Node {
 
     /// A chunk of an object, wherever it is stored.
     pub(crate) async fn stored_chunk(&self, id: u64, number: u64) -> Option<Bytes> {
-        self.store.chunk(id, number as u32)
+        match self.store.chunk(id, number as u32) {
+            Some(chunk) => Some(chunk),
+            None => self.store.load_chunk(id, number as u32).await,
+        }
     }
 
     /// Stores a chunk of an object.
     pub(crate) fn keep_chunk(&self, id: u64, number: u64, chunk: Bytes) {
         // One that is too large for the memory is fetched each time.
         let _ = self.store.insert_chunk(id, number as u32, chunk);
+    }
+
+    /// Ends when the disk tier can take more, or does not for a while: what it cannot take is
+    /// dropped.
+    pub(crate) async fn disk_takes_more(&self) {
+        let is_pressed = || self.store.disk().is_some_and(Disk::is_pressed);
+        let mut pauses = 0;
+        while is_pressed() && pauses < 500 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            pauses += 1;
+        }
+    }
+
+    /// Writes down what is on its way to the disk, for as long as `limit` at most. Blocks.
+    pub(crate) fn flush(&self, limit: Duration) {
+        if let Some(disk) = self.store.disk() {
+            disk.flush(limit);
+        }
     }
 }
