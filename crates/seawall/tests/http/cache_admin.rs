@@ -238,7 +238,8 @@ fn push(seawall: &Seawall, query: &str, fields: &str, body: &[u8]) -> io::Result
 fn what_is_pushed_needs_no_origin() -> io::Result<()> {
     let origin = Origin::hanging_up()?;
     let route = "[[route]]\nname = \"plain\"\npath = \"/plain\"\nto = \"app\"";
-    let seawall = Setup::before(&origin).with(route).route("cache = { jitter = \"0%\" }").start()?;
+    let seawall =
+        Setup::before(&origin).with(route).route("cache = { jitter = \"0%\" }").start()?;
     let fields = "content-type: text/css\r\ncache-control: max-age=60\r\ncache-tag: css\r\n";
     let pushed = json_of(&push(&seawall, "url=http://test/x.css", fields, b"body {}")?);
     assert_eq!(pushed["stored"], true, "{pushed}");
@@ -405,5 +406,44 @@ fn what_becomes_of_requests_is_counted() -> io::Result<()> {
     assert_eq!(told, 1, "the advice is given once: {}", seawall.log());
     let state = json_of(&seawall.admin_get("/api/cache")?);
     assert_eq!(state["routes"][0]["outcomes"]["hit"], 4, "{state}");
+    Ok(())
+}
+
+#[test]
+fn the_plan_tells_of_the_cache() -> io::Result<()> {
+    let origin = counting()?;
+    let home = tempfile::tempdir()?;
+    let disk = |name: &str| {
+        let path = home.path().join(name);
+        format!("[cache]\nmemory = \"64MiB\"\ndisk = {{ path = {path:?}, size = \"256MiB\" }}")
+    };
+    let cache = "cache = { ttl = \"30s\", jitter = \"5%\", version = \"hunter2\", key = { query = [\"page\"] }, tier = \"edge\", parent = \"app\" }";
+    let setup = Setup::before(&origin).route(cache);
+    let config = |name: &str| setup.clone().with(&disk(name)).text();
+    let seawall = Seawall::start(BINARY, &config("one"))?;
+    let response = seawall.admin_get("/api/plan")?;
+    let plan = json_of(&response);
+    assert_eq!(plan["cache"]["memory_bytes"], 64 << 20, "{plan}");
+    assert_eq!(plan["cache"]["disk_bytes"], 256 << 20);
+    let rules = &plan["routes"][0]["action"]["cache"];
+    assert_eq!((&rules["ttl_seconds"], &rules["jitter"]), (&json!(30.0), &json!(0.05)));
+    assert_eq!((&rules["tier"], &rules["parent"]), (&json!("edge"), &json!("app")));
+    assert_eq!(
+        (&rules["key"]["query"], &rules["key"]["parameters"]),
+        (&json!("only"), &json!(["page"]))
+    );
+    assert_eq!(rules["key"]["version"], "text");
+    assert!(!response.text().contains("hunter2"), "a version may be a secret");
+    metric_becomes(&seawall, "seawall_cache_disk_up", &[], 1.0)?;
+    assert_eq!(
+        seawall.metric("seawall_cache_limit_bytes", &["tier=\"disk\""])?,
+        f64::from(256 << 20)
+    );
+
+    seawall.rewrite(&config("two"))?;
+    let reloaded = seawall.reload()?;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    assert!(reloaded.text().contains("`cache.disk` is taken over at the next start"));
+    assert!(!home.path().join("two").exists());
     Ok(())
 }
