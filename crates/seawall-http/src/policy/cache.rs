@@ -133,7 +133,8 @@ pub(crate) async fn answer(
     };
     let cells = cells.of(request.worker.index);
     let now = node.millis(request.ready);
-    let demand = match rules.client_control {
+    let is_heard = rules.client_control || request.trusted && tier::asks(&request.head.headers);
+    let demand = match is_heard {
         true => demand(&request.head.headers),
         false => Demand::default(),
     };

@@ -250,7 +250,17 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     cells.fills.add(1);
     let requested = node.millis(Instant::now());
     let has_stale = old.is_some_and(|old| may_stand_in(node, old, &parcel.demand, requested));
-    let came = tier::ask(&request, route, to, rules, deadline, has_stale).await;
+    let ask = tier::Ask {
+        request: &request,
+        route,
+        to,
+        rules,
+        node,
+        old: old.map(|old| &**old),
+        deadline,
+        has_stale,
+    };
+    let came = ask.answer().await;
     handed.server.replace(facts.server.take());
     handed.answered.set(facts.answered.get());
     if !matches!(came, Ok(Came::Answer(_))) {
