@@ -11,7 +11,7 @@ use bytes::Bytes;
 use seawall_cache::conditional::Validators;
 use seawall_cache::fill::{Follow, Join, Lead};
 use seawall_cache::merge;
-use seawall_cache::object::{CHUNK, Object};
+use seawall_cache::object::{CHUNK, Content, Object};
 use seawall_cache::range::{ContentRange, Part};
 use seawall_h1::RequestHead;
 
@@ -35,12 +35,26 @@ pub(super) fn of_fill(node: &Arc<Node>, id: u64) -> Chunks {
     }))
 }
 
+/// Whether the content of a stored object can be had: each chunk that is not stored can be fetched,
+/// or none is missing.
+pub(super) fn are_within_reach(node: &Node, object: &Object) -> bool {
+    let Content::Chunks { id, length } = object.content else { return true };
+    can_be_fetched(object)
+        || (0..length.div_ceil(CHUNK)).all(|number| node.store.has_chunk(id, number as u32))
+}
+
+/// Whether the origin can be asked for parts of an object, and would give those of no other.
+pub(super) fn can_be_fetched(object: &Object) -> bool {
+    object.meta.flags.strong && object.meta.flags.ranges && object.length().is_some()
+}
+
 /// The chunks of a stored object.
 pub(super) fn of_object(errand: &Errand<'_>, object: &Arc<Object>, id: u64) -> Chunks {
     let source = Rc::new(Origin {
         worker: errand.request.worker.clone(),
         node: errand.node.clone(),
         parcel: Parcel::new(errand, &Key::none(), None, true),
+        primary: errand.key().text.into(),
         object: object.clone(),
         id,
     });
@@ -52,6 +66,8 @@ struct Origin {
     worker: Rc<Worker>,
     node: Arc<Node>,
     parcel: Parcel,
+    /// The key of all variants.
+    primary: Arc<[u8]>,
     object: Arc<Object>,
     id: u64,
 }
@@ -61,8 +77,9 @@ impl Origin {
         if let Some(chunk) = self.node.stored_chunk(self.id, number).await {
             return Some(chunk);
         }
-        if !self.object.meta.flags.strong {
-            // What the origin has now may be something else.
+        if !can_be_fetched(&self.object) {
+            // What the origin has now may be something else. It is of no use to those who come now.
+            self.node.forget_chunked(&self.primary, &self.object, self.id);
             return None;
         }
         let follow = self.begin(number)?;
@@ -74,15 +91,22 @@ impl Origin {
         let Origin { node, object, .. } = self;
         let key = [self.id.to_le_bytes(), number.to_le_bytes()].concat();
         let hash = node.store.hash(&key);
-        match node.chunks.join(hash, &key, 0, 0, usize::MAX) {
+        match node.chunks.join(hash, &key, 0, 0, usize::MAX, |_| true) {
             Join::Follow(follow) => Some(follow),
             Join::Crowded => None,
             Join::Lead(lead, follow) => {
                 let length = object.length().unwrap_or(0);
                 let from = number * CHUNK;
                 let to = (from + CHUNK).min(length);
-                let wanted =
-                    Wanted { object: object.clone(), id: self.id, number, from, to, length };
+                let wanted = Wanted {
+                    primary: self.primary.clone(),
+                    object: object.clone(),
+                    id: self.id,
+                    number,
+                    from,
+                    to,
+                    length,
+                };
                 let parcel = self.parcel.chunk(wanted);
                 fill::begin(&self.worker, parcel, lead, None);
                 Some(follow)
@@ -106,6 +130,7 @@ async fn whole(mut follow: Follow<Refusal>) -> Option<Bytes> {
 /// A chunk that is asked for.
 #[derive(Clone)]
 pub(super) struct Wanted {
+    primary: Arc<[u8]>,
     object: Arc<Object>,
     id: u64,
     number: u64,
@@ -147,8 +172,7 @@ impl Wanted {
         if !self.is_answered_by(&response) {
             // It has changed, or the origin does not do ranges: what is stored of it cannot be
             // completed.
-            let key = self.object.key();
-            node.store.remove(node.store.hash(key), key);
+            node.forget_chunked(&self.primary, &self.object, self.id);
             return false;
         }
         let Body::Answer(conversation) = response.body else { return false };
