@@ -25,7 +25,7 @@ fn curl(arguments: &[&str]) -> io::Result<String> {
 fn files_of_nginx() -> io::Result<()> {
     let nginx = Nginx::serving(
         "location / { root html; expires 60s; gzip on; gzip_proxied any; gzip_vary on; gzip_min_length 1; \
-         gzip_types text/css; }\nlocation /short/ { alias html/; add_header Cache-Control max-age=0; }",
+         gzip_types text/plain; }\nlocation /short/ { alias html/; add_header Cache-Control max-age=0; }",
     )?;
     let html = nginx.home().join("html");
     let css = "a { color: red }\n".repeat(100);
