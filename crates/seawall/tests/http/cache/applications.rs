@@ -1,7 +1,9 @@
 //! Real servers behind the cache, a real client before it.
 
+use std::fs::File;
 use std::io;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use seawall_testkit::{Nginx, NodeApp, Process, Seawall};
 
@@ -32,6 +34,9 @@ fn files_of_nginx() -> io::Result<()> {
     std::fs::write(html.join("a.css"), &css)?;
     let large = super::content(3 << 20, 12);
     std::fs::write(html.join("large"), &large)?;
+    // A date is a strong validator once it is old enough (RFC 9110 §8.8.2.2).
+    let long_ago = SystemTime::now() - Duration::from_secs(3_600);
+    File::options().write(true).open(html.join("large"))?.set_modified(long_ago)?;
     let seawall =
         Setup::to(nginx.address()).workers(2).route("cache = { jitter = \"0%\" }").start()?;
     let url = |path: &str| format!("http://{}{path}", seawall.address("web"));

@@ -459,7 +459,7 @@ impl World {
             200 | 206 | 304 => {}
             _ => return wrong("a strange status".to_owned()),
         }
-        let Some(stood) = stood else { return wrong("an unknown answer".to_owned()) };
+        let Some(stood) = &stood else { return wrong("an unknown answer".to_owned()) };
         let from_tag = field("etag").trim_matches('"').to_owned();
         let mut words = from_tag.split('-').skip(1);
         let version = words.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(u32::MAX);
