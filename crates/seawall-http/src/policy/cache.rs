@@ -258,12 +258,15 @@ impl Errand<'_> {
         let Errand { request, demand, cells, .. } = self;
         let (object, soft) = match found {
             Some(Found::Object { object, soft }) => (object, soft),
-            Some(Found::Pass(mark)) if mark.until > self.now => {
+            Some(Found::Pass(mark)) if mark.until > self.now && !demand.only_if_cached => {
                 return Looked::Past(Past::Uncacheable);
             }
             _ if key.variants.is_some() => return Looked::Fetch(Why::VaryMiss, None),
             _ => return Looked::Fetch(Why::UriMiss, None),
         };
+        if !chunks::are_within_reach(self.node, &object) {
+            return Looked::Fetch(Why::Partial, None);
+        }
         match freshness::standing(&object.meta, demand, soft, self.now) {
             Standing::Fresh { left } => {
                 let random = request.worker.any_number();
@@ -365,7 +368,11 @@ impl Errand<'_> {
             let oldest = self.oldest();
             let most = if rules.coalesce.wait.is_zero() { 0 } else { rules.coalesce.waiters };
             let (mut follow, handed) =
-                match node.fills.join(hash, &key.text, sequence, oldest, most) {
+                match node.fills.join(hash, &key.text, sequence, oldest, most, |object| {
+                    // What has come before is good for who comes now if it would be served.
+                    let standing = freshness::standing(&object.meta, demand, None, self.now);
+                    matches!(standing, Standing::Fresh { .. })
+                }) {
                     Join::Lead(lead, follow) => {
                         let handed = Rc::new(Handed::default());
                         let parcel = Parcel::new(self, &key, old.take(), true);
