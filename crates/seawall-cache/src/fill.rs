@@ -23,11 +23,25 @@ const WINDOW: usize = 8;
 /// Pieces of this size are not joined.
 const SMALL: usize = 16 * 1024;
 
+/// Parts of the table of fills, each with a lock of its own.
+const SHARDS: usize = 16;
+
+/// Fills by their keys.
+type Shard<E> = HashMap<Box<[u8]>, Arc<Fill<E>>>;
+
 /// The fills of a node. `E` says why one failed.
 #[derive(Debug)]
 pub struct Fills<E> {
-    shards: [Mutex<HashMap<Box<[u8]>, Arc<Fill<E>>>>; 16],
+    shards: [Mutex<Shard<E>>; SHARDS],
     next: AtomicU64,
+    room: Arc<Room>,
+}
+
+/// Memory that fills hold, and how much of it they may hold before no other begins.
+#[derive(Debug)]
+struct Room {
+    held: AtomicU64,
+    most: AtomicU64,
 }
 
 /// What a request for a key is to a fill.
@@ -37,7 +51,7 @@ pub enum Join<E> {
     Lead(Lead<E>, Follow<E>),
     /// It waits with the others.
     Follow(Follow<E>),
-    /// As many wait as may.
+    /// As many wait as may, or fills hold as much memory as they may.
     Crowded,
 }
 
@@ -68,6 +82,7 @@ pub struct Fill<E> {
     sequence: u64,
     /// Requests that wait for the verdict.
     waiting: AtomicUsize,
+    room: Arc<Room>,
     state: Mutex<State<E>>,
 }
 
@@ -104,12 +119,28 @@ enum Ended {
 
 impl<E: Clone> Fills<E> {
     /// No fills. Their ids count from `first`, which is not to be what an earlier process has used.
-    pub fn new(first: u64) -> Fills<E> {
-        Fills { shards: Default::default(), next: AtomicU64::new(first) }
+    /// While they hold more than `most` bytes, none begins: who would lead one goes to the origin.
+    pub fn new(first: u64, most: u64) -> Fills<E> {
+        let room = Arc::new(Room { held: AtomicU64::new(0), most: AtomicU64::new(most) });
+        Fills { shards: Default::default(), next: AtomicU64::new(first), room }
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<Fill<E>>>> {
-        let shard = &self.shards[(hash >> 32) as usize % self.shards.len()];
+    /// Changes how many bytes they may hold.
+    pub fn set_most(&self, most: u64) {
+        self.room.most.store(most, Relaxed);
+    }
+
+    /// Bytes that they hold.
+    pub fn held(&self) -> u64 {
+        self.room.held.load(Relaxed)
+    }
+
+    fn are_full(&self) -> bool {
+        self.held() > self.room.most.load(Relaxed)
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<E>> {
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,6 +165,9 @@ impl<E: Clone> Fills<E> {
             }
             return Join::Follow(Follow::new(fill.clone()));
         }
+        if self.are_full() {
+            return Join::Crowded;
+        }
         let (lead, follow) = self.begin(hash, key, sequence);
         shard.insert(key.into(), lead.fill.clone());
         Join::Lead(lead, follow)
@@ -142,7 +176,7 @@ impl<E: Clone> Fills<E> {
     /// Begins a fill of a key unless there is one; nobody waits for it.
     pub fn refresh(self: &Arc<Self>, hash: u64, key: &[u8], sequence: u64) -> Option<Lead<E>> {
         let mut shard = self.shard(hash);
-        if shard.contains_key(key) {
+        if shard.contains_key(key) || self.are_full() {
             return None;
         }
         let (lead, _) = self.begin(hash, key, sequence);
@@ -155,6 +189,7 @@ impl<E: Clone> Fills<E> {
             id: self.next.fetch_add(1, Relaxed),
             sequence,
             waiting: AtomicUsize::new(1),
+            room: self.room.clone(),
             state: Mutex::new(State {
                 verdict: None,
                 window: VecDeque::new(),
@@ -169,6 +204,16 @@ impl<E: Clone> Fills<E> {
         });
         let follow = Follow::new(fill.clone());
         (Lead { fills: self.clone(), fill, hash, key: key.into() }, follow)
+    }
+
+    /// An id that no fill has or had, for content that is stored without being fetched.
+    pub fn any_id(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
+    }
+
+    /// Whether a key is being fetched.
+    pub fn contains(&self, hash: u64, key: &[u8]) -> bool {
+        self.shard(hash).contains_key(key)
     }
 
     /// Fills in progress.
@@ -223,13 +268,18 @@ impl<E> Lead<E> {
         let mut state = self.fill.state();
         // A piece never crosses the border of a chunk, so that chunks are whole.
         let room = ((state.first + state.window.len() as u64 + 1) * CHUNK - state.end) as usize;
+        self.fill.room.held.fetch_add(piece.len().min(room) as u64, Relaxed);
         let (piece, rest) = match piece.len() > room {
             true => (piece.slice(..room), piece.slice(room..)),
             false => (piece, Bytes::new()),
         };
         state.push(piece);
         let end = state.end;
-        let chunk = end.is_multiple_of(CHUNK).then(|| state.complete());
+        let chunk = end.is_multiple_of(CHUNK).then(|| {
+            let (chunk, dropped) = state.complete();
+            self.fill.room.held.fetch_sub(dropped, Relaxed);
+            chunk
+        });
         state.wake();
         drop(state);
         // The rest of one piece is far smaller than a chunk.
@@ -270,7 +320,7 @@ impl<E> Lead<E> {
     }
 
     fn end(&self, how: Ended) {
-        let mut shard = self.fills.shards[(self.hash >> 32) as usize % 16]
+        let mut shard = self.fills.shards[(self.hash >> 32) as usize % SHARDS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if shard.get(&*self.key).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
@@ -298,6 +348,13 @@ impl<E> Fill<E> {
     }
 }
 
+impl<E> Drop for Fill<E> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.room.held.fetch_sub(state.held(), Relaxed);
+    }
+}
+
 impl<E> State<E> {
     fn wake(&mut self) {
         for reader in self.readers.iter_mut().flatten() {
@@ -321,8 +378,9 @@ impl<E> State<E> {
         self.tail.push((self.end, piece));
     }
 
-    /// Makes one chunk of what has arrived of it.
-    fn complete(&mut self) -> (u64, Bytes) {
+    /// Makes one chunk of what has arrived of it. Gives it with its number, and how many bytes of
+    /// earlier ones have left the window.
+    fn complete(&mut self) -> ((u64, Bytes), u64) {
         let number = self.first + self.window.len() as u64;
         let mut chunk = Vec::with_capacity(CHUNK as usize);
         for (_, piece) in self.tail.drain(..) {
@@ -330,11 +388,17 @@ impl<E> State<E> {
         }
         let chunk = Bytes::from(chunk);
         self.window.push_back(chunk.clone());
-        if self.window.len() > WINDOW {
-            self.window.pop_front();
-            self.first += 1;
+        if self.window.len() <= WINDOW {
+            return ((number, chunk), 0);
         }
-        (number, chunk)
+        self.window.pop_front();
+        self.first += 1;
+        ((number, chunk), CHUNK)
+    }
+
+    /// Bytes that it holds.
+    fn held(&self) -> u64 {
+        self.end - self.first * CHUNK
     }
 
     /// What has arrived from `at` on, as far as it lies in one piece; `None` if it is no longer

@@ -13,9 +13,11 @@
 mod cookie;
 mod device;
 mod query;
+mod shown;
 mod url;
 
 pub use device::{Device, device};
+pub use shown::shown;
 pub use url::{BadUrl, TypedUrl, Url};
 
 use seawall_config::plan;

@@ -72,14 +72,43 @@ pub struct Usage {
 }
 
 /// A key that is used much.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone)]
 pub struct Top {
     /// Look-ups that found it since it was first stored.
     pub uses: u32,
     /// Bytes of memory that its answer takes.
     pub bytes: u32,
-    /// The key.
-    pub key: Box<[u8]>,
+    /// What is stored.
+    pub object: Arc<Object>,
+    /// By what the answers of its URL are told apart, if they vary.
+    pub variants: Option<Arc<Variants>>,
+}
+
+impl Top {
+    /// Uses first; the rest is for an order that is always the same.
+    fn rank(&self) -> (u32, u32, &[u8]) {
+        (self.uses, self.bytes, self.object.key())
+    }
+}
+
+impl PartialEq for Top {
+    fn eq(&self, other: &Top) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Top {}
+
+impl PartialOrd for Top {
+    fn partial_cmp(&self, other: &Top) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Top {
+    fn cmp(&self, other: &Top) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
 }
 
 impl Store {
@@ -137,6 +166,11 @@ impl Store {
         let (found, uses) = got?;
         self.found_variant(variants, &found, uses);
         Some(found)
+    }
+
+    /// How many variants of a URL are stored, or marked as not to be.
+    pub fn count_variants(&self, hash: u64, key: &[u8]) -> usize {
+        self.shard(hash).members(hash, key)
     }
 
     /// Stores an answer that does not vary, in place of whatever is under its key.
@@ -350,10 +384,11 @@ impl Store {
         for shard in &self.shards {
             let mut next = Some(0);
             while let Some(from) = next {
-                next = shard.lock().each(from, SWEPT_AT_ONCE, |key, uses, bytes| {
+                next = shard.lock().each(from, SWEPT_AT_ONCE, |object, variants, uses, bytes| {
                     let worst = heap.peek().map_or(0, |Reverse(Top { uses, .. })| *uses);
                     if heap.len() < most || uses > worst {
-                        heap.push(Reverse(Top { uses, bytes, key: key.into() }));
+                        let (object, variants) = (Arc::clone(object), variants.cloned());
+                        heap.push(Reverse(Top { uses, bytes, object, variants }));
                     }
                     if heap.len() > most {
                         heap.pop();

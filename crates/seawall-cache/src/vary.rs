@@ -58,6 +58,17 @@ pub fn secondary(names: &[Box<[u8]>], request: &RequestHead, out: &mut Vec<u8>) 
     }
 }
 
+/// The value of `Accept-Encoding` as a key has it, for people; `None` for other fields.
+pub(crate) fn shown_encodings(name: &[u8], value: &[u8]) -> Option<String> {
+    let [set] = *value else { return None };
+    if Known::of(name) != Known::AcceptEncoding {
+        return None;
+    }
+    let mut text = Vec::new();
+    Encodings::of_key(set).write(&mut text);
+    Some(String::from_utf8_lossy(&text).replace(' ', ""))
+}
+
 /// Appends the normal form of the field `name` of a request, led by its length and one, or by 0 if
 /// it is not there.
 pub(crate) fn part(name: &[u8], request: &RequestHead, out: &mut Vec<u8>) {

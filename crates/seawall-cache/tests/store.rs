@@ -274,7 +274,7 @@ fn what_is_used_most_is_on_top() {
         }
     }
     let top = store.top(3);
-    let keys: Vec<(&[u8], u32)> = top.iter().map(|top| (&*top.key, top.uses)).collect();
+    let keys: Vec<(&[u8], u32)> = top.iter().map(|top| (top.object.key(), top.uses)).collect();
     assert_eq!(keys, [(&b"/49"[..], 49), (b"/48", 48), (b"/47", 47)]);
 }
 

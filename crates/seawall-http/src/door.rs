@@ -1,7 +1,8 @@
 //! The door as the rest of the program sees it: opened on a plan, given new ones, closed. What it
 //! tells of its upstreams is in [`status`], what can be told to it about their servers in
-//! [`servers`].
+//! [`servers`], and what can be done with its cache in [`cache`].
 
+pub mod cache;
 pub mod servers;
 pub mod status;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::cache::CacheHandle;
 use crate::compiled::{Compiled, Entrance};
 use crate::listen::{self, Bound, Key};
 use crate::policy::cache::node::Node;
@@ -48,6 +50,8 @@ pub struct Door {
     checks: Checks,
     /// The cache, which outlives plans.
     cache: Option<Arc<Node>>,
+    /// Those who hold on to it.
+    handle: CacheHandle,
     plan: Arc<Plan>,
     generation: u64,
     /// When the clock began that all workers go by.
@@ -111,7 +115,7 @@ pub fn refusal_codes() -> Vec<&'static str> {
 
 impl Door {
     /// Starts the workers and opens the listeners of `plan`. Call it on the control runtime, which
-    /// must go on running for names to be resolved.
+    /// must go on running for names to be resolved. `cache` is a hold on its cache from then on.
     ///
     /// # Errors
     ///
@@ -121,6 +125,7 @@ impl Door {
         files: &FileServers,
         metrics: Arc<Metrics>,
         access_log: Option<&AccessLog>,
+        cache: CacheHandle,
     ) -> Result<Door, DoorError> {
         let nothing = Arc::new(Plan {
             listeners: Vec::new(),
@@ -143,6 +148,7 @@ impl Door {
             look: Arc::default(),
             checks: Checks::new(epoch),
             cache: None,
+            handle: cache,
             plan: nothing.clone(),
             generation: 0,
             epoch,
@@ -239,6 +245,7 @@ impl Door {
         for (index, is_applied) in done.into_iter().enumerate() {
             is_applied.await.map_err(|_| DoorError::Worker(index))?;
         }
+        self.handle.follow(&compiled);
         self.plan = plan;
         self.generation = compiled.generation;
         self.entrances = entrances;

@@ -2,6 +2,7 @@
 //! The only crate that knows all others.
 
 mod api;
+mod cache;
 mod change;
 mod cli;
 mod limits;

@@ -8,6 +8,7 @@ use anyhow::Context;
 use seawall_admin::Admin;
 use seawall_cache::freshness::Unstorable;
 use seawall_config::Loaded;
+use seawall_http::door::cache::CacheHandle;
 use seawall_http::{Door, door};
 use seawall_telemetry::{AccessLog, Metrics};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -60,11 +61,14 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
             let metrics = metrics.clone();
             Arc::new(move || metrics.expose())
         };
+        let cache = CacheHandle::default();
+        let told = cache.clone();
+        metrics.count_cache(move || told.usage());
         let admin = Admin {
             metrics: page,
             ready: ready.clone(),
             token: server.admin_token.clone(),
-            cache: None,
+            cache: Some(crate::cache::api(&cache, &metrics)),
             asks: to_ask,
         };
         let admin = open_admin(server.admin, admin).await?;
@@ -73,7 +77,8 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
             change::warn(&read.upstream, &read.path.display().to_string(), trouble);
         }
         let files = lists::good(&read);
-        let door = Door::open(plan, &files, metrics.clone(), access_log.as_ref()).await?;
+        let (log, counted) = (access_log.as_ref(), metrics.clone());
+        let door = Door::open(plan, &files, counted, log, cache).await?;
         for (name, address) in door.addresses() {
             tracing::info!(%name, %address, "listening");
         }

@@ -8,6 +8,10 @@
 //! asked for steadily for long. The power law is a sum of exponentials whose half-lives are eight
 //! times as long each, since those need no more than a number each.
 //!
+//! What was asked for often and is asked for no more is over: once several requests should have come
+//! and none did, each level counts less. So yesterday's news goes before its half-lives are over,
+//! and what was always rare is not suspected.
+//!
 //! Time is counted in *turns*, as many requests as there are entries, so that a cache remembers the
 //! longer the more it holds.
 //!
@@ -49,36 +53,54 @@ impl Demand {
         Demand { seen: now, levels: FIRST.map(packed) }
     }
 
-    /// One more, now.
-    #[inline]
-    pub(super) fn again(&mut self, now: u32) {
-        let levels = self.at(now);
-        *self = Demand { seen: now, levels: levels.map(|level| packed(level + 1.0)) };
-    }
-
     /// How much it is wanted now. Larger than 0, unless nobody has for ages.
     #[inline]
     pub(super) fn worth(&self, now: u32) -> f32 {
-        self.at(now).into_iter().zip(WEIGHTS).map(|(level, weight)| level * weight).sum()
+        let turns = self.turns(now);
+        let left = left(turns);
+        let worth: [f32; LEVELS] = std::array::from_fn(|at| {
+            let level = unpacked(self.levels[at]);
+            // As many requests as should have come by now, were it still wanted as before.
+            let missing = turns * level * RATES[at];
+            let surprise = (missing * (1.0 / ODD)) * (missing * (1.0 / ODD));
+            WEIGHTS[at] * level * left[at] / (1.0 + surprise * surprise)
+        });
+        (worth[0] + worth[1]) + (worth[2] + worth[3])
     }
 
+    /// One more, now.
     #[inline]
-    fn at(&self, now: u32) -> [f32; LEVELS] {
-        // Of the clock's beginning anew comes nothing worse than a wrong guess.
-        let ticks = now.wrapping_sub(self.seen) as f32;
-        let mut left = (ticks * (-1.0 / (LONGEST * TICKS as f32))).exp2();
-        let mut levels = self.levels.map(unpacked);
-        for level in levels.iter_mut().rev() {
-            *level *= left;
-            // A half-life of an eighth.
-            left *= left;
-            left *= left;
-            left *= left;
-            // Numbers near the smallest ones are slow.
-            left = if left > NEGLIGIBLE { left } else { 0.0 };
+    pub(super) fn again(&mut self, now: u32) {
+        let left = left(self.turns(now));
+        for (level, left) in self.levels.iter_mut().zip(left) {
+            *level = packed(unpacked(*level) * left + 1.0);
         }
-        levels
+        self.seen = now;
     }
+
+    /// Since it was asked for last. Of the clock's beginning anew comes nothing worse than a wrong
+    /// guess.
+    #[inline]
+    fn turns(&self, now: u32) -> f32 {
+        now.wrapping_sub(self.seen) as f32 / TICKS as f32
+    }
+}
+
+/// What is left of each level after so many turns.
+#[inline]
+fn left(turns: f32) -> [f32; LEVELS] {
+    let mut left = (turns * (-1.0 / LONGEST)).exp2();
+    let mut levels = [0.0; LEVELS];
+    for level in levels.iter_mut().rev() {
+        *level = left;
+        // A half-life of an eighth.
+        left *= left;
+        left *= left;
+        left *= left;
+        // Numbers near the smallest ones are slow.
+        left = if left > NEGLIGIBLE { left } else { 0.0 };
+    }
+    levels
 }
 
 #[inline]
@@ -97,17 +119,23 @@ const LEVELS: usize = 4;
 /// The longest half-life in turns; the shortest is half a turn.
 const LONGEST: f32 = 256.0;
 
-/// How much a level counts: each `8^-0.37` of the one before, for a power law with that exponent.
+/// How much a level counts: each `8^-0.34` of the one before, for a power law with that exponent.
 /// Larger ones suit requests that come in bursts, smaller ones such as never change; this one does
 /// better than other policies on both (`cargo xtask bench hits`).
-const WEIGHTS: [f32; LEVELS] = [1.0, 0.463, 0.215, 0.0994];
+const WEIGHTS: [f32; LEVELS] = [1.0, 0.493, 0.243, 0.12];
 
-/// The part of a request that is as good as nothing.
-const NEGLIGIBLE: f32 = 1e-9;
+/// Requests in a turn, by level, if they came at an even rate: `ln 2` by half-life.
+const RATES: [f32; LEVELS] = [1.386, 0.1733, 0.02166, 0.002708];
+
+/// Requests that did not come from which on it is odd that they did not.
+const ODD: f32 = 4.0;
 
 /// What the first request counts. In the longer run half: most of what is asked for once never is
 /// again.
 const FIRST: [f32; LEVELS] = [1.0, 0.5, 0.5, 0.5];
+
+/// The part of a request that is as good as nothing.
+const NEGLIGIBLE: f32 = 1e-9;
 
 /// Parts of a turn that are told apart.
 const TICKS: u32 = 1 << 10;
@@ -154,14 +182,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_hot_and_is_silent_is_over() {
+        let mut hot = Demand::first(0);
+        let mut rare = Demand::first(0);
+        for tick in 1..20 * TICKS {
+            if tick % 64 == 0 {
+                hot.again(tick);
+            }
+            if tick % (6 * TICKS) == 0 {
+                rare.again(tick);
+            }
+        }
+        let now = 19 * TICKS;
+        assert!(hot.worth(now + TICKS) > 10.0 * rare.worth(now + TICKS));
+        assert!(hot.worth(now + 30 * TICKS) < rare.worth(now + 30 * TICKS));
+    }
+
+    #[test]
     fn counting_ends_somewhere_and_never_at_zero() {
         let mut demand = Demand::first(0);
         for _ in 0..100_000 {
             demand.again(0);
         }
-        assert_eq!(demand.at(0), [512.0; LEVELS]);
+        assert_eq!(demand.levels.map(unpacked), [512.0; LEVELS]);
         demand.again(u32::MAX);
-        assert!(demand.at(u32::MAX).iter().all(|level| *level >= 1.0));
+        assert_eq!(demand.levels.map(unpacked), [1.0; LEVELS]);
         assert!(demand.worth(u32::MAX - 1).is_finite());
     }
 }

@@ -86,11 +86,15 @@ impl Ghosts {
 
     fn put(&mut self, ghost: Ghost, now: u32) {
         let position = self.position(ghost.mark);
-        let worth = |place: &Option<Ghost>| place.map_or(-1.0, |ghost| ghost.demand.worth(now));
-        let places = self.buckets[position].0.iter_mut();
-        if let Some(place) = places.min_by(|a, b| worth(a).total_cmp(&worth(b))) {
-            *place = Some(ghost);
+        let mut least = f32::INFINITY;
+        let mut chosen = 0;
+        for (at, place) in self.buckets[position].0.iter().enumerate() {
+            let worth = place.map_or(-1.0, |ghost| ghost.demand.worth(now));
+            if worth < least {
+                (chosen, least) = (at, worth);
+            }
         }
+        self.buckets[position].0[chosen] = Some(ghost);
     }
 
     /// Any number of buckets will do, not only powers of two (Lemire, ACM Transactions on Modeling

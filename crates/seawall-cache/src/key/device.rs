@@ -28,6 +28,12 @@ impl Device {
     }
 }
 
+/// The name of the class of which this is the part of a key.
+pub(super) fn name_of(part: u8) -> Option<&'static str> {
+    let all = [Device::Desktop, Device::Phone, Device::Tablet, Device::Bot];
+    all.into_iter().find(|device| *device as u8 == part).map(Device::name)
+}
+
 /// The class of device that a request comes from, by `User-Agent`, and by `Sec-CH-UA-Mobile` where
 /// that tells of neither bot nor tablet: browsers with client hints shorten the former.
 pub fn device(request: &Headers) -> Device {

@@ -1,11 +1,14 @@
 //! What is done with a shard besides what requests ask of it: giving back the memory of what was
 //! purged, and of tables that are too large; looking at everything.
 
+use std::sync::Arc;
+
 use hashbrown::HashTable;
 
-use super::{Counts, NONE, Node, Shard, Value};
+use super::{Counts, NONE, Node, Place, Shard, Value, Variants};
 use crate::Millis;
 use crate::eviction::Slot;
+use crate::object::Object;
 use crate::purge::{Purged, Purges};
 
 impl Shard {
@@ -96,15 +99,28 @@ impl Shard {
         &self,
         from: usize,
         most: usize,
-        mut see: impl FnMut(&[u8], u32, u32),
+        mut see: impl FnMut(&Arc<Object>, Option<&Arc<Variants>>, u32, u32),
     ) -> Option<usize> {
         let until = from.saturating_add(most).min(self.nodes.len());
         for slot in from.min(until)..until {
             let node = &self.nodes[slot];
             if let Value::Object(object, _) = &node.value {
-                see(object.key(), node.uses, self.policy.weight_of(slot as Slot));
+                let variants = match self.nodes.get(node.owner as usize).map(|owner| &owner.value) {
+                    Some(Value::Family(family)) => Some(&family.variants),
+                    _ => None,
+                };
+                see(object, variants, node.uses, self.policy.weight_of(slot as Slot));
             }
         }
         (until < self.nodes.len()).then_some(until)
+    }
+
+    /// Variants of a URL that are stored or marked.
+    pub(crate) fn members(&self, hash: u64, key: &[u8]) -> usize {
+        let slot = self.find(hash, Place::Primary(key));
+        match slot.map(|slot| &self.nodes[slot as usize].value) {
+            Some(Value::Family(family)) => family.members.len(),
+            _ => 0,
+        }
     }
 }

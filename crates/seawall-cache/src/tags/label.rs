@@ -100,7 +100,10 @@ impl Labels {
     }
 
     fn write_url(&self, url: &Url<'_>, rules: &plan::CacheKey, out: &mut Vec<u8>) {
-        url.write_host(out);
+        // An answer for all hosts is purged by its URL on any of them.
+        if rules.host {
+            url.write_host(out);
+        }
         key::write_url_without_host(url, rules, out);
     }
 

@@ -87,6 +87,11 @@ impl Encodings {
     pub(super) fn key(self) -> u8 {
         self.set
     }
+
+    /// The set of which this is the part of a key.
+    pub(super) fn of_key(set: u8) -> Encodings {
+        Encodings { set: set & (BR | ZSTD | GZIP | IDENTITY) }
+    }
 }
 
 /// The content codings of an answer but for `identity`, which is none.

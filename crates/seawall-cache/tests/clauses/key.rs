@@ -1,7 +1,10 @@
 //! Under what answers are stored (RFC 9111 §2), and what the rules change of it.
 
 use proptest::prelude::*;
-use seawall_cache::key::{BadUrl, Device, Scheme, TypedUrl, device, is_bypassed, write, write_url};
+use seawall_cache::key::{
+    BadUrl, Device, Scheme, TypedUrl, device, is_bypassed, shown, write, write_url,
+};
+use seawall_cache::vary::secondary;
 use seawall_config::plan::{CacheBypass, CacheKey, CacheQuery};
 
 use crate::parts::{check_all, key_rules, request};
@@ -329,4 +332,30 @@ type Parts = (String, String, String, String, String);
 
 fn parts() -> impl Strategy<Value = Parts> {
     ("[ab]{0,2}", "(\\?[ab=&]{0,3})?", "[ab]{0,2}", "[ab]{0,2}", "[ab]{0,2}")
+}
+
+#[test]
+fn keys_can_be_read() {
+    let rules = CacheKey {
+        headers: names(&["x-a", "x-b"]),
+        cookies: names(&["c", "none"]),
+        device: true,
+        ..key_rules()
+    };
+    let lines = "GET /a?b | X-A: 1 2 | Cookie: c=d; c=e | Accept-Encoding: gzip, br | Accept: *";
+    let request = request(lines);
+    let mut text = Vec::new();
+    write(&request, &rules, Scheme::Https, b"7", &mut text);
+    let primary = text.len();
+    let fields: Vec<Box<[u8]>> =
+        [&b"accept-encoding"[..], b"accept", b"x-c"].into_iter().map(Into::into).collect();
+    secondary(&fields, &request, &mut text);
+    let url = "https://a.example/a?b version=7 x-a=1 2 x-b cookie:c=d,e cookie:none \
+               device=desktop";
+    assert_eq!(shown(&text[..primary], primary, &[]), url);
+    let all = format!("{url} accept-encoding=br,gzip accept=* x-c");
+    assert_eq!(shown(&text, primary, &fields), all);
+    // What is not a key, or not by these names, is shown as far as it can be read.
+    assert_eq!(shown(&text, primary, &fields[..1]), format!("{url} accept-encoding=br,gzip …"));
+    assert_eq!(shown(b"x\0\0h\xff\xff\xff\xff", 100, &[]), "x …");
 }

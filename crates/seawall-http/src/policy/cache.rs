@@ -13,6 +13,7 @@ pub(crate) mod invalidate;
 pub(crate) mod node;
 pub(crate) mod reading;
 pub(crate) mod serve;
+pub(crate) mod shelf;
 pub(crate) mod tier;
 
 use std::future::poll_fn;
@@ -30,7 +31,7 @@ use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Found, Variants};
 use seawall_cache::{key, vary};
 use seawall_config::plan::{Cache, CacheVersion, Forward, Route};
-use seawall_h1::{BodyLength, Known, Method};
+use seawall_h1::{BodyLength, Known, Method, RequestHead};
 use seawall_telemetry::metrics::{Cache as Cells, CacheOutcome};
 use tokio::time::timeout;
 
@@ -140,7 +141,7 @@ pub(crate) async fn answer(
     if request.head.method_text() == b"PURGE" && errand.may_purge() {
         return Ok(Box::pin(invalidate::purge(&errand)).await);
     }
-    if let Some(past) = errand.past() {
+    if let Some(past) = past(request.head, rules, &errand.demand) {
         return Box::pin(errand.go_past(past)).await;
     }
     let is_behind = |fleet: &Arc<Fleet>| !fleet.is_current(request.ready);
@@ -183,25 +184,49 @@ fn scheme_of(request: &Request<'_>) -> Scheme {
     if is_secure(request) { Scheme::Https } else { Scheme::Http }
 }
 
-impl Errand<'_> {
-    /// Why the request has nothing to do with the cache, if so.
-    fn past(&self) -> Option<Past> {
-        let Errand { request, rules, .. } = self;
-        let head = request.head;
-        match head.method {
-            Method::Get => {}
-            Method::Head if rules.head => {}
-            _ => return Some(Past::Method),
-        }
-        let bare = matches!(head.body, BodyLength::Empty | BodyLength::Length(0));
-        let is_other = !bare
-            || head.connection.upgrade
-            || self.demand.no_store
-            || head.headers.known(Known::IfMatch).is_some()
-            || head.headers.known(Known::IfUnmodifiedSince).is_some();
-        (is_other || key::is_bypassed(head, &rules.bypass)).then_some(Past::Bypass)
+/// Why a request has nothing to do with the cache, if so.
+pub(crate) fn past(head: &RequestHead, rules: &Cache, demand: &Demand) -> Option<Past> {
+    match head.method {
+        Method::Get => {}
+        Method::Head if rules.head => {}
+        _ => return Some(Past::Method),
     }
+    let bare = matches!(head.body, BodyLength::Empty | BodyLength::Length(0));
+    let is_other = !bare
+        || head.connection.upgrade
+        || demand.no_store
+        || head.headers.known(Known::IfMatch).is_some()
+        || head.headers.known(Known::IfUnmodifiedSince).is_some();
+    (is_other || key::is_bypassed(head, &rules.bypass)).then_some(Past::Bypass)
+}
 
+/// Appends the part of the key of a request that all variants have. Namespaces that requests name
+/// are those of `trusted` peers.
+pub(crate) fn write_key(
+    head: &RequestHead,
+    scheme: Scheme,
+    trusted: bool,
+    rules: &Cache,
+    node: &Node,
+    out: &mut Vec<u8>,
+) {
+    let state;
+    let version: &[u8] = match &rules.version {
+        CacheVersion::None => b"",
+        CacheVersion::Text(text) => text.as_bytes(),
+        CacheVersion::Header(name) if trusted => {
+            head.headers.first(name.as_bytes()).unwrap_or_default()
+        }
+        CacheVersion::Header(_) => b"",
+        CacheVersion::State(name) => {
+            state = node.version(name);
+            state.as_bytes()
+        }
+    };
+    key::write(head, &rules.key, scheme, version, out);
+}
+
+impl Errand<'_> {
     fn may_purge(&self) -> bool {
         let peer = self.request.peer.address;
         self.rules.purge.iter().any(|network| network.contains(&peer))
@@ -210,21 +235,7 @@ impl Errand<'_> {
     fn key(&self) -> Key {
         let Errand { request, rules, node, .. } = self;
         let mut text = request.worker.take_text();
-        let head = request.head;
-        let state;
-        let version: &[u8] = match &rules.version {
-            CacheVersion::None => b"",
-            CacheVersion::Text(text) => text.as_bytes(),
-            CacheVersion::Header(name) if request.trusted => {
-                head.headers.first(name.as_bytes()).unwrap_or_default()
-            }
-            CacheVersion::Header(_) => b"",
-            CacheVersion::State(name) => {
-                state = node.version(name);
-                state.as_bytes()
-            }
-        };
-        key::write(head, &rules.key, scheme_of(request), version, &mut text);
+        write_key(request.head, scheme_of(request), request.trusted, rules, node, &mut text);
         Key { primary: text.len(), text, variants: None }
     }
 

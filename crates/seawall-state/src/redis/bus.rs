@@ -341,7 +341,9 @@ impl Reader {
         self.at = At::After(position);
         let is_back =
             |own: &Told| own.incarnation != position.incarnation || own.number <= position.number;
-        while let Some(Told { since, told, .. }) = self.own.pop_front_if(|own| is_back(own)) {
+        while self.own.front().is_some_and(is_back)
+            && let Some(Told { since, told, .. }) = self.own.pop_front()
+        {
             let latency = since.elapsed().as_millis() as u64;
             self.shared.counted.purge_latency.store(latency, Relaxed);
             let _ = told.send(());

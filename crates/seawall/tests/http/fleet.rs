@@ -211,6 +211,42 @@ fn a_node_that_stood_still_catches_up_before_it_serves() -> io::Result<()> {
 }
 
 #[test]
+fn a_node_that_was_restarted_catches_up_before_it_serves() -> io::Result<()> {
+    let (redis, home) = (Redis::start()?, tempfile::tempdir()?);
+    let origin = counting()?;
+    let place = home.path().join("fleet");
+    let with_disk = setup(&origin, &redis, "")
+        .with(&format!("[cache]\ndisk = {{ path = {:?}, size = \"64MiB\" }}", home.path()));
+    let other = node(&setup(&origin, &redis, ""))?;
+    let mut first = node(&with_disk)?;
+    // What is found in memory goes to disk.
+    for _ in 0..2 {
+        assert_eq!(text(&first, "/a")?, "answer 1");
+        assert_eq!(text(&first, "/b")?, "answer 2");
+    }
+    // Its place among purges is kept, and another than that of its beginning.
+    eventually("its place to be kept", || Ok(place.exists()))?;
+    let begun = std::fs::read(&place)?;
+    purge(&other, "/c")?;
+    eventually("its place to change", || Ok(std::fs::read(&place)? != begun))?;
+    first.terminate()?;
+    first.wait()?;
+    purge(&other, "/a")?;
+    assert_eq!(text(&other, "/a")?, "answer 3");
+    let second = with_disk.start()?;
+    assert_eq!(text(&second, "/a")?, "answer 3", "not even the first is old");
+    // The disk is read in the background; this asks nobody but the cache.
+    let cached = get("/b", "cache-control: only-if-cached\r\n");
+    eventually("the disk to be read", || {
+        Ok(second.connect()?.exchange(&cached)?.text() == "answer 2")
+    })?;
+    assert_eq!(text(&second, "/b")?, "answer 2");
+    assert_eq!(origin.requests(), 3, "what was not purged is still there");
+    assert_eq!(second.metric("seawall_state_lost_total", &[])?, 0.0);
+    Ok(())
+}
+
+#[test]
 fn redis_may_die_under_load() -> io::Result<()> {
     let mut redis = Redis::start()?;
     let origin =

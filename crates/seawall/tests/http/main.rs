@@ -8,6 +8,7 @@ mod again;
 mod applications;
 mod balance;
 mod breaker;
+mod cache;
 mod cli;
 mod cli_cache;
 mod discovery;

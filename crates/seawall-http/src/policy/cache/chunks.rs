@@ -12,16 +12,21 @@ use seawall_cache::conditional::Validators;
 use seawall_cache::fill::{Follow, Join, Lead};
 use seawall_cache::merge;
 use seawall_cache::object::{CHUNK, Object};
-use seawall_cache::range::{ContentRange, Part};
+use seawall_cache::range::{ContentRange, Part, Ranges, Resolved};
 use seawall_h1::RequestHead;
 
 use super::fill::{self, Parcel};
 use super::node::Node;
 use super::reading::Chunks;
 use super::{Errand, Key};
+use crate::client::Client;
+use crate::forward::conversation::Conversation;
 use crate::message::{Body, Response};
 use crate::refuse::Refusal;
 use crate::worker::Worker;
+
+/// Chunks that an object can have: their numbers have 32 bits.
+const MOST_CHUNKS: u64 = u32::MAX as u64;
 
 /// The longest that a reader waits for one chunk.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -136,39 +141,79 @@ impl Wanted {
             && merge::can_combine(&had, &Validators::of(answer, received))
     }
 
-    /// Takes the chunk in and stores it. Whether it came.
+    /// Takes the chunk in and stores it.
     pub(super) async fn receive(
-        self,
+        &self,
         node: &Node,
         lead: Lead<Refusal>,
         response: Response,
-        client: &crate::client::Client,
-    ) -> bool {
+        client: &Client,
+    ) -> Received {
         if !self.is_answered_by(&response) {
-            // It has changed, or the origin does not do ranges: what is stored of it cannot be
-            // completed.
-            let key = self.object.key();
-            node.store.remove(node.store.hash(key), key);
-            return false;
+            return Received::Changed;
         }
-        let Body::Answer(conversation) = response.body else { return false };
-        if fill::take_all(&lead, conversation, client).await.is_none() {
-            return false;
-        }
-        let (_, rest) = lead.rest();
-        if lead.arrived() != self.to - self.from {
-            return false;
-        }
-        if !rest.is_empty() {
-            let rest: Vec<&[u8]> = rest.iter().map(|piece| &piece[..]).collect();
-            node.keep_chunk(self.id, self.number, rest.concat().into());
-        }
+        let Body::Answer(conversation) = response.body else { return Received::Changed };
+        let Some(chunk) = collect(conversation, client, self.to - self.from).await else {
+            return Received::Broken;
+        };
+        let chunk = Bytes::from(chunk);
+        node.keep_chunk(self.id, self.number, chunk.clone());
+        lead.append(chunk);
         lead.finish();
-        true
+        Received::Kept
     }
+}
+
+/// What became of a chunk that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// It is stored.
+    Kept,
+    /// It did not come whole.
+    Broken,
+    /// The origin has something else by now, or gives no parts: what is stored cannot be completed.
+    Changed,
 }
 
 /// The value of `Range` for content from one position to another.
 pub(super) fn range_of(from: u64, to: u64) -> String {
     format!("bytes={from}-{}", to - 1)
+}
+
+/// The chunk of this number, of something whose length is not known.
+pub(super) fn range_of_chunk(number: u64) -> String {
+    range_of(number * CHUNK, (number + 1) * CHUNK)
+}
+
+/// The number of the first chunk that a request wants, if it wants parts and none of them begins in
+/// the first chunk; then it is not worth fetching all of it. Of what is counted from the end, that
+/// is not known before the length is, which the first chunk tells.
+pub(super) fn first_wanted(request: &RequestHead) -> Option<u64> {
+    let Resolved::Parts(parts) = Ranges::of(request)?.resolve(u64::MAX) else { return None };
+    let first = parts.as_slice().iter().map(|part| part.first).min()?;
+    match first / CHUNK {
+        0 => None,
+        number if number > MOST_CHUNKS => Some(0),
+        number => Some(number),
+    }
+}
+
+/// Content of so many bytes, in one piece; `None` if it is not that.
+pub(super) async fn collect(
+    mut conversation: Box<Conversation>,
+    client: &Client,
+    length: u64,
+) -> Option<Vec<u8>> {
+    let mut all = Vec::with_capacity(length as usize);
+    loop {
+        let (content, last) = fill::next(&mut conversation, client).await?;
+        all.extend_from_slice(&content);
+        if all.len() as u64 > length {
+            return None;
+        }
+        if last {
+            conversation.finish();
+            return (all.len() as u64 == length).then_some(all);
+        }
+    }
 }

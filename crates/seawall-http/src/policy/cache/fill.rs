@@ -17,21 +17,22 @@ use seawall_cache::freshness::{
     self, Arrival, Lifetime, Standing, StoredFields, Terms, Unstorable,
 };
 use seawall_cache::object::{CHUNK, Content, Flags, Meta, Object};
-use seawall_cache::purge::Purged;
+use seawall_cache::purge::{Kind, Purged};
+use seawall_cache::range::ContentRange;
 use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Mark, Variants};
-use seawall_cache::tags::Tags;
-use seawall_cache::vary::{Encodings, Varies};
-use seawall_cache::{Millis, merge, vary};
+use seawall_cache::vary::Encodings;
+use seawall_cache::{Millis, merge};
 use seawall_config::plan::{Action, Cache};
 use seawall_h1::{BodyLength, Headers, RequestHead};
 use seawall_telemetry::metrics::Cache as Cells;
 use tokio::time::{Instant, timeout};
 
-use super::chunks::Wanted;
+use super::chunks::{self, Received, Wanted};
 use super::fleet::{Debt, Joint, Ours};
 use super::invalidate::url_of;
 use super::node::{LABELS, Node};
+use super::shelf::{self, Card, Shelf};
 use super::{Errand, Key, serve, tier};
 use crate::client::Client;
 use crate::forward::Came;
@@ -77,6 +78,8 @@ pub(super) struct Parcel {
 pub(super) enum Asked {
     /// A whole answer.
     Whole,
+    /// A whole answer of which only parts are wanted for now: the chunk of this number first.
+    Part(u64),
     /// A chunk of an object.
     Chunk(Wanted),
 }
@@ -150,6 +153,14 @@ impl Parcel {
         }
         let for_tier = tier::asks(&head.headers);
         tier::sign(&mut head.headers, node, errand.rules);
+        // Parts can be had of what nothing is stored of.
+        let asked = match chunks::first_wanted(request.head) {
+            Some(number) if foreground && old.is_none() => {
+                head.headers.push(b"Range", chunks::range_of_chunk(number).as_bytes());
+                Asked::Part(number)
+            }
+            _ => Asked::Whole,
+        };
         let listeners = &request.running.compiled.plan.listeners;
         let listener = listeners.iter().position(|one| std::ptr::eq(one, request.listener));
         Parcel {
@@ -164,7 +175,7 @@ impl Parcel {
             variants: key.variants.clone(),
             old,
             demand: if foreground { errand.demand } else { Demand::default() },
-            asked: Asked::Whole,
+            asked,
             _background: (!foreground).then(|| Background::new(node)),
         }
     }
@@ -255,9 +266,14 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         }
         (Err(refusal), _) => return lead.say(Verdict::Failed(refusal)),
     };
-    if let Asked::Chunk(wanted) = parcel.asked {
-        if !wanted.receive(node, lead, response, request.client).await {
-            cells.fills_failed.add(1);
+    if let Asked::Chunk(wanted) = &parcel.asked {
+        match wanted.receive(node, lead, response, request.client).await {
+            Received::Kept => {}
+            Received::Broken => cells.fills_failed.add(1),
+            Received::Changed => {
+                cells.fills_failed.add(1);
+                node.apply_purge(LABELS.url(&url_of(&request), &rules.key), Kind::Hard);
+            }
         }
         return;
     }
@@ -276,7 +292,12 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     };
     match old {
         Some(old) if response.head.status == 304 => fetch.validated(old, response).await,
-        _ => fetch.arrived(response).await,
+        _ => match parcel.asked {
+            Asked::Part(number) if response.head.status == 206 => {
+                fetch.part_arrived(number, response).await;
+            }
+            _ => fetch.arrived(response).await,
+        },
     }
 }
 
@@ -361,22 +382,6 @@ fn may_stand_in(node: &Node, old: &Object, demand: &Demand, now: Millis) -> bool
     }
 }
 
-/// What of an answer is stored beside its content.
-struct Card {
-    meta: Meta,
-    key: Vec<u8>,
-    variants: Option<Arc<Variants>>,
-    fields: Vec<u8>,
-    labels: Vec<u32>,
-}
-
-impl Card {
-    fn object(&self, kind: Content, content: &[&[u8]]) -> Arc<Object> {
-        let Card { meta, key, fields, labels, .. } = self;
-        Arc::new(Object::new(meta.clone(), key, fields, labels, kind, content))
-    }
-}
-
 /// A fetch whose answer is there.
 struct Fetch<'a> {
     request: &'a Request<'a>,
@@ -414,20 +419,6 @@ impl Fetch<'_> {
         })
     }
 
-    /// The key of an answer, with what it goes by if it varies.
-    fn key(&self, answer: &Headers) -> (Vec<u8>, Option<Arc<Variants>>) {
-        let mut key = self.lead.key()[..self.primary].to_vec();
-        let names = match vary::fields(answer, self.rules) {
-            Varies::By(names) if !names.is_empty() => names,
-            _ => return (key, None),
-        };
-        self.look_for_user_agent(&names);
-        let store = &self.node.store;
-        let variants = store.vary(store.hash(&key), &key, &names);
-        vary::secondary(variants.names(), self.request.head, &mut key);
-        (key, Some(variants))
-    }
-
     /// Counts answers that are as many as there are browsers, unless that is wanted.
     fn look_for_user_agent(&self, names: &[Box<[u8]>]) {
         let is_it = |name: &[u8]| name == b"user-agent";
@@ -451,24 +442,22 @@ impl Fetch<'_> {
 
     /// What of an answer is stored beside its content.
     fn card(&self, answer: &Headers, terms: &Terms<'_>) -> Card {
-        let (key, variants) = self.key(answer);
-        let mut fields = Vec::with_capacity(256);
-        terms.fields.write(answer, &mut fields);
-        let tags = Tags::of(answer, self.rules.tags.as_deref());
-        let mut labels = Vec::with_capacity(8);
-        let url = url_of(self.request);
-        LABELS.write(&url, &self.rules.key, tags.tags.into_iter(), &mut labels);
-        let meta = Meta { sequence: self.lead.sequence(), ..terms.meta.clone() };
-        Card { meta, key, variants, fields, labels }
+        let names = shelf::names(answer, self.rules);
+        self.look_for_user_agent(&names);
+        let shelf = Shelf {
+            node: self.node,
+            rules: self.rules,
+            request: self.request.head,
+            url: url_of(self.request),
+            primary: &self.lead.key()[..self.primary],
+            sequence: self.lead.sequence(),
+        };
+        shelf.card(&names, answer, terms)
     }
 
     /// Stores an object, if it may be. If not, whoever waits for it has it all the same.
     fn store(&self, card: &Card, object: Arc<Object>) {
-        let store = &self.node.store;
-        let stored = match &card.variants {
-            None => store.insert(object),
-            Some(variants) => store.insert_variant(variants, object),
-        };
+        let stored = shelf::put(self.node, card, object);
         self.cells.stored.add(u64::from(stored.is_ok()));
     }
 
@@ -578,7 +567,14 @@ impl Fetch<'_> {
         if length.is_some_and(|length| length > CHUNK) {
             self.is_too_large().await;
         }
-        let Some(kept) = self.receive(body, length, keep).await else {
+        let Flags { strong, ranges, .. } = card.meta.flags;
+        let resumes = keep && strong && ranges && length.is_some_and(|length| length > AHEAD);
+        let Some(kept) = self.receive(body, length, keep, resumes).await else {
+            let id = self.lead.id();
+            if let Some(length) = length.filter(|_| resumes && self.lead.arrived() >= CHUNK) {
+                // The rest is fetched when it is wanted (RFC 9111 §3.3).
+                self.store(&card, card.object(Content::Chunks { id, length }, &[]));
+            }
             return self.cells.fills_failed.add(1);
         };
         if !(keep && kept) {
@@ -611,9 +607,54 @@ impl Fetch<'_> {
         }
     }
 
+    /// A chunk has come of something that nothing was stored of. All of it is there from now on:
+    /// what is missing is fetched when it is wanted.
+    async fn part_arrived(self, number: u64, response: Response) {
+        let Response { head, body } = response;
+        let Body::Answer(conversation) = body else { return self.lead.say(Verdict::Alone) };
+        let had = Validators::of(&head.headers, self.received);
+        let part = ContentRange::of(&head.headers);
+        let Some((from, to, length)) =
+            part.and_then(|it| Some((it.part.first, it.part.last + 1, it.complete?)))
+        else {
+            return self.lead.say(Verdict::Alone);
+        };
+        let is_chunk = from == number * CHUNK && to == length.min(from + CHUNK);
+        let judged = self.judge(200, &head.headers, Some(length));
+        let (terms, true, true) = (judged, is_chunk, had.is_strong()) else {
+            return self.lead.say(Verdict::Alone);
+        };
+        let mut card = match terms {
+            Ok(terms) => self.card(&head.headers, &terms),
+            Err(why) => {
+                if !why.is_of_request() {
+                    let Fetch { node, lead, variants, received, .. } = &self;
+                    remember(node, lead, *variants, *received, why as u8);
+                }
+                return self.lead.say(Verdict::Alone);
+            }
+        };
+        let chunk = chunks::collect(conversation, self.request.client, to - from).await;
+        let Some(chunk) = chunk else { return self.lead.say(Verdict::Alone) };
+        let id = self.lead.id();
+        card.meta.flags.ranges = true;
+        card.meta.cost = self.cost();
+        self.node.keep_chunk(id, number, chunk.into());
+        let object = card.object(Content::Chunks { id, length }, &[]);
+        self.store(&card, object.clone());
+        self.lead.say(Verdict::Answer { object, variants: card.variants });
+        self.lead.finish();
+    }
+
     /// Takes the content in. Gives whether it is all in the store as far as it was cut into chunks;
-    /// `None` if it broke off, or nobody wants it.
-    async fn receive(&mut self, body: Body, length: Option<u64>, keep: bool) -> Option<bool> {
+    /// `None` if it broke off, or nobody wants it and it is large and can be resumed (`resumes`).
+    async fn receive(
+        &mut self,
+        body: Body,
+        length: Option<u64>,
+        keep: bool,
+        resumes: bool,
+    ) -> Option<bool> {
         let mut conversation = match body {
             Body::Answer(conversation) => conversation,
             Body::Shared(content) => {
@@ -635,7 +676,7 @@ impl Fetch<'_> {
             }
             let Fetch { lead, node, rules, request, .. } = &*self;
             let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
-            if !is_read && !keep {
+            if !is_read && (!keep || resumes && !fits) {
                 return None;
             }
             if keep {
@@ -693,24 +734,11 @@ fn passing(status: u16, received: Millis) -> Terms<'static> {
     Terms { meta, lifetime: Lifetime::None, fields: StoredFields::default() }
 }
 
-/// All of the content of an answer, as it comes; `None` if it broke off.
-pub(super) async fn take_all(
-    lead: &Lead<Refusal>,
-    mut conversation: Box<Conversation>,
-    client: &Client,
-) -> Option<()> {
-    loop {
-        let (content, last) = next(&mut conversation, client).await?;
-        lead.append(content);
-        if last {
-            conversation.finish();
-            return Some(());
-        }
-    }
-}
-
 /// The next content, and whether it is the last; `None` if it broke off.
-async fn next(conversation: &mut Conversation, client: &Client) -> Option<(Bytes, bool)> {
+pub(super) async fn next(
+    conversation: &mut Conversation,
+    client: &Client,
+) -> Option<(Bytes, bool)> {
     let idle = conversation.idle_timeout;
     let piece = poll_fn(|cx| match conversation.poll_chunk(client, cx) {
         Poll::Ready(Ok(Some(chunk))) => {

@@ -3,11 +3,13 @@
 //! Nothing here is waited for longer than the rules of a route allow, and without the shared state
 //! each node goes on by itself.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use seawall_cache::directives::Demand;
+use seawall_cache::disk::{read_place, write_place};
 use seawall_cache::freshness::{self, Standing as Fresh};
 use seawall_cache::object::{Content, Meta, Object};
 use seawall_cache::purge::Kind;
@@ -17,9 +19,11 @@ use seawall_cache::{Millis, vary};
 use seawall_config::plan::{self, Cache, WithoutState};
 use seawall_h1::RequestHead;
 use seawall_state::{
-    Answer, Heard, Held, Lease, Position, Standing, State, StateError, Token, Turn,
+    Answer, Delivery, Heard, Held, Lease, MESSAGE_LIMIT, Position, Standing, State, StateError,
+    Token, Turn,
 };
 use seawall_telemetry::metrics::SharedState;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::node::{LABELS, Node};
@@ -46,18 +50,34 @@ pub(super) const REMEMBERED: Duration = Duration::from_secs(10);
 pub(crate) struct Fleet {
     state: State,
     plan: plan::State,
+    /// Keeps the place of the node among purges, if what it stores outlives it.
+    keeper: Option<AbortHandle>,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+    }
 }
 
 impl Fleet {
-    /// Joins the fleet that `plan` names, for the cache of `node`.
+    /// Joins the fleet that `plan` names, for the cache of `node`. `disk` is the directory of what
+    /// outlives the process.
     pub(crate) fn join(
         plan: &plan::State,
         node: &Arc<Node>,
-        from: Option<Position>,
+        disk: Option<&Path>,
     ) -> Result<Fleet, StateError> {
         let applied = Arc::downgrade(node);
+        let from = disk.and_then(read_place).map(Position::from_bytes);
         let state = State::open(plan, from, move |heard| apply(&applied, heard))?;
-        Ok(Fleet { state, plan: plan.clone() })
+        let keeping = |disk: &Path| {
+            tokio::spawn(keep(Arc::downgrade(node), state.clone(), disk.to_owned())).abort_handle()
+        };
+        let keeper = disk.map(keeping);
+        Ok(Fleet { state, plan: plan.clone(), keeper })
     }
 
     /// Whether it is the one that this plan names.
@@ -98,6 +118,17 @@ impl Fleet {
         self.state.publish_purge(message(&[(label, kind)])).await;
     }
 
+    /// Tells the others of many, and whether they know of them now; if not, they will.
+    pub(super) async fn tell_all(&self, labels: &[u32], kind: Kind) -> bool {
+        let mut told = true;
+        for some in labels.chunks(MESSAGE_LIMIT / 5) {
+            let purges: Vec<(u32, Kind)> = some.iter().map(|label| (*label, kind)).collect();
+            let delivery = self.state.publish_purge(message(&purges)).await;
+            told &= delivery == Delivery::Published;
+        }
+        told
+    }
+
     /// Whether the node knows of all purges of the fleet.
     #[inline]
     pub(super) fn is_current(&self, now: Instant) -> bool {
@@ -113,6 +144,30 @@ impl Fleet {
         }
     }
 }
+
+/// Keeps the place of a node among purges, so that the next process knows what it missed.
+async fn keep(node: Weak<Node>, state: State, disk: PathBuf) {
+    let mut kept = None;
+    loop {
+        tokio::time::sleep(KEEPING).await;
+        let Some(node) = node.upgrade() else { return };
+        let position = state.position();
+        let Some(place) = position.filter(|_| position != kept) else { continue };
+        // The place must not be ahead of the purges.
+        if !node.store.purges_kept().await {
+            continue;
+        }
+        let disk = disk.clone();
+        let write = move || write_place(&disk, &place.to_bytes());
+        // Without it the next process counts all that is stored as purged softly.
+        if let Ok(Ok(())) = tokio::task::spawn_blocking(write).await {
+            kept = position;
+        }
+    }
+}
+
+/// How often the place among purges is kept. What was purged since is heard again.
+const KEEPING: Duration = Duration::from_millis(500);
 
 /// A purge as it travels: for each label its kind and itself.
 fn message(purges: &[(u32, Kind)]) -> Bytes {

@@ -1,6 +1,7 @@
 //! The cache of a node, which all workers share and no plan owns.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) loop_id: Box<[u8]>,
     /// Bytes that there is room for.
     capacity: AtomicU64,
+    /// The directory of the disk tier, if it began with one.
+    disk: Option<PathBuf>,
     /// What it shares with other nodes, if there can be any.
     fleet: ArcSwapOption<Fleet>,
     /// What the shared state holds under the keys that namespaces go by.
@@ -67,10 +70,11 @@ impl Node {
         }
         Node {
             store,
-            fills: Arc::new(Fills::new(seed)),
-            chunks: Arc::new(Fills::new(0)),
+            fills: Arc::new(Fills::new(seed, config.memory / 4)),
+            chunks: Arc::new(Fills::new(0, config.memory / 4)),
             refreshing: Arc::default(),
             capacity: AtomicU64::new(capacity_of(config)),
+            disk: config.disk.as_ref().map(|disk| disk.path.clone()),
             fleet: ArcSwapOption::empty(),
             versions: ArcSwap::default(),
             loop_id: format!("seawall; node={seed:016x}").into_bytes().into_boxed_slice(),
@@ -82,6 +86,8 @@ impl Node {
     pub(crate) fn configure(&self, config: &CacheStore) {
         self.store.reconfigure(config);
         self.capacity.store(capacity_of(config), Relaxed);
+        self.fills.set_most(config.memory / 4);
+        self.chunks.set_most(config.memory / 4);
     }
 
     /// Bytes that there is room for.
@@ -117,7 +123,7 @@ impl Node {
                 Some(fleet) => Some(fleet),
                 None => {
                     changed = true;
-                    Some(Arc::new(Fleet::join(&plan.state, self, None)?))
+                    Some(Arc::new(Fleet::join(&plan.state, self, self.disk.as_deref())?))
                 }
             },
         };
@@ -168,8 +174,15 @@ impl Node {
         }
     }
 
+    /// Tells the other nodes of the fleet of purges that were applied here. Whether they know of
+    /// them now; `None` if there are no others. When dropped, some may not be told.
+    pub(crate) async fn tell_all(&self, labels: &[u32], kind: Kind) -> Option<bool> {
+        let fleet = self.fleet.load_full()?;
+        Some(fleet.tell_all(labels, kind).await)
+    }
+
     /// The same, here only.
-    pub(super) fn apply_purge(&self, label: u32, kind: Kind) {
+    pub(crate) fn apply_purge(&self, label: u32, kind: Kind) {
         self.store.purge(label, kind, self.millis(Instant::now()));
     }
 
