@@ -6,18 +6,14 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use seawall_testkit::{Load, LoadPlan, Process, Seawall, Tally};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::build;
+use crate::scene::{self, Stop, Stopped, grouped};
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, Args)]
@@ -170,11 +166,7 @@ impl Stage {
 
 impl Instance {
     fn start(hello: &Path, name: &'static str, listen: SocketAddr) -> anyhow::Result<Self> {
-        let mut command = Command::new(hello);
-        command.args(["--listen", &listen.to_string(), "--name", name]);
-        let process = Process::spawn_apart(command)?;
-        let address =
-            process.wait_for_line(|line| line.text.strip_prefix("listening on ")?.parse().ok())?;
+        let (process, address) = scene::hello(hello, name, listen)?;
         Ok(Self { name, address, process })
     }
 }
@@ -234,68 +226,9 @@ fn since(now: &Tally, before: &Tally) -> Tally {
     tally
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// The demo was asked to end.
-#[derive(Debug)]
-struct Stopped;
-
-impl std::fmt::Display for Stopped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopped")
-    }
-}
-
-impl std::error::Error for Stopped {}
-
-/// Whether a signal asked the demo to end.
-struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    fn watch() -> anyhow::Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, flag.clone())
-                .context("cannot watch for signals")?;
-        }
-        Ok(Self(flag))
-    }
-
-    /// Passes the time, and fails with [`Stopped`] when it is cut short.
-    fn sleep(&self, time: Duration) -> anyhow::Result<()> {
-        let start = Instant::now();
-        while start.elapsed() < time {
-            if self.0.load(Ordering::Relaxed) {
-                bail!(Stopped);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (number, expect) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")]
-        {
-            assert_eq!(grouped(number), expect);
-        }
-    }
 
     #[test]
     fn a_scene_counts_only_its_own() {

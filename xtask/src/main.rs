@@ -9,7 +9,9 @@ mod bench;
 mod build;
 mod demo;
 mod fuzz;
+mod scene;
 mod test;
+mod tiers;
 mod tools;
 
 /// The tasks of this repository.
@@ -24,6 +26,8 @@ struct Cli {
 enum Task {
     /// Show Seawall at work: three instances of a small application behind it, with traffic.
     Demo(demo::Demo),
+    /// Show tiers of caches: two edges, a regional node and a shield before one server.
+    Tiers(tiers::Tiers),
     /// Install what the tests need, and run all of them.
     Test(test::Test),
     /// Measure Seawall beside its peers on this machine.
@@ -57,6 +61,7 @@ enum BenchWhat {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Demo(demo) => demo.run(),
+        Task::Tiers(tiers) => tiers.run(),
         Task::Test(test) => test.run(),
         Task::Bench(bench) => match bench.what {
             BenchWhat::Http(http) => http.run(),

@@ -6,13 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 /// The longest `/slow?ms=`, in milliseconds.
 const SLOWEST: u64 = 10_000;
+
+/// About the length of `/pages/N`, in bytes.
+const PAGE: usize = 16 << 10;
 
 /// The application, answering in the name of `instance`.
 pub(crate) fn router(instance: &str) -> Router {
@@ -21,6 +24,7 @@ pub(crate) fn router(instance: &str) -> Router {
         .route("/", get(index))
         .route("/api/time", get(time))
         .route("/slow", get(slow))
+        .route("/pages/{number}", get(page))
         .route("/echo", post(echo))
         .route("/healthz", get(healthz))
         .with_state(app)
@@ -80,6 +84,19 @@ async fn slow(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Respons
             answer
         }
     }
+}
+
+/// A page that is always the same, and does not say for how long: caches go by their own rules.
+async fn page(State(app): State<Arc<App>>, Path(number): Path<u32>) -> Response {
+    app.count();
+    let line = format!("page {number} of {}\n", app.instance);
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain".to_owned()),
+        (header::ETAG, format!("\"page-{number}\"")),
+        (HeaderName::from_static("surrogate-key"), format!("pages page-{number}")),
+        (HeaderName::from_static("x-instance"), app.instance.clone()),
+    ];
+    (headers, line.repeat(PAGE / line.len())).into_response()
 }
 
 /// Streams: what has arrived goes back before the rest is there.

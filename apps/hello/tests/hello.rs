@@ -33,6 +33,20 @@ fn every_answer_names_the_instance() -> io::Result<()> {
 }
 
 #[test]
+fn pages_stay_what_they_are_and_do_not_say_for_how_long() -> io::Result<()> {
+    let (_process, address) = start("pages")?;
+    let mut client = RawClient::connect(address)?;
+    let first = client.get("x", "/pages/7")?;
+    assert_eq!((first.status, first.header("etag")), (200, Some("\"page-7\"")));
+    assert_eq!(first.header("surrogate-key"), Some("pages page-7"));
+    assert_eq!(first.header("cache-control"), None);
+    assert!(first.text().starts_with("page 7 of pages\n"), "{}", first.text());
+    assert_eq!(client.get("x", "/pages/7")?.text(), first.text());
+    assert_eq!(client.get("x", "/pages/x")?.status, 400);
+    Ok(())
+}
+
+#[test]
 fn echo_streams() -> io::Result<()> {
     let (_process, address) = start("echo")?;
     let mut client = RawClient::connect(address)?;

@@ -80,6 +80,21 @@ impl Seawall {
         Self::launch(Process::spawn_apart(named(seawall))?, file, home)
     }
 
+    /// The same with a file that is there already and these variables for its `${NAME}`s.
+    ///
+    /// # Errors
+    /// As [`Seawall::start`].
+    pub fn start_file_apart(
+        binary: impl AsRef<Path>,
+        file: &Path,
+        variables: &[(&str, String)],
+    ) -> io::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let mut seawall = command(binary.as_ref(), ["run", "--config"]);
+        seawall.arg(file).envs(variables.iter().map(|(name, value)| (name, value)));
+        Self::launch(Process::spawn_apart(named(seawall))?, file.to_owned(), home)
+    }
+
     fn launch(process: Process, config: PathBuf, home: TempDir) -> io::Result<Self> {
         let addresses = process.wait_for_lines(addresses_when_ready)?;
         Ok(Self { process, addresses, config, _home: home })
