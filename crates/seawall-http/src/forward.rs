@@ -74,6 +74,25 @@ pub(crate) async fn forward_unless_stale(
     }
 }
 
+/// As [`forward`], to the next tier of caches. `None` if that has no answer of the origin's, so that
+/// another has to be asked: it cannot be reached, or refuses the request itself.
+pub(crate) async fn forward_to_tier(
+    request: &Request<'_>,
+    route: &Route,
+    to: &Forward,
+    upstream: usize,
+) -> Option<Response> {
+    let errand = Errand::new(request, route, to, upstream);
+    errand.share.deposit();
+    let answered = errand.run(request.ready, errand.pump(request.ready)).await.ok()?;
+    if Refusal::is_of_tier(&answered.head) {
+        answered.conversation.discard();
+        request.worker.give_back_head(answered.head);
+        return None;
+    }
+    Some(pass_on(&errand, answered))
+}
+
 /// The answer, or what the route gives instead.
 async fn conclude(
     errand: &Errand<'_>,

@@ -485,6 +485,14 @@ impl Refusal {
         fitting.min_by_key(|(rank, _)| *rank).map(|(_, page)| page)
     }
 
+    /// Whether an answer is a refusal of another Seawall, that it cannot or will not ask further:
+    /// another one may get more out of the origin.
+    pub(crate) fn is_of_tier(answer: &ResponseHead) -> bool {
+        let is_ours = |value: &[u8]| value.starts_with(b"seawall; error=");
+        matches!(answer.status, 502..=504 | 508)
+            && answer.headers.first(b"proxy-status").is_some_and(is_ours)
+    }
+
     /// Fills the head of an answer whose content is of this media type. `jitter` is any number.
     pub(crate) fn begin_answer(self, content_type: &str, jitter: u64, head: &mut ResponseHead) {
         let description = self.description();

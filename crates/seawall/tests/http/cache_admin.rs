@@ -417,8 +417,9 @@ fn the_plan_tells_of_the_cache() -> io::Result<()> {
         let path = home.path().join(name);
         format!("[cache]\nmemory = \"64MiB\"\ndisk = {{ path = {path:?}, size = \"256MiB\" }}")
     };
-    let cache = "cache = { ttl = \"30s\", jitter = \"5%\", version = \"hunter2\", key = { query = [\"page\"] }, tier = \"edge\", parent = \"app\" }";
-    let setup = Setup::before(&origin).route(cache);
+    let cache = "cache = { ttl = \"30s\", jitter = \"5%\", version = \"hunter2\", key = { query = [\"page\"] }, tier = \"edge\", parent = \"next\" }";
+    let next = format!("[upstream.next]\nservers = [\"{}\"]", origin.address());
+    let setup = Setup::before(&origin).with(&next).route(cache);
     let config = |name: &str| setup.clone().with(&disk(name)).text();
     let seawall = Seawall::start(BINARY, &config("one"))?;
     let response = seawall.admin_get("/api/plan")?;
@@ -427,7 +428,7 @@ fn the_plan_tells_of_the_cache() -> io::Result<()> {
     assert_eq!(plan["cache"]["disk_bytes"], 256 << 20);
     let rules = &plan["routes"][0]["action"]["cache"];
     assert_eq!((&rules["ttl_seconds"], &rules["jitter"]), (&json!(30.0), &json!(0.05)));
-    assert_eq!((&rules["tier"], &rules["parent"]), (&json!("edge"), &json!("app")));
+    assert_eq!((&rules["tier"], &rules["parent"]), (&json!("edge"), &json!("next")));
     assert_eq!(
         (&rules["key"]["query"], &rules["key"]["parameters"]),
         (&json!("only"), &json!(["page"]))

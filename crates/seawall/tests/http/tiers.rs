@@ -193,3 +193,26 @@ fn a_request_that_comes_back_is_refused() -> io::Result<()> {
     assert_eq!(origin.requests(), 0);
     Ok(())
 }
+
+#[test]
+fn a_failure_of_the_origin_is_not_asked_for_again() -> io::Result<()> {
+    let origin = Origin::responding(|_| Response::new(503, "too much"))?;
+    let unasked = Origin::always("not asked")?;
+    let shield = shield(&origin).start()?;
+    let edge = edge(&unasked, &[shield.address("web")]).start()?;
+    let answer = edge.connect()?.get("test", "/a")?;
+    assert_eq!((answer.status, answer.text()), (503, "too much".to_owned()));
+    assert_eq!((origin.requests(), unasked.requests()), (1, 0));
+    Ok(())
+}
+
+#[test]
+fn a_shield_that_does_not_reach_the_origin_is_skipped() -> io::Result<()> {
+    let origin = counting()?;
+    let nobody = ReservedPort::new()?;
+    let shield = Setup::to(nobody.address()).route("cache = { tier = \"shield\" }").start()?;
+    let edge = edge(&origin, &[shield.address("web")]).start()?;
+    assert_eq!(text(&edge, "/a")?, "answer 1");
+    assert_eq!(origin.requests(), 1);
+    Ok(())
+}

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::invalidate::url_of;
 use super::node::{LABELS, Node};
-use crate::forward::{Came, forward_unless_stale};
+use crate::forward::{Came, forward_to_tier, forward_unless_stale};
 use crate::message::{Body, Request, Response};
 use crate::refuse::Refusal;
 
@@ -26,9 +26,6 @@ const PURGES: &[u8] = b"seawall-purges";
 
 /// How long a tier is kept waiting for this one to know of as many purges.
 const CATCHING_UP: Duration = Duration::from_millis(250);
-
-/// The status of [`Refusal::Loop`].
-const LOOP: u16 = 508;
 
 /// Names this node, and up to where it knows of purges, to the next tier.
 pub(super) fn sign(headers: &mut Headers, node: &Node, rules: &Cache) {
@@ -90,6 +87,11 @@ impl Ask<'_> {
         if let Some(parent) = rules.parent
             && let Some(response) = self.parent(parent).await
         {
+            // What the origin answers by way of the tier is not asked for again.
+            if has_stale && matches!(response.head.status, 500 | 502..=504) {
+                self.discard(response);
+                return Ok(Came::Failed(None));
+            }
             return Ok(Came::Answer(response));
         }
         let asked = forward_unless_stale(request, route, to, to.upstream, has_stale);
@@ -107,41 +109,49 @@ impl Ask<'_> {
         let now = Instant::now();
         let until = now + self.deadline.saturating_duration_since(now) / 2;
         let known = self.newest_purge(None);
-        let response = self.parent_younger_than(parent, known, until).await?;
-        let purged = self.newest_purge(Some(&response.head)).filter(|when| known < Some(*when));
+        let (response, after) = self.parent_younger_than(parent, known, until).await?;
+        // What was purged before the moment that the answer cannot be older than is no matter.
+        let purged = self.newest_purge(Some(&response.head)).filter(|when| *when > after);
         match purged.filter(|when| self.may_be_before(&response.head, *when)) {
             None => Some(response),
             purged => {
-                if let Body::Answer(conversation) = response.body {
-                    conversation.discard();
-                }
-                self.request.worker.give_back_head(response.head);
-                self.parent_younger_than(parent, purged, until).await
+                self.discard(response);
+                let (response, _) = self.parent_younger_than(parent, purged, until).await?;
+                Some(response)
             }
         }
     }
 
+    /// Asks the next tier for an answer that is younger than a purge. Gives it with a moment that it
+    /// is not from before, if that tier listens.
     async fn parent_younger_than(
         &self,
         parent: usize,
         purged: Option<Millis>,
         until: Instant,
-    ) -> Option<Response> {
+    ) -> Option<(Response, Millis)> {
         let Ask { request, route, to, node, .. } = *self;
+        let now = node.millis(Instant::now());
+        let mut after = 0;
         let younger = purged.map(|when| {
-            let seconds = node.millis(Instant::now()).saturating_sub(when) / 1000;
+            let seconds = now.saturating_sub(when) / 1000;
+            after = now - seconds * 1000;
             let mut head = request.head.clone();
             head.headers.push(b"Cache-Control", format!("max-age={seconds}").as_bytes());
             head
         });
         let head = younger.as_ref().unwrap_or(request.head);
         let request = Request { head, ..*request };
-        let asked = forward_unless_stale(&request, route, to, parent, true);
-        match timeout_at(until, asked).await {
-            // One that has been asked before on the way here is none to ask.
-            Ok(Ok(Came::Answer(response))) if response.head.status != LOOP => Some(response),
-            _ => None,
+        let asked = forward_to_tier(&request, route, to, parent);
+        let response = timeout_at(until, asked).await.ok()??;
+        Some((response, after))
+    }
+
+    fn discard(&self, response: Response) {
+        if let Body::Answer(conversation) = response.body {
+            conversation.discard();
         }
+        self.request.worker.give_back_head(response.head);
     }
 
     /// When anything was purged last by which the answer can be, as far as that is known.
