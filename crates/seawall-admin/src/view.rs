@@ -4,6 +4,7 @@
 //! edits of header fields. Made by the binary, which has the doors, and sent by [`crate::serve`].
 
 mod cache;
+mod rules;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ pub use cache::{
     CacheDisk, CacheKey, CacheRoute, CacheState, CacheStore, CacheTag, CacheTier, CacheTop,
     Explained, Failure, Purged, Pushed, Step, Warming,
 };
+pub use rules::{CacheKeyRules, CacheRules, ConfiguredStore};
 pub use upstream::{
     Breaker, Budget, Changed, Check, Deep, DeepCheck, Departed, File, Name, Ordered, Queue, Server,
     Upstream,
@@ -29,6 +31,8 @@ pub struct Plan {
     pub listeners: Vec<Listener>,
     /// Its upstreams with the servers as configured.
     pub upstreams: Vec<Configured>,
+    /// The store of the cache; `None` when no route has one.
+    pub cache: Option<ConfiguredStore>,
     /// Its routes; the first that matches wins.
     pub routes: Vec<Route>,
 }
@@ -122,6 +126,8 @@ pub enum Action {
         strip_prefix: Option<String>,
         /// Put before the path.
         add_prefix: Option<String>,
+        /// What it does with the cache, if anything.
+        cache: Option<Box<CacheRules>>,
     },
     /// Answer with a redirect.
     Redirect {
@@ -155,8 +161,14 @@ impl Plan {
             actual: actual.iter().find(|(name, _)| *name == &*listener.name).map(|(_, at)| *at),
             limits: limits(&listener.limits),
         };
+        let caches = |route: &plan::Route| match &route.action {
+            plan::Action::Forward(to) => to.cache.is_some(),
+            plan::Action::Redirect(_) | plan::Action::Respond(_) => false,
+        };
+        let has_cache = plan.routes.iter().any(caches);
         Plan {
             generation,
+            cache: has_cache.then(|| ConfiguredStore::of(&plan.cache)),
             listeners: plan.listeners.iter().map(listener).collect(),
             upstreams: plan.upstreams.iter().map(configured).collect(),
             routes: plan.routes.iter().map(|route| self::route(route, plan)).collect(),
@@ -222,6 +234,7 @@ fn action(action: &plan::Action, plan: &plan::Plan) -> Action {
             timeout_seconds: forward.timeout.as_secs_f64(),
             strip_prefix: text(&forward.strip_prefix),
             add_prefix: text(&forward.add_prefix),
+            cache: forward.cache.as_ref().map(|rules| Box::new(CacheRules::of(rules, plan))),
         },
         plan::Action::Redirect(redirect) => {
             Action::Redirect { to: template(&redirect.to), status: redirect.status }

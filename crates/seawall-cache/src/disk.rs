@@ -88,6 +88,8 @@ pub struct Counted {
     pub dropped: u64,
     /// Operations that the operating system refused.
     pub errors: u64,
+    /// Of these, reads.
+    pub read_errors: u64,
     /// Bytes that were read, without keys.
     pub read_bytes: u64,
     /// Bytes that were written, without keys.
@@ -120,6 +122,7 @@ struct Counts {
     writes: AtomicU64,
     dropped: AtomicU64,
     errors: AtomicU64,
+    read_errors: AtomicU64,
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
     reclaimed: AtomicU64,
@@ -432,6 +435,7 @@ impl Disk {
             writes: counts.writes.load(Relaxed),
             dropped: counts.dropped.load(Relaxed),
             errors: counts.errors.load(Relaxed),
+            read_errors: counts.read_errors.load(Relaxed),
             read_bytes: counts.read_bytes.load(Relaxed),
             written_bytes: counts.written_bytes.load(Relaxed),
             reclaimed: counts.reclaimed.load(Relaxed),

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::object::{CHUNK, Object};
+use crate::object::{CHUNK, Content, Object};
 use crate::store::Variants;
 
 /// Complete chunks that a fill keeps for its readers besides the one that is arriving.
@@ -109,12 +109,21 @@ struct State<E> {
 #[derive(Debug, Default)]
 struct Reader {
     waker: Option<Waker>,
+    /// What it has read.
+    at: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
     Complete,
     Broken,
+}
+
+impl<E> Fills<E> {
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<E>> {
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<E: Clone> Fills<E> {
@@ -139,13 +148,10 @@ impl<E: Clone> Fills<E> {
         self.held() > self.room.most.load(Relaxed)
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<E>> {
-        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Joins the fill of a key, at most as one of so many that wait, or begins one. One that began
-    /// when the purge sequence was below `sequence` is too old to join.
+    /// Joins the fill of a key, at most as one of so many that wait, or begins one in its place. One
+    /// that began when the purge sequence was below `oldest` is too old to join, and so is one whose
+    /// answer has come already and is not `good` for who comes now, or is no longer there from its
+    /// beginning.
     pub fn join(
         self: &Arc<Self>,
         hash: u64,
@@ -153,10 +159,12 @@ impl<E: Clone> Fills<E> {
         sequence: u64,
         oldest: u64,
         most: usize,
+        good: impl FnOnce(&Object) -> bool,
     ) -> Join<E> {
         let mut shard = self.shard(hash);
         if let Some(fill) = shard.get(key)
             && fill.sequence >= oldest
+            && fill.state().is_open(good)
         {
             let waiting = fill.waiting.fetch_add(1, Relaxed);
             if waiting >= most {
@@ -314,6 +322,32 @@ impl<E> Lead<E> {
         Poll::Pending
     }
 
+    /// Ready when nobody who reads is further behind than what is still here reaches, or nobody
+    /// reads; then with whether anybody does.
+    pub fn poll_slowest(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.fill.state();
+        let slowest = state.readers.iter().flatten().map(|reader| reader.at).min();
+        if slowest.is_none_or(|at| at / CHUNK > state.first) || state.window.len() < WINDOW {
+            return Poll::Ready(slowest.is_some());
+        }
+        state.leader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether those who ask still find it; it is not so once another fill of the key has begun.
+    pub fn is_current(&self) -> bool {
+        let shard = self.fills.shard(self.hash);
+        shard.get(&*self.key).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill))
+    }
+
+    /// Lets nobody else join.
+    pub fn close(&self) {
+        let mut shard = self.fills.shard(self.hash);
+        if shard.get(&*self.key).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
+            shard.remove(&*self.key);
+        }
+    }
+
     /// Says that all has arrived. What was stored of it must be to be found in the store by now.
     pub fn finish(self) {
         self.end(Ended::Complete);
@@ -356,6 +390,14 @@ impl<E> Drop for Fill<E> {
 }
 
 impl<E> State<E> {
+    /// Whether somebody who comes now may join.
+    fn is_open(&self, good: impl FnOnce(&Object) -> bool) -> bool {
+        let Some(Verdict::Answer { object, .. }) = &self.verdict else { return true };
+        let is_lost =
+            self.first > 0 && matches!(object.content, Content::Arriving { kept: false, .. });
+        !is_lost && good(object)
+    }
+
     fn wake(&mut self) {
         for reader in self.readers.iter_mut().flatten() {
             if let Some(waker) = reader.waker.take() {
@@ -482,11 +524,15 @@ impl<E> Follow<E> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, Unread>> {
         let mut state = self.fill.state();
+        if let Some(reader) = &mut state.readers[self.slot] {
+            reader.at = at;
+        }
         if at > state.furthest {
             state.furthest = at;
-            if let Some(leader) = state.leader.take() {
-                leader.wake();
-            }
+        }
+        // It looks whether it was waiting for this.
+        if let Some(leader) = state.leader.take() {
+            leader.wake();
         }
         if at < state.end {
             return Poll::Ready(state.piece(at).map(Some).ok_or(Unread::Behind));

@@ -171,6 +171,11 @@ impl Shard {
         self.find(hash, place).is_some()
     }
 
+    /// Whether a piece of content is here.
+    pub(crate) fn has_chunk(&self, hash: u64, id: u64, number: u32) -> bool {
+        self.find(hash, Place::Chunk(id, number)).is_some()
+    }
+
     /// A piece of content.
     pub(crate) fn chunk(&mut self, hash: u64, id: u64, number: u32) -> Option<Bytes> {
         let Some(slot) = self.find(hash, Place::Chunk(id, number)) else {

@@ -259,6 +259,13 @@ impl Store {
         self.shard(hash).chunk(hash, id, number)
     }
 
+    /// Whether a piece is in memory or on disk. That is no use of it.
+    pub fn has_chunk(&self, id: u64, number: u32) -> bool {
+        let hash = self.chunk_hash(id, number);
+        let in_memory = self.shard(hash).has_chunk(hash, id, number);
+        in_memory || self.is_chunk_on_disk(id, number)
+    }
+
     /// Stores a piece of the content of an object.
     ///
     /// # Errors

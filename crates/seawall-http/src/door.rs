@@ -358,6 +358,11 @@ impl Door {
         &self.plan
     }
 
+    /// Whether there is a cache, which is when any plan so far had a route with one.
+    pub fn has_cache(&self) -> bool {
+        self.cache.is_some()
+    }
+
     /// Milliseconds since the door was opened.
     fn clock(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64

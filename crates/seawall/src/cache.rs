@@ -16,10 +16,7 @@ pub(crate) fn api(cache: &CacheHandle, metrics: &Arc<Metrics>) -> Cache {
         metrics: metrics.clone(),
         purge: Arc::new(move |order| purge(purged.clone(), order)),
         top: Arc::new(move |count| top(topped.clone(), count)),
-        explain: Arc::new(move |ask| {
-            let explanation = explain(&explained, ask);
-            Box::pin(async { explanation })
-        }),
+        explain: Arc::new(move |ask| explain(explained.clone(), ask)),
         push: Arc::new(move |answer| {
             let pushed = push(&pushed, answer);
             Box::pin(async { pushed })
@@ -63,10 +60,14 @@ fn top(cache: CacheHandle, count: usize) -> Doing<view::CacheTop> {
     })
 }
 
-fn explain(cache: &CacheHandle, ask: Explain) -> Result<view::Explained, Refused> {
+fn explain(cache: CacheHandle, ask: Explain) -> Doing<view::Explained> {
+    Box::pin(async move { explained(&cache, ask).await })
+}
+
+async fn explained(cache: &CacheHandle, ask: Explain) -> Result<view::Explained, Refused> {
     let url = ask.url.to_string();
     let question = door::Question { head: ask.head, url: url.clone(), fields: ask.fields };
-    let explanation = cache.explain(&question).map_err(refused)?;
+    let explanation = cache.explain(&question).await.map_err(refused)?;
     let step = |door::Step { step, found, because }| view::Step {
         step,
         found,

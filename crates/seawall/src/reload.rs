@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seawall_admin::cache::Entrance;
 use seawall_admin::{Ask, Problem, Reloaded, view};
-use seawall_config::plan::{AccessLog as AccessLogPlan, Protocol, Server};
+use seawall_config::plan::{AccessLog as AccessLogPlan, Plan, Protocol, Server};
 use seawall_config::{Loaded, Problems};
 use seawall_http::Door;
 use seawall_telemetry::access_log::Destination;
@@ -113,7 +113,7 @@ impl Reloader {
             eprintln!("{}", warnings.render(false).trim_end());
         }
         let mut problems = described(&warnings);
-        for message in self.fixed_settings(&plan.server) {
+        for message in self.fixed_settings(&plan) {
             tracing::warn!("{message}");
             problems.push(bare("warning", message));
         }
@@ -147,8 +147,12 @@ impl Reloader {
     }
 
     /// Settings that differ and stay as they were at the start.
-    fn fixed_settings(&self, new: &Server) -> Vec<String> {
+    fn fixed_settings(&self, plan: &Plan) -> Vec<String> {
+        let new = &plan.server;
         let mut messages = Vec::new();
+        if self.door.has_cache() && plan.cache.disk != self.door.plan().cache.disk {
+            messages.push("`cache.disk` is taken over at the next start".to_owned());
+        }
         if new.workers != self.server.workers {
             messages.push("`server.workers` is taken over at the next start".to_owned());
         }

@@ -118,6 +118,7 @@ impl Shared {
 
     pub(super) fn read_failed(&self, error: &io::Error) {
         self.counts.errors.fetch_add(1, Relaxed);
+        self.counts.read_errors.fetch_add(1, Relaxed);
         self.suspicious.store(true, Relaxed);
         if self.failing_reads.fetch_add(1, Relaxed) + 1 < FAILURES {
             return;

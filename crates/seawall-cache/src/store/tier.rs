@@ -94,6 +94,11 @@ impl Store {
         }
     }
 
+    /// Whether a piece of content is on disk.
+    pub(super) fn is_chunk_on_disk(&self, id: u64, number: u32) -> bool {
+        self.disk().is_some_and(|disk| disk.contains(&chunk(id, number)))
+    }
+
     /// A piece of the content of an object that is on disk. It is in memory afterwards, if that
     /// lets it in.
     pub async fn load_chunk(&self, id: u64, number: u32) -> Option<Bytes> {

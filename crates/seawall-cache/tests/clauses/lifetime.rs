@@ -163,7 +163,8 @@ fn rules_say_how_long_stale_answers_are_served_where_the_origin_does_not() {
         ("5861-3 before the rule", "Cache-Control: max-age=60, stale-while-revalidate=0", "max-age 60 sie 8"),
         ("5861-4 before the rule", "Cache-Control: max-age=60, stale-if-error=90", "max-age 60 swr 7 sie 90"),
         ("9111-5.2.2.2 must-revalidate before the rule", "Cache-Control: max-age=60, must-revalidate", "max-age 60 must-revalidate"),
-        ("9111-5.2.2.10 s-maxage before the rule", "Cache-Control: s-maxage=60", "s-maxage 60 must-revalidate"),
+        ("rule: leave beside s-maxage", "Cache-Control: s-maxage=60", "s-maxage 60 swr 7 sie 8"),
+        ("9111-5.2.2.8 proxy-revalidate before the rule", "Cache-Control: s-maxage=60, proxy-revalidate", "s-maxage 60 must-revalidate"),
     ];
     check_all(cases, |fields| verdict("", &format!("200 | {fields}"), &rules));
 }

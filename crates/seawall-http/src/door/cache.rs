@@ -11,10 +11,11 @@ mod top;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use seawall_cache::disk::{Condition, Disk};
 use seawall_cache::key::{BadUrl, Scheme, TypedUrl};
 use seawall_config::plan::{Action, Cache, Forward, Route};
 use seawall_h1::{HeadLimits, HeadProgress, RequestHead, parse};
-use seawall_telemetry::metrics::{CacheUsage, TierUsage};
+use seawall_telemetry::metrics::{CacheUsage, DiskUsage, TierUsage};
 use thiserror::Error;
 
 pub use explain::{Explanation, Question, Step};
@@ -89,10 +90,29 @@ impl CacheHandle {
                 chunks: usage.chunks,
                 evictions: usage.evicted,
             },
-            disk: None,
+            disk: node.store.disk().map(disk_usage),
             filling: (node.fills.count() + node.chunks.count()) as u64,
             variants_capped: usage.crowded,
         })
+    }
+}
+
+fn disk_usage(disk: &Disk) -> DiskUsage {
+    let (usage, counted) = (disk.usage(), disk.counted());
+    DiskUsage {
+        tier: TierUsage {
+            bytes: usage.bytes,
+            limit: usage.size,
+            objects: usage.entries,
+            // Objects and chunks are blobs alike there.
+            chunks: 0,
+            evictions: counted.reclaimed,
+        },
+        up: !matches!(disk.condition(), Condition::Degraded(_)),
+        read_errors: counted.read_errors,
+        write_errors: counted.errors.saturating_sub(counted.read_errors),
+        corrupt: counted.corrupt,
+        dropped: counted.dropped,
     }
 }
 

@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use seawall_cache::Millis;
 use seawall_cache::directives::{Demand, demand};
 use seawall_cache::fill::{Join, Verdict};
-use seawall_cache::freshness::{self, Reason, Standing};
+use seawall_cache::freshness::{self, Arrival, Reason, Standing};
 use seawall_cache::key::Scheme;
 use seawall_cache::object::{Content, Object};
 use seawall_cache::status::Forward as Why;
@@ -133,7 +133,8 @@ pub(crate) async fn answer(
     };
     let cells = cells.of(request.worker.index);
     let now = node.millis(request.ready);
-    let demand = match rules.client_control {
+    let is_heard = rules.client_control || request.trusted && tier::asks(&request.head.headers);
+    let demand = match is_heard {
         true => demand(&request.head.headers),
         false => Demand::default(),
     };
@@ -175,7 +176,7 @@ pub(crate) async fn answer(
             Ok(response)
         }
         Looked::Fetch(why, old) => Box::pin(errand.fetch(key, why, old)).await,
-        Looked::Past(past) => Box::pin(errand.go_past(past)).await,
+        Looked::Past(past) => Box::pin(errand.go_past_mark(past, &key)).await,
     }
 }
 
@@ -257,12 +258,15 @@ impl Errand<'_> {
         let Errand { request, demand, cells, .. } = self;
         let (object, soft) = match found {
             Some(Found::Object { object, soft }) => (object, soft),
-            Some(Found::Pass(mark)) if mark.until > self.now => {
+            Some(Found::Pass(mark)) if mark.until > self.now && !demand.only_if_cached => {
                 return Looked::Past(Past::Uncacheable);
             }
             _ if key.variants.is_some() => return Looked::Fetch(Why::VaryMiss, None),
             _ => return Looked::Fetch(Why::UriMiss, None),
         };
+        if !chunks::are_within_reach(self.node, &object) {
+            return Looked::Fetch(Why::Partial, None);
+        }
         match freshness::standing(&object.meta, demand, soft, self.now) {
             Standing::Fresh { left } => {
                 let random = request.worker.any_number();
@@ -364,7 +368,11 @@ impl Errand<'_> {
             let oldest = self.oldest();
             let most = if rules.coalesce.wait.is_zero() { 0 } else { rules.coalesce.waiters };
             let (mut follow, handed) =
-                match node.fills.join(hash, &key.text, sequence, oldest, most) {
+                match node.fills.join(hash, &key.text, sequence, oldest, most, |object| {
+                    // What has come before is good for who comes now if it would be served.
+                    let standing = freshness::standing(&object.meta, demand, None, self.now);
+                    matches!(standing, Standing::Fresh { .. })
+                }) {
                     Join::Lead(lead, follow) => {
                         let handed = Rc::new(Handed::default());
                         let parcel = Parcel::new(self, &key, old.take(), true);
@@ -399,7 +407,7 @@ impl Errand<'_> {
                             match self.look_up(&mut key) {
                                 Looked::Serve(response) => return Ok(response),
                                 Looked::Fetch(reason, stored) => (why, old) = (reason, stored),
-                                Looked::Past(past) => return self.go_past(past).await,
+                                Looked::Past(past) => return self.go_past_mark(past, &key).await,
                             }
                             continue;
                         }
@@ -467,6 +475,35 @@ impl Errand<'_> {
         let url = invalidate::url_of(request);
         LABELS.write(&url, &rules.key, std::iter::empty(), &mut labels);
         purges.newest_sequence(labels.into_iter())
+    }
+
+    /// Forwards a request whose answer was not to be stored a moment ago. If that of this one may
+    /// be, the next one is fetched for all again: or whoever is signed in would switch the cache off
+    /// for those who are not.
+    async fn go_past_mark(&self, past: Past, key: &Key) -> Result<Response, Refusal> {
+        let Errand { request, rules, node, now, .. } = *self;
+        let response = self.go_past(past).await?;
+        let arrival = Arrival {
+            request: request.head,
+            status: response.head.status,
+            answer: &response.head.headers,
+            length: response.head.content_length,
+            requested: now,
+            received: node.millis(request.worker.turn.now()),
+            rules,
+            parts: false,
+            random: 0,
+        };
+        if past == Past::Uncacheable && freshness::judge(&arrival).is_ok() {
+            let hash = node.store.hash(&key.text);
+            match &key.variants {
+                None => node.store.clear_pass(hash, &key.text),
+                Some(variants) => {
+                    node.store.remove_variant(variants, hash, &key.text);
+                }
+            }
+        }
+        Ok(response)
     }
 
     /// Forwards the request as if there were no cache.

@@ -9,6 +9,7 @@ mod applications;
 mod balance;
 mod breaker;
 mod cache;
+mod cache_admin;
 mod cli;
 mod cli_cache;
 mod discovery;

@@ -137,3 +137,59 @@ fn nodes_that_name_each_other_as_parents_ask_the_origin() -> io::Result<()> {
     assert_eq!(origin.requests(), 1);
     Ok(())
 }
+
+/// Purges at one node by its API.
+fn purge_at(node: &Seawall, order: &str) -> io::Result<()> {
+    let response = node.admin_send("POST", "/api/cache/purge", order)?;
+    assert_eq!(response.status, 200, "{}", response.text());
+    Ok(())
+}
+
+#[test]
+fn tiers_that_share_nothing_go_by_ages() -> io::Result<()> {
+    let count = AtomicUsize::new(0);
+    let origin = Origin::responding(move |_| {
+        let count = count.fetch_add(1, SeqCst) + 1;
+        Response::new(200, format!("answer {count}"))
+            .with("cache-control", "max-age=600, stale-while-revalidate=600")
+            .with("cache-tag", "prices")
+    })?;
+    let unasked = Origin::always("not asked")?;
+    // Clients are not listened to, but the tier below is.
+    let shield = Setup::before(&origin)
+        .server("trust = [\"127.0.0.1\"]")
+        .route("cache = { tier = \"shield\", client-control = false }")
+        .start()?;
+    let edge = edge(&unasked, &[shield.address("web")]).start()?;
+    assert_eq!(text(&edge, "/a")?, "answer 1");
+    for (order, expect) in [
+        ("{\"urls\": [\"http://test/a\"], \"hard\": true}", "answer 2"),
+        // What had the tag is gone here, so that it is known only from the answer.
+        ("{\"tags\": [\"prices\"], \"hard\": true}", "answer 3"),
+    ] {
+        purge_at(&edge, order)?;
+        assert_eq!(text(&edge, "/a")?, expect, "{order}");
+        assert_eq!(text(&edge, "/a")?, expect, "it is stored again");
+        assert_eq!(text(&shield, "/a")?, expect, "the shield was asked, and has it too");
+    }
+    purge_at(&edge, "{\"tags\": [\"prices\"]}")?;
+    assert_eq!(text(&edge, "/a")?, "answer 3", "it is served while it is fetched anew");
+    eventually("what is new to arrive", || Ok(text(&edge, "/a")? == "answer 4"))?;
+    assert_eq!((origin.requests(), unasked.requests()), (4, 0));
+    Ok(())
+}
+
+#[test]
+fn a_request_that_comes_back_is_refused() -> io::Result<()> {
+    let origin = counting()?;
+    let parent = Origin::always("from the parent")?;
+    let edge = edge(&origin, &[parent.address()]).start()?;
+    assert_eq!(text(&edge, "/a")?, "from the parent");
+    let received = parent.received(0).to_lowercase();
+    let own = received.lines().find_map(|line| line.strip_prefix("cdn-loop: "));
+    let own = own.unwrap_or_else(|| panic!("it does not say who asks: {received}"));
+    let again = edge.connect()?.exchange(get("/b", &format!("cdn-loop: other, {own}\r\n")))?;
+    assert_eq!((again.status, crate::setup::code(&again)), (508, "loop".to_owned()));
+    assert_eq!(origin.requests(), 0);
+    Ok(())
+}

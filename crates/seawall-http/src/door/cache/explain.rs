@@ -1,6 +1,7 @@
 //! Why a URL is stored, served, or not: what a request would meet, step by step.
 //!
-//! Nothing is fetched and nothing changes, but that a look-up counts as one.
+//! Nothing is fetched and nothing changes, but that a look-up counts as one: what was on disk alone
+//! may be in memory after it.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use super::{CacheError, CacheHandle, request, route, rules};
 use crate::compiled::Compiled;
 use crate::policy::cache::node::{LABELS, Node};
-use crate::policy::cache::{Past, past, write_key};
+use crate::policy::cache::{Past, past, tier, write_key};
 use crate::route::Found as Route;
 
 /// A request that is only thought of.
@@ -63,11 +64,11 @@ impl CacheHandle {
     /// # Errors
     ///
     /// When there can be no such request, or no plan is in place.
-    pub fn explain(&self, question: &Question) -> Result<Explanation, CacheError> {
+    pub async fn explain(&self, question: &Question) -> Result<Explanation, CacheError> {
         let compiled = self.compiled()?;
         let (head, scheme) = request(question.head, &question.url, &question.fields)?;
         let mut story = Explanation { route: None, key: None, outcome: "none", steps: Vec::new() };
-        story.tell(&compiled, &head, scheme);
+        story.tell(&compiled, &head, scheme).await;
         Ok(story)
     }
 }
@@ -90,7 +91,7 @@ impl Explanation {
         self.outcome = outcome.word();
     }
 
-    fn tell(&mut self, compiled: &Compiled, head: &RequestHead, scheme: Scheme) {
+    async fn tell(&mut self, compiled: &Compiled, head: &RequestHead, scheme: Scheme) {
         let routes = &compiled.plan.routes;
         let Some(at) = route(compiled, head) else {
             let is_ambiguous = compiled.table.find(routes, head) == Route::Ambiguous;
@@ -141,10 +142,10 @@ impl Explanation {
                 }
             };
         }
-        self.look_up(&look, scheme);
+        self.look_up(&look, scheme).await;
     }
 
-    fn look_up(&mut self, look: &Look<'_>, scheme: Scheme) {
+    async fn look_up(&mut self, look: &Look<'_>, scheme: Scheme) {
         let Look { node, rules, head, .. } = *look;
         let mut text = Vec::new();
         write_key(head, scheme, true, rules, node, &mut text);
@@ -161,13 +162,22 @@ impl Explanation {
         let store = &node.store;
         let hash = store.hash(&text);
         let mut found = store.get(hash, &text);
+        if found.is_none() && store.is_on_disk(&text) {
+            found = store.load(hash, &text).await;
+            self.add("disk", "what is stored was on disk".to_owned(), None);
+        }
         if let Some(Found::Varies(variants)) = found {
             let count = store.count_variants(hash, &text);
             vary::secondary(variants.names(), head, &mut text);
             let shown = key::shown(&text, primary, variants.names());
             self.vary(&variants, count, &shown);
             self.key = Some(shown);
-            found = store.get_variant(&variants, store.hash(&text), &text);
+            let hash = store.hash(&text);
+            found = store.get_variant(&variants, hash, &text);
+            if found.is_none() && store.is_variant_on_disk(&variants, &text) {
+                found = store.load_variant(&variants, hash, &text).await;
+                self.add("disk", "the variant was on disk".to_owned(), None);
+            }
         }
         self.purged(look, scheme, &found);
         match found {
@@ -249,7 +259,7 @@ impl Explanation {
         self.add("store", found, None);
         self.lifetime(look, object);
         let standing = freshness::standing(meta, &look.demand, soft, now);
-        let is_for_tier = look.head.headers.first(b"cdn-loop").is_some();
+        let is_for_tier = tier::asks(&look.head.headers);
         let serve = |if_error| if if_error { "; it is served if the origin fails" } else { "" };
         let (found, because, outcome) = match standing {
             Standing::Fresh { left } => (

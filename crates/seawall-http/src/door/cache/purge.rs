@@ -101,6 +101,8 @@ impl CacheHandle {
             metrics.purge(metrics.workers(), target.kind(), hard);
         }
         metrics.purge_took(metrics.workers(), began.elapsed());
+        // On disk, too, before anybody is told that it has been done.
+        node.store.purges_kept().await;
         Ok(match node.tell_all(&labels, kind).await {
             None => Others::None,
             Some(true) => Others::Told,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use seawall_cache::conditional::Validators;
 use seawall_cache::fill::{Follow, Join, Lead};
 use seawall_cache::merge;
-use seawall_cache::object::{CHUNK, Object};
+use seawall_cache::object::{CHUNK, Content, Object};
 use seawall_cache::range::{ContentRange, Part, Ranges, Resolved};
 use seawall_h1::RequestHead;
 
@@ -40,12 +40,26 @@ pub(super) fn of_fill(node: &Arc<Node>, id: u64) -> Chunks {
     }))
 }
 
+/// Whether the content of a stored object can be had: each chunk that is not stored can be fetched,
+/// or none is missing.
+pub(super) fn are_within_reach(node: &Node, object: &Object) -> bool {
+    let Content::Chunks { id, length } = object.content else { return true };
+    can_be_fetched(object)
+        || (0..length.div_ceil(CHUNK)).all(|number| node.store.has_chunk(id, number as u32))
+}
+
+/// Whether the origin can be asked for parts of an object, and would give those of no other.
+pub(super) fn can_be_fetched(object: &Object) -> bool {
+    object.meta.flags.strong && object.meta.flags.ranges && object.length().is_some()
+}
+
 /// The chunks of a stored object.
 pub(super) fn of_object(errand: &Errand<'_>, object: &Arc<Object>, id: u64) -> Chunks {
     let source = Rc::new(Origin {
         worker: errand.request.worker.clone(),
         node: errand.node.clone(),
         parcel: Parcel::new(errand, &Key::none(), None, true),
+        primary: errand.key().text.into(),
         object: object.clone(),
         id,
     });
@@ -57,6 +71,8 @@ struct Origin {
     worker: Rc<Worker>,
     node: Arc<Node>,
     parcel: Parcel,
+    /// The key of all variants.
+    primary: Arc<[u8]>,
     object: Arc<Object>,
     id: u64,
 }
@@ -66,8 +82,9 @@ impl Origin {
         if let Some(chunk) = self.node.stored_chunk(self.id, number).await {
             return Some(chunk);
         }
-        if !self.object.meta.flags.strong {
-            // What the origin has now may be something else.
+        if !can_be_fetched(&self.object) {
+            // What the origin has now may be something else. It is of no use to those who come now.
+            self.node.forget_chunked(&self.primary, &self.object, self.id);
             return None;
         }
         let follow = self.begin(number)?;
@@ -79,7 +96,7 @@ impl Origin {
         let Origin { node, object, .. } = self;
         let key = [self.id.to_le_bytes(), number.to_le_bytes()].concat();
         let hash = node.store.hash(&key);
-        match node.chunks.join(hash, &key, 0, 0, usize::MAX) {
+        match node.chunks.join(hash, &key, 0, 0, usize::MAX, |_| true) {
             Join::Follow(follow) => Some(follow),
             Join::Crowded => None,
             Join::Lead(lead, follow) => {

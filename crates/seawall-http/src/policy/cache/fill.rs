@@ -47,6 +47,9 @@ use crate::worker::{Running, Worker};
 /// How far content may arrive ahead of the fastest reader when the store cannot hold it all.
 const AHEAD: u64 = 8 << 20;
 
+/// The most that is kept of a route's timeout to answer with what is stale, of which it is a tenth.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 /// How long an answer that was not to be stored is remembered as such.
 const REMEMBERED: Millis = 10_000;
 
@@ -225,7 +228,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     let began = Instant::now();
     let facts = Facts::default();
     facts.route.set(Some(parcel.route));
-    let deadline = began + to.timeout;
+    let mut deadline = began + to.timeout;
     facts.deadline.set(Some(deadline));
     let request = Request {
         head: &parcel.head,
@@ -250,7 +253,22 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     cells.fills.add(1);
     let requested = node.millis(Instant::now());
     let has_stale = old.is_some_and(|old| may_stand_in(node, old, &parcel.demand, requested));
-    let came = tier::ask(&request, route, to, rules, deadline, has_stale).await;
+    if has_stale {
+        // Whoever waits must still be there to get it.
+        deadline -= (to.timeout / 10).min(LAST_MOMENT);
+        facts.deadline.set(Some(deadline));
+    }
+    let ask = tier::Ask {
+        request: &request,
+        route,
+        to,
+        rules,
+        node,
+        old: old.map(|old| &**old),
+        deadline,
+        has_stale,
+    };
+    let came = ask.answer().await;
     handed.server.replace(facts.server.take());
     handed.answered.set(facts.answered.get());
     if !matches!(came, Ok(Came::Answer(_))) {
@@ -457,6 +475,10 @@ impl Fetch<'_> {
 
     /// Stores an object, if it may be. If not, whoever waits for it has it all the same.
     fn store(&self, card: &Card, object: Arc<Object>) {
+        if !self.lead.is_current() {
+            // Another fetch has begun since, as this one was too old for who asked.
+            return;
+        }
         let stored = shelf::put(self.node, card, object);
         self.cells.stored.add(u64::from(stored.is_ok()));
     }
@@ -675,7 +697,10 @@ impl Fetch<'_> {
                 self.is_too_large().await;
             }
             let Fetch { lead, node, rules, request, .. } = &*self;
-            let is_read = poll_fn(|cx| lead.poll_room(ahead, cx)).await;
+            let is_read = match keep {
+                true => poll_fn(|cx| lead.poll_room(ahead, cx)).await,
+                false => poll_fn(|cx| lead.poll_slowest(cx)).await,
+            };
             if !is_read && (!keep || resumes && !fits) {
                 return None;
             }
@@ -684,7 +709,13 @@ impl Fetch<'_> {
             }
             let (content, last) = next(&mut conversation, request.client).await?;
             self.take(content, keep);
-            keep = keep && lead.arrived() <= rules.max_object;
+            if keep && lead.arrived() > rules.max_object {
+                // What those who are here have not read yet is nowhere else from now on.
+                keep = false;
+                lead.close();
+                let why = Unstorable::TooLarge as u8;
+                remember(node, lead, self.variants, self.received, why);
+            }
             if last {
                 conversation.finish();
                 return Some(keep);

@@ -1,10 +1,13 @@
 //! What makes stored answers invalid: requests that change something (RFC 9111 §4.4), `PURGE`, and
 //! those who may tell the node by its API.
 
+use seawall_cache::conditional::Validators;
 use seawall_cache::invalidation;
 use seawall_cache::key::Url;
+use seawall_cache::merge::{HeadSays, head_says};
 use seawall_cache::purge::Kind;
-use seawall_h1::ResponseHead;
+use seawall_cache::store::Found;
+use seawall_h1::{Method, ResponseHead};
 use seawall_telemetry::metrics::PurgeKind;
 use tokio::time::Instant;
 
@@ -21,6 +24,23 @@ pub(super) fn after(errand: &Errand<'_>, answer: &ResponseHead) {
         invalidation::urls(request.head, scheme_of(request), &answer.headers, |url| {
             node.purge(LABELS.url(url, &rules.key), Kind::Hard);
         });
+    }
+    if request.head.method == Method::Head && answer.status == 200 {
+        after_head(errand, answer);
+    }
+}
+
+/// An answer to HEAD that does not fit what is stored shows that it has changed (RFC 9111 §4.3.5).
+fn after_head(errand: &Errand<'_>, answer: &ResponseHead) {
+    let Errand { request, rules, node, .. } = errand;
+    let key = errand.key();
+    let found = node.store.get(node.store.hash(&key.text), &key.text);
+    if let Some(Found::Object { object, .. }) = found {
+        let had = Validators::stored(object.fields(), object.meta.received);
+        let length = object.length();
+        if head_says(&had, length, &answer.headers, answer.content_length) == HeadSays::Changed {
+            node.purge(LABELS.url(&url_of(request), &rules.key), Kind::Hard);
+        }
     }
 }
 

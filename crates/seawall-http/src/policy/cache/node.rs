@@ -11,8 +11,9 @@ use bytes::Bytes;
 use seawall_cache::Millis;
 use seawall_cache::disk::Disk;
 use seawall_cache::fill::Fills;
+use seawall_cache::object::{Content, Object};
 use seawall_cache::purge::Kind;
-use seawall_cache::store::Store;
+use seawall_cache::store::{Found, Store};
 use seawall_cache::tags::Labels;
 use seawall_config::plan::{Action, CacheStore, CacheVersion, Plan};
 use seawall_state::{StateError, Value, Watched};
@@ -191,6 +192,30 @@ impl Node {
         match self.store.chunk(id, number as u32) {
             Some(chunk) => Some(chunk),
             None => self.store.load_chunk(id, number as u32).await,
+        }
+    }
+
+    /// Takes an object out of the store whose chunks `id` cannot be completed, if it is still there.
+    pub(crate) fn forget_chunked(&self, primary: &[u8], object: &Object, id: u64) {
+        let store = &self.store;
+        let hash = store.hash(object.key());
+        let is_it = |found: &Found| match found {
+            Found::Object { object, .. } => {
+                matches!(object.content, Content::Chunks { id: other, .. } if other == id)
+            }
+            Found::Varies(_) | Found::Pass(_) => false,
+        };
+        match store.get(store.hash(primary), primary) {
+            Some(Found::Varies(variants)) => {
+                if store
+                    .get_variant(&variants, hash, object.key())
+                    .is_some_and(|found| is_it(&found))
+                {
+                    store.remove_variant(&variants, hash, object.key());
+                }
+            }
+            Some(found) if is_it(&found) => drop(store.remove(hash, object.key())),
+            Some(_) | None => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use seawall_cache::conditional::{self, Conditional, Validators};
 use seawall_cache::fill::Follow;
 use seawall_cache::freshness;
-use seawall_cache::object::{Content, Object};
+use seawall_cache::object::{CHUNK, Content, Object};
 use seawall_cache::range::{self, Multipart, Parts, Ranges, Resolved};
 use seawall_cache::status::{CacheStatus, Forward, Outcome};
 use seawall_h1::{BodyLength, Known, Method, ResponseHead, encode};
@@ -17,6 +17,9 @@ use super::chunks;
 use super::reading::{Part, Reading, Source};
 use crate::message::{Body, Response};
 use crate::refuse::Refusal;
+
+/// Bytes of content that a fill always has for its readers.
+const IN_REACH: u64 = 8 * CHUNK;
 
 /// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +171,13 @@ impl Errand<'_> {
             (Content::Whole, _) => Source::Whole(object.clone()),
             (Content::Chunks { id, .. }, _) => Source::Chunks(chunks::of_object(self, object, *id)),
             (Content::Arriving { .. }, Some(follow)) => {
-                let chunks = chunks::of_fill(self.node, follow.id());
+                // Who falls behind may find that it is stored no longer.
+                let chunks = match chunks::can_be_fetched(object) {
+                    true if object.length() > Some(IN_REACH) => {
+                        chunks::of_object(self, object, follow.id())
+                    }
+                    _ => chunks::of_fill(self.node, follow.id()),
+                };
                 Source::Fill(follow, chunks)
             }
             // Only those who follow a fill get to see what it is about.

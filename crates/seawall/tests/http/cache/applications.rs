@@ -1,7 +1,9 @@
 //! Real servers behind the cache, a real client before it.
 
+use std::fs::File;
 use std::io;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use seawall_testkit::{Nginx, NodeApp, Process, Seawall};
 
@@ -24,14 +26,17 @@ fn curl(arguments: &[&str]) -> io::Result<String> {
 #[test]
 fn files_of_nginx() -> io::Result<()> {
     let nginx = Nginx::serving(
-        "location / { root html; expires 60s; gzip on; gzip_vary on; gzip_min_length 1; \
-         gzip_types text/css; }\nlocation /short/ { alias html/; add_header Cache-Control max-age=0; }",
+        "location / { root html; expires 60s; gzip on; gzip_proxied any; gzip_vary on; gzip_min_length 1; \
+         gzip_types text/plain; }\nlocation /short/ { alias html/; add_header Cache-Control max-age=0; }",
     )?;
     let html = nginx.home().join("html");
     let css = "a { color: red }\n".repeat(100);
     std::fs::write(html.join("a.css"), &css)?;
     let large = super::content(3 << 20, 12);
     std::fs::write(html.join("large"), &large)?;
+    // A date is a strong validator once it is old enough (RFC 9110 §8.8.2.2).
+    let long_ago = SystemTime::now() - Duration::from_secs(3_600);
+    File::options().write(true).open(html.join("large"))?.set_modified(long_ago)?;
     let seawall =
         Setup::to(nginx.address()).workers(2).route("cache = { jitter = \"0%\" }").start()?;
     let url = |path: &str| format!("http://{}{path}", seawall.address("web"));
@@ -121,7 +126,8 @@ fn a_node_application() -> io::Result<()> {
         assert_eq!(curl(&[&url("/chunked")])?.trim(), numbers.trim());
         assert!(ask(&seawall, "/large", "")?.body == vec![b'x'; 4_000_000]);
     }
-    assert!(is_hit(&ask(&seawall, "/chunked", "")?));
+    let headers = curl(&["-D", "-", &url("/chunked")])?;
+    assert!(headers.contains("Cache-Status: seawall; hit"), "{headers}");
     assert!(is_hit(&ask(&seawall, "/large", "")?));
 
     // Uploads go to the application each time.

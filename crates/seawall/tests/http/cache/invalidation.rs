@@ -156,3 +156,99 @@ fn what_was_being_fetched_when_it_was_purged() -> io::Result<()> {
     }
     Ok(())
 }
+
+fn purge(seawall: &Seawall, order: &str) -> io::Result<()> {
+    let answer = seawall.admin_send("POST", "/api/cache/purge", order)?;
+    assert_eq!(answer.status, 200, "{order}: {}", answer.text());
+    Ok(())
+}
+
+/// What the API purges is gone, and nothing else is.
+#[test]
+fn purges_by_the_api() -> io::Result<()> {
+    let origin = Origin::responding(|request| {
+        let answer = fresh(request.target.clone());
+        match request.target.as_str() {
+            "/a" => answer.with("surrogate-key", "one two"),
+            "/b" => answer.with("cache-tag", "two, three"),
+            "/c" => answer.with("x-tags", "three").with("surrogate-key", ""),
+            "/dir/d" => answer.with("cache-tag", ", ,"),
+            _ => answer,
+        }
+    })?;
+    let seawall = caching_with(&origin, "tags = \"x-tags\"").workers(2).start()?;
+    let all = ["/a", "/b", "/c", "/dir/d", "/dir/sub/e?f", "/dirt"];
+    for (order, gone) in [
+        (r#"{"tags": ["one"], "hard": true}"#, &["/a"][..]),
+        (r#"{"tags": ["two"], "hard": true}"#, &["/a", "/b"]),
+        (r#"{"tags": ["three"], "hard": true}"#, &["/b", "/c"]),
+        (r#"{"tags": ["one", "three"], "hard": true}"#, &["/a", "/b", "/c"]),
+        (r#"{"tags": ["none"], "hard": true}"#, &[]),
+        (r#"{"urls": ["http://test/b"], "hard": true}"#, &["/b"]),
+        (r#"{"urls": ["http://test/dir/sub/e"], "hard": true}"#, &[]),
+        (r#"{"urls": ["http://test/dir/sub/e?f"], "hard": true}"#, &["/dir/sub/e?f"]),
+        (r#"{"prefixes": ["http://test/dir/*"], "hard": true}"#, &["/dir/d", "/dir/sub/e?f"]),
+        (r#"{"prefixes": ["http://other/dir/*"], "hard": true}"#, &[]),
+        (r#"{"hosts": ["other"], "hard": true}"#, &[]),
+        (r#"{"hosts": ["test"], "hard": true}"#, &all),
+        (r#"{"everything": true, "hard": true}"#, &all),
+    ] {
+        for target in all {
+            is_stored(&seawall, target)?;
+            assert!(is_stored(&seawall, target)?, "{target}");
+        }
+        purge(&seawall, order)?;
+        for target in all {
+            let expect = !gone.contains(&target);
+            assert_eq!(is_stored(&seawall, target)?, expect, "{target} after {order}");
+        }
+    }
+    // Nothing is labelled with nothing.
+    for order in [r#"{"tags": [""]}"#, r#"{"tags": [" "], "hard": true}"#, "{}", r#"{"tags": []}"#]
+    {
+        assert_eq!(seawall.admin_send("POST", "/api/cache/purge", order)?.status, 422, "{order}");
+    }
+    for target in all {
+        assert!(is_stored(&seawall, target)?, "{target}");
+    }
+    Ok(())
+}
+
+/// After a soft purge of everything, what is old is served until what is new is there.
+#[test]
+fn a_soft_purge_of_everything() -> io::Result<()> {
+    let origin = origin()?;
+    let seawall = caching(&origin).workers(2).start()?;
+    let targets: Vec<_> = (0..300).map(|number| format!("/{number}")).collect();
+    let mut old = Vec::new();
+    for target in &targets {
+        old.push(ask(&seawall, target, "")?.text());
+    }
+    purge(&seawall, r#"{"everything": true}"#)?;
+    for (target, old) in targets.iter().zip(&old) {
+        let response = ask(&seawall, target, "")?;
+        assert!(status_of(&response).contains("revalidating"), "{}", status_of(&response));
+        assert_eq!(response.text(), *old);
+    }
+    for (target, old) in targets.iter().zip(&old) {
+        crate::setup::eventually("it is new", || Ok(ask(&seawall, target, "")?.text() != *old))?;
+    }
+    assert_eq!(origin.requests(), 2 * targets.len());
+    Ok(())
+}
+
+/// Tags beyond so many are dropped, and the answer is stored with the others.
+#[test]
+fn too_many_tags() -> io::Result<()> {
+    let origin = Origin::responding(|_| {
+        let tags: Vec<_> = (0..1_000).map(|number| format!("t{number}")).collect();
+        fresh("tagged").with("surrogate-key", &tags.join(" "))
+    })?;
+    let seawall = caching(&origin).start()?;
+    is_stored(&seawall, "/")?;
+    purge(&seawall, r#"{"tags": ["t999"], "hard": true}"#)?;
+    assert!(is_stored(&seawall, "/")?);
+    purge(&seawall, r#"{"tags": ["t100"], "hard": true}"#)?;
+    assert!(!is_stored(&seawall, "/")?);
+    Ok(())
+}

@@ -95,6 +95,8 @@ struct Stood {
     only: Option<String>,
     /// It is validated before each use.
     no_cache: bool,
+    /// When the first client had it.
+    seen: Option<Moment>,
 }
 
 /// What is known of a resource.
@@ -102,18 +104,21 @@ struct Stood {
 struct Resource {
     version: u32,
     stood: Vec<Stood>,
-    /// When the origin failed, or broke an answer off.
-    failed: Vec<Moment>,
+    /// When the origin failed, or broke an answer off, and when the first client was told.
+    failed: Vec<(Moment, Option<Moment>)>,
     /// When it was changed by a request, by the origin's clock, and when the client had the answer.
     changed: Vec<(Moment, Moment)>,
 }
+
+/// By resource, version and variant.
+type Contents = HashMap<(usize, u32, String), Arc<Vec<u8>>>;
 
 struct World {
     began: Instant,
     seed: u64,
     random: AtomicU64,
     resources: Vec<Mutex<Resource>>,
-    contents: Mutex<HashMap<(usize, u32, String), Arc<Vec<u8>>>>,
+    contents: Mutex<Contents>,
 }
 
 /// One request, and what is to hold of its answer.
@@ -204,7 +209,7 @@ impl World {
     ) -> io::Result<bool> {
         let fate = self.random(100);
         // What varies does so always: an origin that forgets it is not to be helped.
-        let varies = number % 3 == 0;
+        let varies = number.is_multiple_of(3);
         let variant = if varies { request.header("x-v").unwrap_or("a") } else { "a" };
         let mut resource = self.resource(number);
         if self.random(8) == 0 {
@@ -213,10 +218,12 @@ impl World {
         let version = resource.version;
         if fate < 8 {
             let at = self.now();
-            resource.failed.push(at);
+            let serial = resource.failed.len().to_string();
+            resource.failed.push((at, None));
             drop(resource);
             let status = [500, 503, 502][self.random(3) as usize];
-            conversation.respond(request, Response::new(status, "failed"))?;
+            let answer = Response::new(status, "failed").with("x-failure", &serial);
+            conversation.respond(request, answer)?;
             return Ok(true);
         }
         let id = request.header("x-id").unwrap_or_default().to_owned();
@@ -230,9 +237,13 @@ impl World {
             if_error: 0,
             only: None,
             no_cache: false,
+            seen: None,
         };
+        let serial = resource.stood.len();
         let mut control = format!("max-age={max_age}");
-        match self.random(10) {
+        // Only some are ever private, as that is remembered.
+        let personal = if number % 6 == 5 { 0 } else { 2 };
+        match personal + self.random(10) {
             0 => control = "no-store, max-age=60".to_owned(),
             1 => control = "private, max-age=60".to_owned(),
             2 => control += ", stale-while-revalidate=1",
@@ -252,9 +263,9 @@ impl World {
         let mut answer = Response::new(200, "")
             .with("cache-control", &control)
             .with("etag", &tag)
+            .with("x-serial", &serial.to_string())
             .with("x-version", &version.to_string())
-            .with("x-variant", variant)
-            .with("x-only", stood.only.as_deref().unwrap_or("all"));
+            .with("x-variant", variant);
         if varies {
             answer = answer.with("vary", "X-V");
         }
@@ -271,7 +282,7 @@ impl World {
         resource.stood.push(stood);
         if breaks_off {
             let at = self.now();
-            resource.failed.push(at);
+            resource.failed.push((at, None));
         }
         drop(resource);
         let part = range_of(request, body.len())
@@ -327,6 +338,7 @@ impl World {
         let mut client = seawall.connect()?;
         let mut tags: HashMap<usize, String> = HashMap::new();
         let mut count = 0;
+        let mut before = String::new();
         while Instant::now() < end {
             count += 1;
             // Some are asked for much more often than others.
@@ -345,8 +357,13 @@ impl World {
             let method = if self.random(12) == 0 { "HEAD" } else { "GET" };
             client.send(asked.text(method))?;
             let answer = client.read_response_to(method);
-            self.judge(&asked, method, &answer, counts)
-                .map_err(|wrong| io::Error::other(format!("{wrong}\n{}", asked.text(method))))?;
+            self.judge(&asked, method, &answer, counts).map_err(|wrong| {
+                io::Error::other(format!("{wrong}\n{}after {before}", asked.text(method)))
+            })?;
+            before = match &answer {
+                Ok(Response { status, headers, .. }) => format!("{status} {headers:?} to\n"),
+                Err(error) => format!("{error} to\n"),
+            } + &asked.text(method);
             match answer {
                 Ok(answer) => {
                     if let Some(tag) = answer.header("etag") {
@@ -397,8 +414,9 @@ impl World {
         counts: &Counts,
     ) -> Result<(), String> {
         let ended = self.now() + 1;
-        let resource = self.resource(asked.resource);
-        let failed_at = |from: Moment| resource.failed.iter().any(|at| (from..=ended).contains(at));
+        let mut resource = self.resource(asked.resource);
+        let failed = resource.failed.clone();
+        let failed_at = |from: Moment| failed.iter().any(|(at, _)| (from..=ended).contains(at));
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -410,20 +428,30 @@ impl World {
         };
         counts.answers.fetch_add(1, Relaxed);
         let told = super::status_of(answer).to_owned();
+        let field = |name: &str| answer.header(name).unwrap_or_default();
+        let serial = field("x-serial").parse::<usize>().ok();
+        let stood = serial.and_then(|serial| resource.stood.get_mut(serial));
+        if let Some(stood) = stood.filter(|stood| stood.seen.is_none()) {
+            stood.seen = Some(ended);
+        }
+        let stood = serial.and_then(|serial| resource.stood.get(serial)).cloned();
         let wrong = |why: String| {
-            let stood = resource.stood.iter().rev().take(12).collect::<Vec<_>>();
             Err(format!(
-                "{why}: {told}, {} {:?}, asked at {}, answered at {ended}, {stood:#?}",
-                answer.status, answer.headers, asked.began
+                "{why}: {told}, {} {:?}, asked at {}, answered at {ended}, failed at {:?}, {stood:#?}",
+                answer.status, answer.headers, asked.began, failed,
             ))
         };
         match answer.status {
             500..=503 => {
                 counts.failures.fetch_add(1, Relaxed);
-                return if failed_at(asked.began) {
-                    Ok(())
-                } else {
-                    wrong("nothing has failed".to_owned())
+                let serial = field("x-failure").parse::<usize>().ok();
+                let Some((_, seen)) = serial.and_then(|serial| resource.failed.get_mut(serial))
+                else {
+                    return wrong("no failure of the origin".to_owned());
+                };
+                return match *seen.get_or_insert(ended) >= asked.began {
+                    true => Ok(()),
+                    false => wrong("an old failure".to_owned()),
                 };
             }
             504 if asked.only_if_cached => return Ok(()),
@@ -431,22 +459,14 @@ impl World {
             200 | 206 | 304 => {}
             _ => return wrong("a strange status".to_owned()),
         }
-        let field = |name: &str| answer.header(name).unwrap_or_default();
+        let Some(stood) = &stood else { return wrong("an unknown answer".to_owned()) };
         let from_tag = field("etag").trim_matches('"').to_owned();
         let mut words = from_tag.split('-').skip(1);
         let version = words.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(u32::MAX);
         let variant = words.next().unwrap_or_default();
-        let expect = if asked.resource % 3 == 0 { asked.variant } else { "a" };
+        let expect = if asked.resource.is_multiple_of(3) { asked.variant } else { "a" };
         if variant != expect {
             return wrong(format!("the variant {variant}"));
-        }
-        if answer.status != 304 {
-            if field("x-version") != version.to_string() || field("x-variant") != variant {
-                return wrong("fields of another answer".to_owned());
-            }
-            if field("x-only") != "all" && field("x-only") != asked.id {
-                return wrong("an answer for somebody else".to_owned());
-            }
         }
         if super::is_hit(answer) {
             counts.hits.fetch_add(1, Relaxed);
@@ -485,19 +505,17 @@ impl World {
                 }
             }
         }
-        let of_version: Vec<_> = resource
-            .stood
-            .iter()
-            .filter(|stood| {
-                stood.version == version && stood.variant == variant && stood.at <= ended
-            })
-            .collect();
+        if stood.version != version || stood.variant != variant {
+            return wrong("fields of another version".to_owned());
+        }
+        if stood.only.as_ref().is_some_and(|only| *only != asked.id) {
+            return wrong("an answer for somebody else".to_owned());
+        }
         if let Some(age) = answer.header("age") {
             let age: Moment = age.parse().map_err(|_| format!("Age: {age}"))?;
-            let first = of_version.first().map_or(ended, |stood| stood.at);
-            let last = of_version.last().map_or(ended, |stood| stood.at);
             // The seconds of both ends are rounded, and the way there counts, too.
-            if age > (ended - first) / 1000 + 1 || (age + 2) * 1000 < asked.began - last {
+            let least = (asked.began - stood.at) / 1000 - 2;
+            if age > (ended - stood.at) / 1000 + 2 || age < least {
                 return wrong(format!("an age of {age}"));
             }
         }
@@ -508,19 +526,24 @@ impl World {
             .filter(|(_, told)| *told < asked.began)
             .map(|(at, _)| *at)
             .max();
-        let may = |stood: &&Stood| {
-            let end = stood.at + stood.max_age + 50;
-            let stale = if stood.no_cache { 0 } else { asked.max_stale * 1000 };
-            let grace = if failed_at(asked.began) { stood.if_error } else { 0 };
-            let in_time = asked.began <= end + stood.while_revalidate.max(stale).max(grace);
-            let only = stood.only.as_ref().is_none_or(|only| *only == asked.id);
-            let demanded = !asked.no_cache || stood.at >= asked.began || failed_at(asked.began);
-            in_time && only && demanded && least.is_none_or(|least| stood.at >= least)
-        };
-        if of_version.iter().any(may) {
-            Ok(())
-        } else {
-            wrong(format!("staler than allowed, least {least:?}"))
+        if least.is_some_and(|least| stood.at < least) {
+            return wrong(format!("it was changed at {least:?}"));
+        }
+        // Whoever had asked before anybody had it may have waited for it.
+        if stood.seen >= Some(asked.began) {
+            return Ok(());
+        }
+        // Whoever waits for a fetch that fails may have come shortly after the origin said so.
+        let failed_lately = failed_at(asked.began - 250);
+        if asked.no_cache && !failed_lately {
+            return wrong("it was to be validated".to_owned());
+        }
+        let stale = if stood.no_cache { 0 } else { asked.max_stale * 1000 };
+        let grace = if failed_lately { stood.if_error } else { 0 };
+        let grace = stood.while_revalidate.max(stale).max(grace);
+        match asked.began <= stood.at + stood.max_age + grace + 20 {
+            true => Ok(()),
+            false => wrong("staler than allowed".to_owned()),
         }
     }
 }

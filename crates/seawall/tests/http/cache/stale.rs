@@ -88,7 +88,8 @@ fn stale_if_error() -> io::Result<()> {
         let seawall =
             caching(&origin).route("retry = { attempts = 1 }\ntimeout = \"300ms\"").start()?;
         assert_eq!(ask(&seawall, "/", "")?.text(), "old");
-        for _ in 0..2 {
+        // 404 is no failure, and nothing is left to be asked about after it.
+        for _ in 0..if way == "404" { 1 } else { 2 } {
             let response = ask(&seawall, "/", "")?;
             let name = format!("{way}{more}: {response:?}");
             assert_eq!(response.text() == "old", serves, "{name}");
