@@ -10,7 +10,7 @@ mod policy;
 mod speed;
 mod workload;
 
-use policy::{Cache, Policy};
+use policy::{Contestant, Policy};
 use workload::{Order, Sizes, Workload};
 
 /// Parts of all objects, by bytes, that there is room for; in percent.
@@ -97,7 +97,7 @@ fn compare(workload: &Workload, percent: u64) -> Vec<Found> {
 }
 
 fn hits(policy: Policy, workload: &Workload, percent: u64) -> Found {
-    let mut cache = Cache::new(policy, workload, percent);
+    let mut cache = Contestant::new(policy, workload, percent);
     let (mut hits, mut bytes, mut all) = (0_u64, 0_u64, 0_u64);
     for &request in &workload.requests {
         all += u64::from(request.size);

@@ -39,7 +39,7 @@ impl Policy {
 }
 
 /// A cache at work.
-pub(crate) enum Cache {
+pub(crate) enum Contestant {
     Seawall(Box<Seawall>),
     /// It decides later on what to keep and holds more than it may until then: by itself 64
     /// objects more, a third of the smallest room here. It is made to decide when a hundredth of
@@ -57,14 +57,14 @@ pub(crate) enum Cache {
     },
 }
 
-impl Cache {
+impl Contestant {
     /// With room for a part of all objects, by their bytes.
-    pub(crate) fn new(policy: Policy, workload: &Workload, percent: u64) -> Cache {
+    pub(crate) fn new(policy: Policy, workload: &Workload, percent: u64) -> Contestant {
         let hasher = FixedState::with_seed(1);
         let room = workload.bytes * percent / 100;
         let objects = workload.objects * percent as usize / 100;
         match policy {
-            Policy::Seawall => Cache::Seawall(Box::new(Seawall::new(room, hasher))),
+            Policy::Seawall => Contestant::Seawall(Box::new(Seawall::new(room, hasher))),
             Policy::Moka => {
                 let cache = match workload.sizes {
                     // It makes its sketch a quarter as large with a weigher, so it is spared one.
@@ -74,9 +74,9 @@ impl Cache {
                     }
                 }
                 .build_with_hasher(hasher);
-                Cache::Moka { cache, pending: 0, most: objects.div_ceil(100) }
+                Contestant::Moka { cache, pending: 0, most: objects.div_ceil(100) }
             }
-            Policy::QuickCache => Cache::QuickCache(Box::new(quick_cache::unsync::Cache::with(
+            Policy::QuickCache => Contestant::QuickCache(Box::new(quick_cache::unsync::Cache::with(
                 objects,
                 room,
                 BySize,
@@ -84,7 +84,7 @@ impl Cache {
                 quick_cache::unsync::DefaultLifecycle::default(),
             ))),
             Policy::Lru => {
-                Cache::Lru { entries: LruCache::unbounded_with_hasher(hasher), used: 0, room }
+                Contestant::Lru { entries: LruCache::unbounded_with_hasher(hasher), used: 0, room }
             }
         }
     }
@@ -93,8 +93,8 @@ impl Cache {
     pub(crate) fn request(&mut self, request: Request) -> bool {
         let Request { id, size } = request;
         match self {
-            Cache::Seawall(cache) => cache.request(request),
-            Cache::Moka { cache, pending, most } => {
+            Contestant::Seawall(cache) => cache.request(request),
+            Contestant::Moka { cache, pending, most } => {
                 let hit = cache.get(&id).is_some();
                 if !hit {
                     cache.insert(id, size);
@@ -106,14 +106,14 @@ impl Cache {
                 }
                 hit
             }
-            Cache::QuickCache(cache) => {
+            Contestant::QuickCache(cache) => {
                 let hit = cache.get(&id).is_some();
                 if !hit {
                     cache.insert(id, size);
                 }
                 hit
             }
-            Cache::Lru { entries, used, room } => {
+            Contestant::Lru { entries, used, room } => {
                 let hit = entries.get(&id).is_some();
                 if !hit && u64::from(size) <= *room {
                     *used += u64::from(size);

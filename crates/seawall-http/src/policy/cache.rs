@@ -24,11 +24,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use seawall_cache::Millis;
 use seawall_cache::directives::{Demand, demand};
 use seawall_cache::fill::{Join, Verdict};
-use seawall_cache::freshness::{self, Arrival, Reason, Standing};
+use seawall_cache::freshness::{self, Arrival, Reason, Standing, Unstorable};
 use seawall_cache::key::Scheme;
 use seawall_cache::object::{Content, Object};
 use seawall_cache::status::Forward as Why;
-use seawall_cache::store::{Found, Variants};
+use seawall_cache::store::{Found, Mark, Variants};
 use seawall_cache::{key, vary};
 use seawall_config::plan::{Cache, CacheVersion, Forward, Route};
 use seawall_h1::{BodyLength, Known, Method, RequestHead};
@@ -258,7 +258,7 @@ impl Errand<'_> {
         let Errand { request, demand, cells, .. } = self;
         let (object, soft) = match found {
             Some(Found::Object { object, soft }) => (object, soft),
-            Some(Found::Pass(mark)) if mark.until > self.now && !demand.only_if_cached => {
+            Some(Found::Pass(mark)) if self.is_held_off(mark) && !demand.only_if_cached => {
                 return Looked::Past(Past::Uncacheable);
             }
             _ if key.variants.is_some() => return Looked::Fetch(Why::VaryMiss, None),
@@ -297,6 +297,13 @@ impl Errand<'_> {
             }
             Standing::Validate { .. } => Looked::Fetch(Why::Request, Some(object)),
         }
+    }
+
+    /// Whether answers to the request are known to be not to be stored.
+    fn is_held_off(&self, mark: Mark) -> bool {
+        let for_all = mark.why != Unstorable::Authorization as u8;
+        let headers = &self.request.head.headers;
+        mark.until > self.now && (for_all || headers.known(Known::Authorization).is_some())
     }
 
     /// Whether what memory does not have may be on disk.

@@ -304,6 +304,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         handed: &handed,
         primary: parcel.primary,
         variants: parcel.variants.as_ref(),
+        validates: old.is_some(),
         requested,
         received: node.millis(Instant::now()),
         debt,
@@ -410,6 +411,8 @@ struct Fetch<'a> {
     handed: &'a Handed,
     primary: usize,
     variants: Option<&'a Arc<Variants>>,
+    /// Something is stored, about which the origin was asked.
+    validates: bool,
     requested: Millis,
     received: Millis,
     /// What is owed to the other nodes.
@@ -564,7 +567,11 @@ impl Fetch<'_> {
             }
             Err(why) => {
                 let of_resource = !why.is_of_request() && head.status < 500;
-                if of_resource {
+                // That holds for requests with credentials only, which are not to wait for each
+                // other either; but what is stored for the others stays.
+                let of_user = why == Unstorable::Authorization && !self.validates;
+                let of_user = of_user && head.status < 500;
+                if of_resource || of_user {
                     let Fetch { node, lead, variants, received, .. } = &self;
                     remember(node, lead, *variants, *received, why as u8);
                 }

@@ -62,7 +62,9 @@ impl Errand<'_> {
             out.extend_from_slice(b"\r\n");
             told.write(object, now, out);
         });
-        if let Some(ttl) = rules.browser_ttl {
+        // What is not kept here, such as a failure, is not to be kept there either.
+        let is_kept = !matches!(told, Told::Fetched { stored: false, .. });
+        if let Some(ttl) = rules.browser_ttl.filter(|_| is_kept) {
             // What clients make of it is what is left when the age has been taken off.
             let left = format!("max-age={}", age + ttl.as_secs());
             head.headers.remove(b"expires");

@@ -142,45 +142,48 @@ fn each_gets_his_own_private_answer() -> io::Result<()> {
     Ok(())
 }
 
-/// Once an answer was private, those who ask next are at the origin together.
+/// Once an answer was for one client, those who ask next are at the origin together.
 #[test]
 fn what_was_private_is_asked_for_in_parallel() -> io::Result<()> {
     const CLIENTS: usize = 50;
-    let gate = Gate::new();
-    let origin = Origin::scripted({
-        let gate = gate.clone();
-        move |conversation| {
-            while let Some(request) = conversation.next_request()? {
-                if request.header("first").is_none() {
-                    conversation.wait(&gate)?;
+    for (fields, name) in [("", "set-cookie"), ("authorization: Basic YTpi\r\n", "x-mine")] {
+        let gate = Gate::new();
+        let origin = Origin::scripted({
+            let gate = gate.clone();
+            move |conversation| {
+                while let Some(request) = conversation.next_request()? {
+                    if request.header("fast").is_none() {
+                        conversation.wait(&gate)?;
+                    }
+                    let answer = fresh("mine").with(name, "session=1");
+                    conversation.respond(&request, answer)?;
                 }
-                let answer = Response::new(200, "mine").with("set-cookie", "session=1");
-                conversation.respond(&request, answer)?;
+                Ok(())
             }
-            Ok(())
+        })?;
+        let seawall = caching(&origin).start()?;
+        let first = ask(&seawall, "/", &format!("{fields}fast: 1\r\n"))?;
+        assert_eq!(first.header(name), Some("session=1"));
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut client = seawall.connect()?;
+            client.send(get("/", fields))?;
+            clients.push(client);
         }
-    })?;
-    let seawall = caching_all(&origin).start()?;
-    assert_eq!(ask(&seawall, "/", "first: 1\r\n")?.header("set-cookie"), Some("session=1"));
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        let mut client = seawall.connect()?;
-        client.send(get("/", ""))?;
-        clients.push(client);
-    }
-    gate.wait_for_waiting(CLIENTS)?;
-    gate.open();
-    for mut client in clients {
-        let response = client.read_response()?;
-        assert_eq!(response.header("set-cookie"), Some("session=1"));
-        assert!(super::status_of(&response).contains("hit-for-miss"), "{response:?}");
+        gate.wait_for_waiting(CLIENTS)?;
+        gate.open();
+        for mut client in clients {
+            let response = client.read_response()?;
+            assert_eq!(response.header(name), Some("session=1"));
+            assert!(super::status_of(&response).contains("hit-for-miss"), "{response:?}");
+        }
+        if !fields.is_empty() {
+            // Those without credentials are given what is for all.
+            ask(&seawall, "/", "")?;
+            assert!(is_hit(&ask(&seawall, "/", "")?));
+        }
     }
     Ok(())
-}
-
-/// Whatever may be kept is, for a minute.
-fn caching_all(origin: &Origin) -> crate::setup::Setup {
-    super::caching_with(origin, "ttl = \"60s\"")
 }
 
 /// More than may wait ask the origin themselves, and so do those who have waited for long enough.
