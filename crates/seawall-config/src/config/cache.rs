@@ -32,7 +32,7 @@ section! {
         /// Without it there is memory alone.
         optional "disk" disk: DiskEntry, Table::<DiskEntry>::new("`disk`");
         /// Variants that one URL may have, by `vary` and by the `Vary` of its answers. Another one
-        /// takes the place of the one that was asked for least lately.
+        /// takes the place of the one that was stored first.
         default "variants" variants: u64 = 64, Integer(1, 10_000);
         /// With `redis` of `[state]`: what becomes of stored answers while that is away, so that
         /// purges of other nodes are not heard of. `"serve"`: they are served, and purges that were

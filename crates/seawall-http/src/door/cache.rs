@@ -85,7 +85,7 @@ impl CacheHandle {
         Some(CacheUsage {
             memory: TierUsage {
                 bytes: usage.bytes,
-                limit: node.capacity(),
+                limit: node.memory(),
                 objects: usage.objects,
                 chunks: usage.chunks,
                 evictions: usage.evicted,

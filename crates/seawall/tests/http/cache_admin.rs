@@ -440,6 +440,10 @@ fn the_plan_tells_of_the_cache() -> io::Result<()> {
         seawall.metric("seawall_cache_limit_bytes", &["tier=\"disk\""])?,
         f64::from(256 << 20)
     );
+    assert_eq!(
+        seawall.metric("seawall_cache_limit_bytes", &["tier=\"memory\""])?,
+        f64::from(64 << 20)
+    );
 
     seawall.rewrite(&config("two"))?;
     let reloaded = seawall.reload()?;

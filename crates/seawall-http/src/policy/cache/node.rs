@@ -38,8 +38,10 @@ pub(crate) struct Node {
     pub(crate) refreshing: Arc<AtomicUsize>,
     /// How the node calls itself in `CDN-Loop` (RFC 8586).
     pub(crate) loop_id: Box<[u8]>,
-    /// Bytes that there is room for.
+    /// Bytes that the larger tier has room for.
     capacity: AtomicU64,
+    /// Bytes that memory has room for.
+    memory: AtomicU64,
     /// The directory of the disk tier, if it began with one.
     disk: Option<PathBuf>,
     /// What it shares with other nodes, if there can be any.
@@ -75,6 +77,7 @@ impl Node {
             chunks: Arc::new(Fills::new(0, config.memory / 4)),
             refreshing: Arc::default(),
             capacity: AtomicU64::new(capacity_of(config)),
+            memory: AtomicU64::new(config.memory),
             disk: config.disk.as_ref().map(|disk| disk.path.clone()),
             fleet: ArcSwapOption::empty(),
             versions: ArcSwap::default(),
@@ -87,8 +90,14 @@ impl Node {
     pub(crate) fn configure(&self, config: &CacheStore) {
         self.store.reconfigure(config);
         self.capacity.store(capacity_of(config), Relaxed);
+        self.memory.store(config.memory, Relaxed);
         self.fills.set_most(config.memory / 4);
         self.chunks.set_most(config.memory / 4);
+    }
+
+    /// Bytes of memory that it may use.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.load(Relaxed)
     }
 
     /// Bytes that there is room for.
