@@ -76,13 +76,15 @@ impl Contestant {
                 .build_with_hasher(hasher);
                 Contestant::Moka { cache, pending: 0, most: objects.div_ceil(100) }
             }
-            Policy::QuickCache => Contestant::QuickCache(Box::new(quick_cache::unsync::Cache::with(
-                objects,
-                room,
-                BySize,
-                hasher,
-                quick_cache::unsync::DefaultLifecycle::default(),
-            ))),
+            Policy::QuickCache => {
+                Contestant::QuickCache(Box::new(quick_cache::unsync::Cache::with(
+                    objects,
+                    room,
+                    BySize,
+                    hasher,
+                    quick_cache::unsync::DefaultLifecycle::default(),
+                )))
+            }
             Policy::Lru => {
                 Contestant::Lru { entries: LruCache::unbounded_with_hasher(hasher), used: 0, room }
             }
