@@ -28,6 +28,7 @@ use seawall_h1::{BodyLength, Headers, RequestHead};
 use seawall_telemetry::metrics::Cache as Cells;
 use tokio::time::{Instant, timeout};
 
+use super::advice;
 use super::chunks::{self, Received, Wanted};
 use super::fleet::{Debt, Joint, Ours};
 use super::invalidate::url_of;
@@ -440,31 +441,10 @@ impl Fetch<'_> {
         })
     }
 
-    /// Counts answers that are as many as there are browsers, unless that is wanted.
-    fn look_for_user_agent(&self, names: &[Box<[u8]>]) {
-        let is_it = |name: &[u8]| name == b"user-agent";
-        let is_wanted = self.rules.vary.iter().any(|name| is_it(name.as_bytes()));
-        if is_wanted || !names.iter().any(|name| is_it(name)) {
-            return;
-        }
-        self.cells.vary_user_agent.add(1);
-        let compiled = &self.request.running.compiled;
-        let Some(route) = self.request.facts.route.get() else { return };
-        if !compiled.watches[route].told_of_user_agent.swap(true, Relaxed) {
-            tracing::warn!(
-                route = &*compiled.plan.routes[route].name,
-                path = %String::from_utf8_lossy(self.request.head.path()),
-                "answers have `Vary: User-Agent`, so that nearly each browser has its own; \
-                 if they differ by class of device, set `cache.key.device = true` and \
-                 `cache.ignore-origin = [\"vary\"]`"
-            );
-        }
-    }
-
     /// What of an answer is stored beside its content.
     fn card(&self, answer: &Headers, terms: &Terms<'_>) -> Card {
         let names = shelf::names(answer, self.rules);
-        self.look_for_user_agent(&names);
+        advice::about(self.request, self.rules, self.cells, &names, answer, terms);
         let shelf = Shelf {
             node: self.node,
             rules: self.rules,
