@@ -143,7 +143,8 @@ fn waiting_for_a_fill() {
         ("cache.coalesce = {}", 10, 20_000),
         ("cache.coalesce = false", 0, 0),
         ("cache.coalesce = { wait = \"1s\" }", 1, 20_000),
-        ("timeout = \"4s\"\ncache = {}", 2, 20_000),
+        ("timeout = \"4s\"\ncache = {}", 4, 20_000),
+        ("timeout = \"20s\"\ncache = {}", 10, 20_000),
         ("timeout = \"4s\"\ncache.coalesce = { wait = \"3s\", waiters = 1 }", 3, 1),
     ] {
         assert_eq!(cache(keys).coalesce, Coalesce { wait: seconds(wait), waiters }, "{keys}");

@@ -27,6 +27,15 @@ pub enum Destination {
     File(PathBuf),
 }
 
+impl std::fmt::Display for Destination {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Destination::Stdout => out.write_str("standard output"),
+            Destination::File(path) => write!(out, "{}", path.display()),
+        }
+    }
+}
+
 /// Buffers that may wait for the writer, all workers together.
 const MAX_WAITING: usize = 256;
 
@@ -57,10 +66,10 @@ impl AccessLog {
         let sink = open(destination)?;
         let (to_writer, messages) = sync_channel(MAX_WAITING);
         let dropped: Arc<AtomicU64> = Arc::default();
-        let lost = dropped.clone();
+        let (lost, to) = (dropped.clone(), destination.clone());
         std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write(sink, &messages, &lost))?;
+            .spawn(move || write(sink, to, &messages, &lost))?;
         Ok(AccessLog { to_writer, dropped })
     }
 
@@ -108,14 +117,22 @@ fn open(destination: &Destination) -> io::Result<Box<dyn Write + Send>> {
     })
 }
 
-fn write(mut sink: Box<dyn Write + Send>, messages: &Receiver<Message>, lost: &AtomicU64) {
+fn write(
+    mut sink: Box<dyn Write + Send>,
+    mut to: Destination,
+    messages: &Receiver<Message>,
+    lost: &AtomicU64,
+) {
     let mut failing = false;
     while let Ok(message) = messages.recv() {
         match message {
             Message::Lines { text, count } => {
                 let result = sink.write_all(&text).and_then(|()| sink.flush());
                 if let (Err(error), false) = (&result, failing) {
-                    tracing::error!(%error, "the access log cannot be written; its lines are lost until it can");
+                    tracing::error!(
+                        "the access log cannot be written to {to}: {error}; its lines are lost until it \
+                         can: make room there, or name another place in server.access-log"
+                    );
                 }
                 failing = result.is_err();
                 if failing {
@@ -123,8 +140,10 @@ fn write(mut sink: Box<dyn Write + Send>, messages: &Receiver<Message>, lost: &A
                 }
             }
             Message::Reopen(destination) => match open(&destination) {
-                Ok(fresh) => sink = fresh,
-                Err(error) => tracing::error!(%error, "the access log cannot be opened again"),
+                Ok(fresh) => (sink, to) = (fresh, destination),
+                Err(error) => tracing::error!(
+                    "the access log cannot be opened at {destination}: {error}; it goes on at {to}"
+                ),
             },
             Message::Flush(done) => {
                 let _ = done.send(());

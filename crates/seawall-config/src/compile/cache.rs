@@ -268,7 +268,7 @@ impl Compiler<'_, '_> {
 
     fn coalesce(&mut self, route: &Route, cache: &CacheEntry) -> Coalesce {
         let whole = route.timeout.value;
-        let standard = Coalesce { wait: DEFAULT_WAIT.min(whole / 2), waiters: DEFAULT_WAITERS };
+        let standard = Coalesce { wait: DEFAULT_WAIT.min(whole), waiters: DEFAULT_WAITERS };
         let Some(at) = cache.coalesce.value() else { return standard };
         let Some(coalesce) = &at.value else {
             return Coalesce { wait: Duration::ZERO, waiters: 0 };

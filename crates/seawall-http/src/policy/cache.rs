@@ -403,6 +403,8 @@ impl Errand<'_> {
             let verdict = match &handed {
                 // Who begins waits for as long as the route lets him.
                 Some(_) => verdict.await,
+                // Who leaves shortly before has no time to ask by himself, and asks all the same.
+                None if rules.coalesce.wait >= self.to.timeout => verdict.await,
                 None => match timeout(rules.coalesce.wait, verdict).await {
                     Ok(verdict) => verdict,
                     Err(_) => return self.go_past(Past::Crowded).await,
