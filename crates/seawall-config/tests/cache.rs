@@ -270,6 +270,25 @@ fn of(plan: Plan) -> Cache {
     }
 }
 
+#[test]
+fn nothing_is_said_of_times_and_rules_that_go_together() {
+    for keys in [
+        "cache = { ttl = \"1h\", negative-ttl = \"1m\" }",
+        "cache = { stale-while-revalidate = \"1h\", stale-if-error = \"1h\" }",
+        "cache = { stale-while-revalidate = \"1h\", stale-if-error = \"0s\" }",
+        "cache = { negative-ttl = \"1h\" }",
+        "cache = { force = \"1m\", ignore-origin = true }",
+    ] {
+        cache(keys);
+    }
+    // On all paths, but with a way past the cache.
+    let text = "[listen.web]\naddress = ':0'\n[upstream.app]\nservers = ['127.0.0.1:1']\n\
+                [[route]]\npath = '/*'\nto = 'app'\n\
+                cache = { force = '1m', ignore-origin = true, bypass = { cookies = ['session'] } }\n";
+    let loaded = load(text, "f", &|_: &str| None).expect("it is right");
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+}
+
 /// What `head` and a route with these keys mean.
 fn plan(head: &str, keys: &str) -> Plan {
     let text = format!(

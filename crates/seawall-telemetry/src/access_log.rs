@@ -172,6 +172,10 @@ pub struct Entry<'a> {
     pub server: &'a str,
     /// The code of the refusal, or nothing.
     pub refusal: &'a str,
+    /// What the cache did, in the words of its metrics; nothing where there is none.
+    pub cache: &'a str,
+    /// What `Age` of the answer says, in seconds.
+    pub age: Option<u32>,
     /// `User-Agent`.
     pub agent: &'a [u8],
     /// The trace id of `traceparent`, or 0.
@@ -290,6 +294,10 @@ impl Entry<'_> {
         line.plain("sent", self.sent);
         line.some("server", self.server.as_bytes());
         line.some("refusal", self.refusal.as_bytes());
+        line.some("cache", self.cache.as_bytes());
+        if let Some(age) = self.age {
+            line.plain("age", age);
+        }
         line.some("agent", self.agent);
         if self.trace != 0 {
             line.plain("trace", format_args!("\"{:032x}\"", self.trace));
@@ -353,6 +361,8 @@ mod tests {
         duration: Duration::from_micros(1500),
         server: "127.0.0.1:3000",
         refusal: "",
+        cache: "stale",
+        age: Some(61),
         agent: b"curl",
         trace: 0xab,
     };
@@ -364,7 +374,7 @@ mod tests {
         let expect = "{\"time\":\"2000-02-29T00:00:00.042Z\",\"listener\":\"web\",\"route\":\"api\",\
             \"client\":\"127.0.0.1\",\"method\":\"GET\",\"host\":\"example.com\",\"path\":\"/a\\\"b\",\
             \"query\":\"?x\",\"status\":200,\"received\":0,\"sent\":7,\"server\":\"127.0.0.1:3000\",\
-            \"agent\":\"curl\",\"trace\":\"000000000000000000000000000000ab\",\"duration_ms\":1.500}\n";
+            \"cache\":\"stale\",\"age\":61,\"agent\":\"curl\",\"trace\":\"000000000000000000000000000000ab\",\"duration_ms\":1.500}\n";
         assert_eq!(String::from_utf8_lossy(&out), expect);
     }
 
