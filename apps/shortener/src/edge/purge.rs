@@ -74,22 +74,78 @@ struct Node {
     again: Duration,
     queue: Mutex<Queue>,
     more: Notify,
-    /// The number of the last link that it was told of.
+    /// The number of the last link that it was told of; only grows.
     told: watch::Sender<u64>,
     is_up: AtomicBool,
     count: AtomicU64,
     failed: AtomicU64,
 }
 
+/// Links get numbers from 1 as they come in; those up to `done` were told.
 #[derive(Debug, Default)]
 struct Queue {
+    done: u64,
     links: VecDeque<Box<str>>,
-    /// Of the first link in the queue.
-    first: u64,
-    /// To be told again, in the order of the times.
-    again: VecDeque<(Instant, Box<str>)>,
-    /// There was no room: everything is to be purged.
-    everything: bool,
+    /// To be told again, in the order of the times; `None` is everything.
+    again: VecDeque<(Instant, Option<Box<str>>)>,
+    /// There was no room for the links up to this number: everything is to be purged instead.
+    everything: u64,
+}
+
+impl Queue {
+    fn last(&self) -> u64 {
+        self.done.max(self.everything) + self.links.len() as u64
+    }
+
+    fn push(&mut self, code: Box<str>) {
+        self.links.push_back(code);
+        if self.links.len() > MOST_WAITING {
+            self.everything = self.last();
+            self.links.clear();
+        }
+    }
+
+    fn push_again(&mut self, due: Instant, code: Box<str>) {
+        if self.again.len() >= MOST_WAITING {
+            self.again.clear();
+            self.again.push_back((due, None));
+        } else {
+            self.again.push_back((due, Some(code)));
+        }
+    }
+
+    /// Moves to the links what is due.
+    fn fall_due(&mut self, now: Instant) {
+        while self.again.front().is_some_and(|(due, _)| *due <= now) {
+            match self.again.pop_front() {
+                Some((_, Some(code))) => self.push(code),
+                Some((_, None)) => {
+                    self.everything = self.last() + 1;
+                    self.links.clear();
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// What to tell next: the number that is done when it was told, and the tags, or none for
+    /// everything.
+    fn batch(&self) -> Option<(u64, Option<Vec<String>>)> {
+        if self.everything > self.done {
+            return Some((self.everything, None));
+        }
+        let tags: Vec<_> = self.links.iter().take(AT_ONCE).map(|code| tag(code)).collect();
+        (!tags.is_empty()).then(|| (self.done + tags.len() as u64, Some(tags)))
+    }
+
+    /// What was to be told up to this number was.
+    fn told(&mut self, through: u64) {
+        // While it was told, everything after it may have been given up for a purge of all.
+        let first = self.done.max(self.everything);
+        let count = usize::try_from(through.saturating_sub(first)).unwrap_or(usize::MAX);
+        self.links.drain(..count.min(self.links.len()));
+        self.done = self.done.max(through);
+    }
 }
 
 impl Purger {
@@ -188,20 +244,12 @@ impl Node {
         let mut queue = lock(&self.queue);
         let due = Instant::now() + self.again;
         for code in codes {
-            queue.links.push_back(code.into());
+            queue.push(code.into());
             if again {
-                queue.again.push_back((due, code.into()));
+                queue.push_again(due, code.into());
             }
         }
-        if queue.links.len() > MOST_WAITING || queue.again.len() > MOST_WAITING {
-            queue.everything = true;
-            // The one that is left carries the purge of everything; so is the one later.
-            let (links, agains) = (queue.links.len() - 1, queue.again.len().saturating_sub(1));
-            queue.links.drain(..links);
-            queue.first += links as u64;
-            queue.again.drain(..agains);
-        }
-        let last = queue.first + queue.links.len() as u64;
+        let last = queue.last();
         drop(queue);
         self.more.notify_one();
         last
@@ -209,9 +257,8 @@ impl Node {
 
     fn queue_the_rest(&self) -> u64 {
         let mut queue = lock(&self.queue);
-        let rest: Vec<_> = queue.again.drain(..).map(|(_, code)| code).collect();
-        queue.links.extend(rest);
-        let last = queue.first + queue.links.len() as u64;
+        queue.fall_due(Instant::now() + self.again);
+        let last = queue.last();
         drop(queue);
         self.more.notify_one();
         last
@@ -221,29 +268,28 @@ impl Node {
     async fn tell(self: Arc<Node>) {
         let mut pause = PAUSES[0];
         loop {
-            let (count, body, next) = self.batch();
-            let Some(body) = body else {
+            let (batch, next) = self.batch();
+            let Some((through, tags)) = batch else {
                 tokio::select! {
                     () = self.more.notified() => {}
                     () = at(next) => {}
                 }
                 continue;
             };
-            match self.post(body).await {
+            let count = tags.as_ref().map_or(1, Vec::len);
+            let body = match tags {
+                Some(tags) => serde_json::json!({ "tags": tags, "hard": true }),
+                None => serde_json::json!({ "hosts": [self.host], "hard": true }),
+            };
+            match self.post(body.to_string().into()).await {
                 Ok(()) => {
                     if !self.is_up.swap(true, Relaxed) {
                         info!(node = self.name, "caches in front are purged again");
                     }
                     pause = PAUSES[0];
                     self.count.fetch_add(count as u64, Relaxed);
-                    let mut queue = lock(&self.queue);
-                    // It may have been emptied meanwhile.
-                    let count = count.min(queue.links.len());
-                    queue.links.drain(..count);
-                    queue.first += count as u64;
-                    let told = queue.first;
-                    drop(queue);
-                    self.told.send_replace(told);
+                    lock(&self.queue).told(through);
+                    self.told.send_replace(through);
                 }
                 Err(problem) => {
                     self.failed.fetch_add(1, Relaxed);
@@ -257,28 +303,11 @@ impl Node {
         }
     }
 
-    /// The beginning of the queue, as many links as go into one request, and when there will be
-    /// more.
-    fn batch(&self) -> (usize, Option<Bytes>, Option<Instant>) {
+    /// What to tell next, and when there will be more.
+    fn batch(&self) -> (Option<(u64, Option<Vec<String>>)>, Option<Instant>) {
         let mut queue = lock(&self.queue);
-        let now = Instant::now();
-        while queue.again.front().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, code)) = queue.again.pop_front() {
-                queue.links.push_back(code);
-            }
-        }
-        let next = queue.again.front().map(|(due, _)| *due);
-        let count = queue.links.len().min(AT_ONCE);
-        if count == 0 {
-            return (0, None, next);
-        }
-        let body = if std::mem::take(&mut queue.everything) {
-            serde_json::json!({ "hosts": [self.host], "hard": true })
-        } else {
-            let tags: Vec<_> = queue.links.iter().take(count).map(|code| tag(code)).collect();
-            serde_json::json!({ "tags": tags, "hard": true })
-        };
-        (count, Some(body.to_string().into()), next)
+        queue.fall_due(Instant::now());
+        (queue.batch(), queue.again.front().map(|(due, _)| *due))
     }
 
     async fn post(&self, body: Bytes) -> Result<(), String> {
@@ -326,4 +355,54 @@ async fn at(time: Option<Instant>) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_leaves_the_queue() {
+        let mut queue = Queue::default();
+        for number in 0..2500 {
+            queue.push(format!("{number}").into());
+        }
+        let mut told = Vec::new();
+        while let Some((through, tags)) = queue.batch() {
+            told.extend(tags.expect("there is room"));
+            queue.told(through);
+        }
+        assert_eq!(told, (0..2500).map(|number| format!("link:{number}")).collect::<Vec<_>>());
+        assert_eq!(queue.last(), 2500);
+    }
+
+    #[test]
+    fn a_full_queue_becomes_a_purge_of_everything() {
+        let mut queue = Queue::default();
+        queue.push("first".into());
+        let (through, _) = queue.batch().expect("one waits");
+        for _ in 0..MOST_WAITING {
+            queue.push("a".into());
+        }
+        queue.push("last".into());
+        // The request that was on its way ends after the queue was given up.
+        queue.told(through);
+        assert!(matches!(queue.batch(), Some((all, None)) if all == 1 + MOST_WAITING as u64));
+        queue.told(1 + MOST_WAITING as u64);
+        let (through, tags) = queue.batch().expect("the last one came after");
+        assert_eq!((through, tags), (queue.last(), Some(vec!["link:last".to_owned()])));
+    }
+
+    #[test]
+    fn what_is_to_be_told_again_waits_for_its_time() {
+        let mut queue = Queue::default();
+        let due = Instant::now() + Duration::from_secs(2);
+        for _ in 0..=MOST_WAITING {
+            queue.push_again(due, "a".into());
+        }
+        queue.fall_due(due - Duration::from_millis(1));
+        assert!(queue.batch().is_none());
+        queue.fall_due(due);
+        assert!(matches!(queue.batch(), Some((1, None))), "there were too many to be told apart");
+    }
 }
