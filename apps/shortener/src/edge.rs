@@ -109,10 +109,7 @@ fn fields(max_age: u64, s_maxage: u64) -> [HeaderValue; 2] {
     let shared = |text: String| shared(&text).unwrap_or(NO_STORE);
     match s_maxage {
         0 => [shared(format!("private, max-age={max_age}")), NO_STORE],
-        _ => [
-            shared(format!("public, max-age={max_age}")),
-            shared(format!("max-age={s_maxage}")),
-        ],
+        _ => [shared(format!("public, max-age={max_age}")), shared(format!("max-age={s_maxage}"))],
     }
 }
 
@@ -157,8 +154,7 @@ mod tests {
         let etag = |mapping: &Mapping| Prepared::new("a", mapping).etag;
         let one = Mapping { target: "https://a.example/".into(), ..Mapping::default() };
         let other = Mapping { target: "https://b.example/".into(), ..Mapping::default() };
-        let permanent =
-            Mapping { redirect: crate::link::Redirect::Permanent, ..one.clone() };
+        let permanent = Mapping { redirect: crate::link::Redirect::Permanent, ..one.clone() };
         assert_eq!(etag(&one), etag(&one.clone()));
         assert_ne!(etag(&one), etag(&other));
         assert_ne!(etag(&one), etag(&permanent));

@@ -25,7 +25,7 @@ use crate::store::{Read, Store, StoreError, system_clock};
 
 use self::encoding::Value;
 use self::flight::Flights;
-use self::memory::{Kept, Memory, RECENT, Slot, ticks};
+use self::memory::{Kept, Memory, Slot, ticks};
 use self::redis::{Answer, Tier};
 
 pub use self::follow::follow;
@@ -71,12 +71,20 @@ pub struct Entry {
     used_up: AtomicBool,
     /// It is being looked up again before it must be.
     is_refreshed: AtomicBool,
+    /// When it must be, by the clock of `memory.rs`; the end of time while nobody keeps it.
+    until: AtomicU64,
 }
 
 impl Entry {
     fn new(code: &str, mapping: Mapping) -> Entry {
         let prepared = Prepared::new(code, &mapping);
-        Entry { mapping, prepared, used_up: false.into(), is_refreshed: false.into() }
+        Entry {
+            mapping,
+            prepared,
+            used_up: false.into(),
+            is_refreshed: false.into(),
+            until: u64::MAX.into(),
+        }
     }
 
     /// Whether its clicks are known to be used up.
@@ -159,7 +167,7 @@ pub struct Resolver {
 }
 
 /// What took longer to read than this is not kept, since it may be from before a change that
-/// nobody remembers any more. Well below [`RECENT`].
+/// nobody remembers any more. Well below [`memory::RECENT`].
 const TOO_LATE: Duration = Duration::from_secs(2);
 
 impl Resolver {
@@ -216,13 +224,11 @@ impl Resolver {
     }
 
     /// Looks a code up again in the background when its time is nearly over, so that nobody has to
-    /// wait when it is. To be called with what [`Resolver::resolve`] found, now and then: for each
-    /// hit it is a glance.
-    pub fn refresh_early(self: &Arc<Self>, code: &str, found: &Found) {
-        let Found::Link(entry) = found else { return };
-        let now = self.memory.now();
-        let Kept::Current(slot) = self.memory.look_up(code, now) else { return };
-        if !self.is_early(slot.until.saturating_sub(now)) || entry.is_refreshed.swap(true, Relaxed) {
+    /// wait when it is. To be called with what [`Resolver::resolve`] found; nearly always it is
+    /// only a glance.
+    pub fn refresh_early(self: &Arc<Self>, code: &str, entry: &Arc<Entry>) {
+        let left = entry.until.load(Relaxed).saturating_sub(self.memory.now());
+        if !self.is_early(left) || entry.is_refreshed.swap(true, Relaxed) {
             return;
         }
         let (resolver, code, entry) = (self.clone(), code.to_owned(), entry.clone());
@@ -291,8 +297,7 @@ impl Resolver {
                 let left = u64::try_from(until - system_clock()).unwrap_or(0);
                 let left = left.min(ticks(self.config.redis_ttl) * 2);
                 let found = Found::new(text, mapping);
-                let slot = Slot { found: found.clone(), asked, until: asked + left };
-                self.memory.keep(text, slot);
+                self.keep(text, &found, asked, left);
                 Ok(found)
             }
             Ok(Answer::Value(Value::Changed, _)) => {
@@ -376,8 +381,17 @@ impl Resolver {
             }
             Found::Missing => ticks(self.config.negative_ttl),
         };
-        self.memory.keep(code.as_str(), Slot { found: found.clone(), asked, until: asked + ttl });
+        self.keep(code.as_str(), &found, asked, ttl);
         Ok((found, Some(ttl)))
+    }
+
+    /// Keeps in this process what was asked then, for so many milliseconds.
+    fn keep(&self, code: &str, found: &Found, asked: u64, left: u64) {
+        let until = asked.saturating_add(left);
+        if let Found::Link(entry) = found {
+            entry.until.store(until, Relaxed);
+        }
+        self.memory.keep(code, Slot { found: found.clone(), asked, until });
     }
 
     /// XFetch: whether what goes out of date after `left` milliseconds should be looked up again
@@ -389,7 +403,8 @@ impl Resolver {
     fn is_early(&self, left: u64) -> bool {
         let cost = (self.cost.load(Relaxed) / 1000).max(50);
         // e^-16 is one in nine million: no logarithm for nearly all.
-        left < cost * 16 && (cost as f64) * -fastrand::f64().max(f64::MIN_POSITIVE).ln() >= left as f64
+        left < cost * 16
+            && (cost as f64) * -fastrand::f64().max(f64::MIN_POSITIVE).ln() >= left as f64
     }
 
     fn redis_failed(&self, redis: &Tier, live: &redis::Live, failure: &redis::Failure) {

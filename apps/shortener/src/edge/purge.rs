@@ -92,6 +92,9 @@ struct Queue {
     everything: u64,
 }
 
+/// The number that is done when it was told, and the tags; without tags it is everything.
+type Batch = (u64, Option<Vec<String>>);
+
 impl Queue {
     fn last(&self) -> u64 {
         self.done.max(self.everything) + self.links.len() as u64
@@ -128,9 +131,8 @@ impl Queue {
         }
     }
 
-    /// What to tell next: the number that is done when it was told, and the tags, or none for
-    /// everything.
-    fn batch(&self) -> Option<(u64, Option<Vec<String>>)> {
+    /// What to tell next.
+    fn batch(&self) -> Option<Batch> {
         if self.everything > self.done {
             return Some((self.everything, None));
         }
@@ -304,7 +306,7 @@ impl Node {
     }
 
     /// What to tell next, and when there will be more.
-    fn batch(&self) -> (Option<(u64, Option<Vec<String>>)>, Option<Instant>) {
+    fn batch(&self) -> (Option<Batch>, Option<Instant>) {
         let mut queue = lock(&self.queue);
         queue.fall_due(Instant::now());
         (queue.batch(), queue.again.front().map(|(due, _)| *due))

@@ -74,7 +74,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Value> {
     }
     let mut extra = 0;
     if kind & HAS_EXTRA != 0 {
-        (&extra, rest) = rest.split_first()?;
+        let (byte, after) = rest.split_first()?;
+        (extra, rest) = (*byte, after);
     }
     let mut expires = None;
     if extra & EXPIRES != 0 {
@@ -158,7 +159,8 @@ mod tests {
     fn mapping() -> impl Strategy<Value = Mapping> {
         let beginning = prop::sample::select(vec!["https://www.", "https://", "http://", "x:", ""]);
         let redirect = prop::sample::select(vec![301, 302, 307, 308]);
-        let target = (beginning, ".{0,60}").prop_map(|(beginning, rest)| beginning.to_owned() + &rest);
+        let target =
+            (beginning, ".{0,60}").prop_map(|(beginning, rest)| beginning.to_owned() + &rest);
         let flags = (any::<bool>(), any::<bool>());
         let optional = (any::<Option<i64>>(), prop::option::of(".{0,100}"));
         (target, redirect, flags, optional).prop_map(

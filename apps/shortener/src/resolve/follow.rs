@@ -15,12 +15,13 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
+use crate::caches::Caches;
 use crate::edge::Purger;
 use crate::store::{Change, StoreError, system_clock};
 
+use super::Resolver;
 use super::memory::RECENT;
 use super::redis::{Failure, Live, Tier};
-use super::Resolver;
 
 /// Changes that are read at once.
 const PAGE: u32 = 1000;
@@ -38,11 +39,11 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)
 /// # Errors
 /// When the database cannot be asked at the start.
 pub async fn follow(
-    resolver: Arc<Resolver>,
-    purger: Arc<Purger>,
+    caches: Caches,
     keep: Duration,
     drain: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()>, StoreError> {
+    let Caches { resolver, purger } = caches;
     let seen = Arc::new(AtomicI64::new(0));
     let mut begun = resolver.memory.now();
     let since = system_clock() - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
@@ -141,10 +142,7 @@ impl Follower {
 
 /// The changes behind the last one that is known, of which the last is known then. `None`: there
 /// are none.
-async fn page(
-    resolver: &Resolver,
-    seen: &AtomicI64,
-) -> Result<Option<Vec<Change>>, StoreError> {
+async fn page(resolver: &Resolver, seen: &AtomicI64) -> Result<Option<Vec<Change>>, StoreError> {
     let after = seen.load(Acquire);
     let page = resolver.store.changes_after(after, PAGE).await?;
     // Before the first there is always something that was forgotten.
@@ -165,7 +163,9 @@ async fn tend(resolver: &Arc<Resolver>, redis: &Tier, seen: &AtomicI64, every: D
         past.note(seen.load(Acquire));
         match redis.live() {
             Some(live) => {
-                if let Err(Trouble::Redis(failure)) = mark(resolver, redis, &live, seen, &past).await {
+                if let Err(Trouble::Redis(failure)) =
+                    mark(resolver, redis, &live, seen, &past).await
+                {
                     resolver.redis_failed(redis, &live, &failure);
                     continue;
                 }

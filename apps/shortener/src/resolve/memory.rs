@@ -66,7 +66,13 @@ impl Memory {
     /// A tier for so many links; 0: it keeps nothing.
     pub(super) fn new(capacity: usize, ttl: Duration) -> Memory {
         let slots = |capacity| {
-            Cache::with(capacity, capacity as u64, UnitWeighter, RandomState::default(), Default::default())
+            Cache::with(
+                capacity,
+                capacity as u64,
+                UnitWeighter,
+                RandomState::default(),
+                Default::default(),
+            )
         };
         let is_on = capacity > 0;
         Memory {

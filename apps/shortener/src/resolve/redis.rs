@@ -221,7 +221,8 @@ impl Tier {
             if tell {
                 all.cmd("PUBLISH").arg(format!("{}!changed", self.family)).arg(codes.join(" "));
             }
-            let asked = all.query_async::<Reply>(&mut live.wire.clone());
+            let mut wire = live.wire.clone();
+            let asked = all.query_async::<Reply>(&mut wire);
             timeout(PATIENCE, asked).await.map_err(|_| Failure::Silent)??;
         }
         Ok(())
