@@ -1,6 +1,14 @@
 //! `snip`, a link shortener: one process with a database in a file, or many stateless ones over
 //! PostgreSQL, Redis and NATS, by configuration alone.
 
+pub mod api;
+pub mod auth;
+pub mod code;
 pub mod config;
+pub mod instant;
 pub mod link;
+pub mod links;
+pub mod password;
+pub mod problem;
+pub mod store;
 pub mod target;

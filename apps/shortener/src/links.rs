@@ -76,11 +76,9 @@ impl Links {
         expected: Option<i64>,
     ) -> Result<Update, StoreError> {
         let update = self.store.update(code, patch, expected).await;
-        match &update {
-            Ok(Update::Done(link)) => self.changed(&[(code, Some(link))]).await,
-            Ok(Update::Missing | Update::Conflict(_)) => {}
-            // It may have been made all the same.
-            Err(_) => self.unsure(code).await,
+        // After an error it may have been made all the same.
+        if !matches!(update, Ok(Update::Missing | Update::Conflict(_))) {
+            self.changed(std::slice::from_ref(code)).await;
         }
         update
     }
@@ -91,10 +89,8 @@ impl Links {
     /// As the store.
     pub async fn delete(&self, code: &Code) -> Result<bool, StoreError> {
         let deleted = self.store.delete(code).await;
-        match &deleted {
-            Ok(true) => self.changed(&[(code, None)]).await,
-            Ok(false) => {}
-            Err(_) => self.unsure(code).await,
+        if !matches!(deleted, Ok(false)) {
+            self.changed(std::slice::from_ref(code)).await;
         }
         deleted
     }
@@ -102,15 +98,19 @@ impl Links {
     /// Nobody can have asked for a code that was made here before it was there; for an alias they
     /// can, and then it is remembered that there is no such link.
     async fn made(&self, named: Vec<bool>, created: &Created) {
-        let changes: Vec<_> = named
+        let codes: Vec<Code> = named
             .into_iter()
             .zip(created)
-            .filter_map(|(named, link)| Some((named, link.as_ref().ok()?)))
-            .filter_map(|(named, link)| named.then_some((&link.code, Some(link))))
+            .filter_map(|(named, link)| Some(link.as_ref().ok()?.code.clone()).filter(|_| named))
             .collect();
-        if !changes.is_empty() {
-            self.changed(&changes).await;
+        if !codes.is_empty() {
+            self.changed(&codes).await;
         }
+    }
+
+    /// What was remembered of these is not so any more.
+    async fn changed(&self, codes: &[Code]) {
+        tracing::debug!(?codes, "changed");
     }
 }
 

@@ -27,9 +27,8 @@ pub async fn hash(password: String) -> Option<Box<str>> {
 /// Whether this is the password of a hash; never of a text that is not one.
 pub async fn is(password: String, hash: Box<str>) -> bool {
     apart(move || {
-        PasswordHash::new(&hash).is_ok_and(|hash| {
-            Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
-        })
+        PasswordHash::new(&hash)
+            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
     })
     .await
     .unwrap_or(false)

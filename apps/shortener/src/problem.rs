@@ -77,7 +77,11 @@ pub struct Invalid {
 
 impl Invalid {
     /// A rule that a part of the body breaks.
-    pub fn at(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Invalid {
+    pub fn at(
+        pointer: impl Into<String>,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Invalid {
         Invalid { pointer: Some(pointer.into()), ..Invalid::new(code, detail) }
     }
 

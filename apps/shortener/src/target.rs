@@ -365,7 +365,8 @@ mod tests {
 
     #[test]
     fn addresses_are_their_own_host_in_every_spelling() {
-        let rules = Rules::new(&["http".to_owned()], 200, "http://127.0.0.1:3000", BlockList::default());
+        let rules =
+            Rules::new(&["http".to_owned()], 200, "http://127.0.0.1:3000", BlockList::default());
         for text in ["http://127.0.0.1/", "http://2130706433:80/x", "http://[::ffff:127.0.0.1]/"] {
             assert_eq!(rules.check(text), Err(TargetError::Loop), "{text}");
         }

@@ -129,6 +129,11 @@ impl<'a> Fields<'a> {
         self.invalid
     }
 
+    /// Whether there is such a field, good or not.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
     /// A field as it is.
     pub(super) fn take(&mut self, name: &str) -> Field<Value> {
         match self.left.remove(name) {
@@ -160,13 +165,15 @@ impl<'a> Fields<'a> {
 
     /// A whole number. `1.0` is one (JSON has one kind of numbers).
     pub(super) fn number(&mut self, name: &str, least: i64, most: i64) -> Field<i64> {
-        self.typed(name, "a whole number is wanted here", |value| whole(&value)).and_check(|number| {
-            let fits = (least..=most).contains(&number);
-            if !fits {
-                self.wrong(name, "range", format!("between {least} and {most}"));
-            }
-            fits.then_some(number)
-        })
+        self.typed(name, "a whole number is wanted here", |value| whole(&value)).and_check(
+            |number| {
+                let fits = (least..=most).contains(&number);
+                if !fits {
+                    self.wrong(name, "range", format!("between {least} and {most}"));
+                }
+                fits.then_some(number)
+            },
+        )
     }
 
     /// A list.

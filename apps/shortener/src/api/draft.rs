@@ -29,7 +29,13 @@ const MOST_CLICKS: i64 = 1_000_000_000_000;
 #[serde(deny_unknown_fields, default)]
 pub struct CreateLink {
     /// Where it leads: an absolute URL. It is brought into normal form, and never fetched.
-    #[schema(required, format = Uri, min_length = 1, max_length = 8192, example = "https://example.com/page")]
+    #[schema(
+        required,
+        format = "uri",
+        min_length = 1,
+        max_length = 8192,
+        example = "https://example.com/page"
+    )]
     pub target: String,
     /// What it is to be called; absent: seven letters and digits of the shortener's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +76,13 @@ pub struct CreateLink {
 #[serde(deny_unknown_fields, default)]
 pub struct PatchLink {
     /// Where it leads.
-    #[schema(required = false, nullable = false, format = Uri, min_length = 1, max_length = 8192)]
+    #[schema(
+        required = false,
+        nullable = false,
+        format = "uri",
+        min_length = 1,
+        max_length = 8192
+    )]
     pub target: Option<String>,
     /// What people call it.
     #[schema(max_length = 255)]
@@ -147,9 +159,10 @@ impl Draft {
     ) -> Option<Draft> {
         let before = invalid.len();
         let mut fields = Fields::of(value, pointer, invalid)?;
-        let utm = read_utm(&mut fields);
-        let target = read_target(api, &mut fields, utm.value().unwrap_or_default());
-        if target == Field::Null || (target == Field::Absent && fields.invalid().len() == before) {
+        let utm = read_utm(&mut fields).value().unwrap_or_default();
+        let has_target = fields.has("target");
+        let target = read_target(api, &mut fields, utm);
+        if !has_target || target == Field::Null {
             fields.wrong("target", "missing", "a link needs a target");
         }
         let alias = fields.text("alias", usize::MAX).and_check(|text| match target::alias(&text) {
@@ -209,9 +222,7 @@ pub(super) async fn patch(api: &Api, value: Value) -> Result<LinkPatch, Problem>
         return Err(Problem::Invalid(invalid));
     }
     let password = match password {
-        Field::Is(password) => {
-            Some(Some(password::hash(password).await.ok_or(Problem::Internal)?))
-        }
+        Field::Is(password) => Some(Some(password::hash(password).await.ok_or(Problem::Internal)?)),
         Field::Null => Some(None),
         Field::Absent => None,
     };
@@ -224,11 +235,11 @@ fn read_patch(api: &Api, value: Value, invalid: &mut Vec<Invalid>) -> (LinkPatch
     };
     let utm = read_utm(&mut fields).value().unwrap_or_default();
     let has_utm = utm != Utm::default();
-    let before = fields.invalid().len();
+    let has_target = fields.has("target");
     let target = read_target(api, &mut fields, utm);
     if target == Field::Null {
         fields.wrong("target", "missing", "a link needs a target");
-    } else if has_utm && target == Field::Absent && fields.invalid().len() == before {
+    } else if has_utm && !has_target {
         fields.wrong("utm", "alone", "these are put into a `target`, which is not here");
     }
     let disabled = fields.flag("disabled");

@@ -15,10 +15,10 @@ pub struct LinkView {
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$", example = "aZ3kQ9x")]
     pub code: String,
     /// The short link itself.
-    #[schema(format = Uri, example = "https://sn.ip/aZ3kQ9x")]
+    #[schema(format = "uri", example = "https://sn.ip/aZ3kQ9x")]
     pub short_url: String,
     /// Where it leads.
-    #[schema(format = Uri, example = "https://example.com/page")]
+    #[schema(format = "uri", example = "https://example.com/page")]
     pub target: String,
     /// With what status it redirects.
     #[schema(example = 302)]

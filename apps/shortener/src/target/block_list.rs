@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn lists_and_hosts_files_are_understood() {
-        let text = "# bad\nEvil.example # worse\n0.0.0.0 ads.example.\n*.bücher.example\n10.0.0.1\n\n";
+        let text =
+            "# bad\nEvil.example # worse\n0.0.0.0 ads.example.\n*.bücher.example\n10.0.0.1\n\n";
         let list = BlockList::parse(text, "list").expect("all are domains");
         for (host, expect) in [
             ("evil.example", Some("evil.example")),

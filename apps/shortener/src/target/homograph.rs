@@ -19,8 +19,7 @@ pub(super) fn warnings(domain: &str) -> Vec<Warning> {
         found.push(Warning::LooksLike(looks_like(&shown)));
     }
     // Latin with the scripts of Japanese, Korean and Chinese is how these are written.
-    let is_odd =
-        |label: &str| !label.check_restriction_level(RestrictionLevel::HighlyRestrictive);
+    let is_odd = |label: &str| !label.check_restriction_level(RestrictionLevel::HighlyRestrictive);
     if foreign().any(is_odd) {
         found.push(Warning::MixedScripts(shown));
     }

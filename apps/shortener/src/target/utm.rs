@@ -20,7 +20,9 @@ impl Utm {
     /// same name, others stay. A text that is no URL is returned as it is.
     pub fn apply(&self, target: &str) -> String {
         let Ok(mut url) = Url::parse(target) else { return target.to_owned() };
-        let given = || UTM_NAMES.iter().zip(&self.0).filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let given = || {
+            UTM_NAMES.iter().zip(&self.0).filter_map(|(name, value)| Some((name, value.as_ref()?)))
+        };
         if given().next().is_none() {
             return target.to_owned();
         }
@@ -57,7 +59,11 @@ mod tests {
         };
         for (target, utm, expect) in [
             ("https://a.b/", utm("x", None), "https://a.b/?utm_source=x"),
-            ("https://a.b/?q=%20+#f", utm("x y&z", None), "https://a.b/?q=%20+&utm_source=x+y%26z#f"),
+            (
+                "https://a.b/?q=%20+#f",
+                utm("x y&z", None),
+                "https://a.b/?q=%20+&utm_source=x+y%26z#f",
+            ),
             (
                 "https://a.b/?utm_source=old&UTM_SOURCE=kept&utm_medium=m&utm%5Fsource=o",
                 utm("ü", Some("mail")),
