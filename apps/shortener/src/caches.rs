@@ -1,5 +1,6 @@
 //! All that is kept of links outside of the database, told of changes in the right order.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::edge::Purger;
@@ -24,5 +25,11 @@ impl Caches {
         // First what the caches in front are filled from.
         self.resolver.changed(codes).await;
         self.purger.purge(codes.iter().map(Code::as_str)).await;
+    }
+}
+
+impl fmt::Debug for Caches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caches").finish_non_exhaustive()
     }
 }

@@ -35,11 +35,7 @@ const FORM: Duration = Duration::from_secs(10);
 /// What is answered to whoever follows a short link.
 ///
 /// Dropped, nothing is left behind but a click that may have been taken from those a link has left.
-pub async fn answer(
-    app: &Arc<App>,
-    peer: IpAddr,
-    request: Request<Incoming>,
-) -> Response<Content> {
+pub async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Content> {
     let begun = Instant::now();
     // As `serve.rs` has told it from its other paths.
     let code = code(request.uri().path()).unwrap_or_default();
@@ -161,11 +157,7 @@ fn of_store(error: StoreError) -> Refusal {
 }
 
 /// The password of a link was sent.
-async fn unlock(
-    app: &Arc<App>,
-    peer: IpAddr,
-    request: Request<Incoming>,
-) -> Response<Content> {
+async fn unlock(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Content> {
     let (parts, body) = request.into_parts();
     let code = code(parts.uri.path()).unwrap_or_default();
     let client = Peer::new(peer, &app.config).client(&parts.headers);

@@ -30,6 +30,7 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 use tracing::{info, warn};
 
+use crate::api::{self, Api};
 use crate::caches::Caches;
 use crate::config::Config;
 use crate::edge::Edge;
@@ -77,8 +78,8 @@ pub struct App {
 }
 
 /// Serves until the process drains and all requests have ended, or have had their time.
-pub async fn serve(app: Arc<App>, listener: TcpListener) {
-    let router = router(app.clone());
+pub async fn serve(app: Arc<App>, api: Arc<Api>, listener: TcpListener) {
+    let router = router(app.clone(), api);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // Nothing is sent: it is over when all connections have dropped their end.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
@@ -118,13 +119,14 @@ pub async fn serve(app: Arc<App>, listener: TcpListener) {
 }
 
 /// What is not a short link.
-fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>, api: Arc<Api>) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
         .fallback(async || Refusal::Missing.page())
         .with_state(app)
+        .merge(api::router(api))
 }
 
 /// One connection, up to its end, or the end of the request that it is in when the process drains.

@@ -9,15 +9,19 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tracing::info;
 
+use crate::api::Api;
+use crate::auth::Keys;
 use crate::caches::Caches;
 use crate::config::Config;
 use crate::edge::{Edge, Purger};
 use crate::health::Health;
+use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::redirect::tries::Tries;
 use crate::resolve::{Resolver, follow};
 use crate::serve::{App, drain_on_signals, serve};
 use crate::store::{DatabaseConfig, Store};
+use crate::target::Rules;
 
 /// How long caches in front are told of changes at the end.
 const LAST_PURGES: Duration = Duration::from_secs(2);
@@ -77,6 +81,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let following = follow(caches.clone(), config.edge.s_maxage, drain.clone()).await?;
     let following = tokio::spawn(following);
 
+    let rules = Rules::load(&config, &url)?;
+    let keys = Arc::new(Keys::new(store.clone()));
+    let links = Links::new(store.clone(), caches.clone());
+    let api = Api::new(&config, &url, rules, store.clone(), links, keys.clone()).await?;
+
     let app = Arc::new(App {
         edge: Edge::new(&config),
         url,
@@ -88,11 +97,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
         drain,
         config,
     });
+    if let Some(key) = keys.create_first().await? {
+        println!("admin key: {key}");
+        println!("it is shown this once; `snip key` and the API make others");
+    }
     // For whoever started it; the log is on the other stream.
     println!("listening on {address}");
     info!(%address, url = app.url, name = app.config.name, "ready");
 
-    serve(app.clone(), listener).await;
+    serve(app.clone(), Arc::new(api), listener).await;
     following.await.ok();
     app.caches.purger.finish(LAST_PURGES).await;
     info!("ended");
