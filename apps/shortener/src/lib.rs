@@ -3,12 +3,21 @@
 
 pub mod api;
 pub mod auth;
+pub mod caches;
+pub mod cli;
 pub mod code;
 pub mod config;
+pub mod edge;
+pub mod health;
 pub mod instant;
 pub mod link;
 pub mod links;
+pub mod metrics;
 pub mod password;
 pub mod problem;
+pub mod redirect;
+pub mod refusal;
+pub mod resolve;
+pub mod serve;
 pub mod store;
 pub mod target;

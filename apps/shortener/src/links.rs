@@ -4,6 +4,7 @@
 //! Whoever makes, changes or deletes links does it here and never at the store itself, so that no
 //! cache is forgotten. Called by the API; redirects read through `resolve.rs` and not from here.
 
+use crate::caches::Caches;
 use crate::link::{Code, Link, LinkPatch, LinkQuery, NewLink};
 use crate::store::{Created, LinkPage, Once, Read, Store, StoreError, Update};
 
@@ -11,12 +12,13 @@ use crate::store::{Created, LinkPage, Once, Read, Store, StoreError, Update};
 #[derive(Debug, Clone)]
 pub struct Links {
     store: Store,
+    caches: Caches,
 }
 
 impl Links {
-    /// Those of a store.
-    pub fn new(store: Store) -> Links {
-        Links { store }
+    /// Those of a store, and what is kept of them outside of it.
+    pub fn new(store: Store, caches: Caches) -> Links {
+        Links { store, caches }
     }
 
     /// Makes links; see [`Store::create`].
@@ -110,7 +112,7 @@ impl Links {
 
     /// What was remembered of these is not so any more.
     async fn changed(&self, codes: &[Code]) {
-        tracing::debug!(?codes, "changed");
+        self.caches.changed(codes).await;
     }
 }
 
