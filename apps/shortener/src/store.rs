@@ -8,11 +8,13 @@
 
 mod error;
 mod patch;
+mod postgres;
 mod record;
 mod sqlite;
 mod types;
 
 pub use error::StoreError;
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use types::{
     Change, Changes, DatabaseConfig, Health, Key, LinkPage, NewKey, Once, Read, Size, Standing,
@@ -44,6 +46,8 @@ pub const SEARCHED: u32 = 50_000;
 pub enum Store {
     /// A file, for one machine.
     Sqlite(Sqlite),
+    /// Servers: a primary, and replicas of it.
+    Postgres(Postgres),
 }
 
 /// The same call of whichever it is.
@@ -51,6 +55,7 @@ macro_rules! either {
     ($store:expr, $it:ident => $call:expr) => {
         match $store {
             Store::Sqlite($it) => $call,
+            Store::Postgres($it) => $call,
         }
     };
 }
@@ -68,6 +73,8 @@ impl Store {
             }
             let path = path.strip_prefix("//").unwrap_or(path);
             Sqlite::open(path.as_ref(), config.clock).await.map(Store::Sqlite)
+        } else if ["postgres://", "postgresql://"].iter().any(|it| config.url.starts_with(it)) {
+            Postgres::open(config).await.map(Store::Postgres)
         } else {
             Err(StoreError::unusable(
                 "the URL of a database begins with `sqlite:` or `postgres://`",

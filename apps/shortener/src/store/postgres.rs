@@ -1,0 +1,134 @@
+//! The database on PostgreSQL servers: a primary, and replicas that answer what may be a moment
+//! old.
+//!
+//! A call that fails because the server went away says so (`Unavailable`); the next one connects
+//! again. What only reads is tried twice. What changes something is tried again only where it is
+//! certain that nothing was changed.
+
+mod block;
+mod changes;
+mod error;
+mod keys;
+mod links;
+mod list;
+mod locks;
+mod migrate;
+mod once;
+mod server;
+mod settings;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::{DatabaseConfig, Health, Size, StoreError};
+use crate::code::Codes;
+use crate::link::Millis;
+use block::Block;
+use server::Server;
+
+/// A database on servers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    primary: Server,
+    replicas: Vec<Server>,
+    /// Whose turn among the replicas is next.
+    next: AtomicUsize,
+    codes: Codes,
+    block: Block,
+    clock: fn() -> Millis,
+}
+
+/// Values of a statement.
+type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Postgres {
+    /// Connects to the primary and brings its tables up to date. Replicas may be away.
+    ///
+    /// # Errors
+    /// `Unusable` when a URL is wrong, the server lets nobody in, or the database was made by a
+    /// newer version; `Unavailable` when it cannot be reached.
+    pub async fn open(config: &DatabaseConfig) -> Result<Postgres, StoreError> {
+        let primary = Server::primary(&config.url, config.pool)?;
+        let replicas = config.replicas.iter().map(|url| Server::replica(url, config.pool));
+        let replicas = replicas.collect::<Result<_, _>>()?;
+        migrate::bring_up_to_date(&primary, (config.clock)()).await?;
+        let codes = Codes::new(&settings::secret(&primary, "codes").await?);
+        let inner = Inner {
+            primary,
+            replicas,
+            next: AtomicUsize::new(0),
+            codes,
+            block: Block::default(),
+            clock: config.clock,
+        };
+        Ok(Postgres { inner: Arc::new(inner) })
+    }
+
+    /// The server that knows the latest.
+    pub(super) fn primary(&self) -> &Server {
+        &self.inner.primary
+    }
+
+    /// Rows that may be a moment old: of a replica that is up, else of the primary.
+    pub(super) async fn query_any(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        if let Some(rows) = self.query_replica(sql, values).await {
+            return Ok(rows);
+        }
+        self.primary().query(sql, values).await
+    }
+
+    /// Rows of a replica; `None` when none answers, whatever the reason.
+    async fn query_replica(&self, sql: &str, values: Values<'_>) -> Option<Vec<Row>> {
+        let replicas = &self.inner.replicas;
+        let first = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        for turn in 0..replicas.len() {
+            let replica = &replicas[first.wrapping_add(turn) % replicas.len()];
+            if !replica.may_be_asked() {
+                continue;
+            }
+            // A replica that is not as far as the primary may lack even the tables.
+            match replica.query(sql, values).await {
+                Ok(rows) => return Some(rows),
+                Err(error) => tracing::debug!(replica = replica.name(), %error, "does not answer"),
+            }
+        }
+        None
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        (self.inner.clock)()
+    }
+
+    pub(super) async fn health(&self) -> Health {
+        let primary = self.inner.primary.standing().await;
+        let mut replicas = Vec::new();
+        for replica in &self.inner.replicas {
+            replicas.push(replica.standing().await);
+        }
+        Health { primary, replicas }
+    }
+
+    pub(super) async fn size(&self) -> Result<Size, StoreError> {
+        // The server estimates rows when it analyses a table; it never did with a new one.
+        let sql = "SELECT CASE WHEN reltuples < 0 THEN (SELECT COUNT(*) FROM links)
+                          ELSE reltuples::bigint END,
+                      pg_total_relation_size('links') + pg_total_relation_size('tags')
+                          + pg_total_relation_size('changes')
+                          + pg_total_relation_size('idempotency')
+               FROM pg_class WHERE oid = 'links'::regclass";
+        let row = self.primary().query_one(sql, &[]).await?;
+        Ok(Size { links: row.try_get(0)?, bytes: row.try_get(1)? })
+    }
+}
