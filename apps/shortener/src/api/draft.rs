@@ -59,7 +59,7 @@ pub struct CreateLink {
     pub expires: Option<String>,
     /// Clicks after which it leads nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_i64)]
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub clicks_left: Option<i64>,
     /// What visitors are asked for before they are sent on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,7 @@ pub struct PatchLink {
     #[schema(format = DateTime)]
     pub expires: Option<String>,
     /// Clicks after which it leads nowhere.
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_i64)]
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     pub clicks_left: Option<i64>,
     /// What visitors are asked for.
     #[schema(min_length = 1, max_length = 256)]
@@ -176,7 +176,7 @@ impl Draft {
         let tags = read_tags(&mut fields);
         let redirect = read_redirect(&mut fields);
         let expires = read_expires(&mut fields);
-        let clicks_left = fields.number("clicks_left", 1, MOST_CLICKS);
+        let clicks_left = fields.number("clicks_left", 0, MOST_CLICKS);
         let password = read_password(&mut fields);
         fields.finish();
         if invalid.len() > before {
@@ -252,7 +252,7 @@ fn read_patch(api: &Api, value: Value, invalid: &mut Vec<Invalid>) -> (LinkPatch
             .change()
             .map(|redirect| redirect.unwrap_or(api.redirect)),
         expires: read_expires(&mut fields).change(),
-        clicks_left: fields.number("clicks_left", 1, MOST_CLICKS).change(),
+        clicks_left: fields.number("clicks_left", 0, MOST_CLICKS).change(),
         password: None,
         disabled: disabled.value(),
         title: read_title(&mut fields).change(),
