@@ -1,0 +1,3 @@
+//! `snip` as its users meet it, and the databases that it stands on.
+
+mod store;
