@@ -145,9 +145,16 @@ pub(super) fn read(
         ),
     };
     let first = first.into_iter().map(Ok);
+    // Of two characters that end a line the reader counts the second to the next.
+    let late = u64::from(
+        look.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r")),
+    );
     let rows = first.chain(reader.into_byte_records()).map(move |record| {
         let record = record?;
-        let line = record.position().map_or(1, csv::Position::line);
+        let line = record.position().map_or(1, |position| match position.byte() {
+            0 => 1,
+            _ => position.line() + late,
+        });
         Ok(row(source, &columns, &record, line))
     });
     Ok(Box::new(rows))
