@@ -17,6 +17,7 @@ const TOOLS: &[Tool] = &[
     Tool::named("curl"),
     Tool::named("redis-server"),
     Tool::named("wrk"),
+    Tool { program: "postgres", package: "postgresql" },
 ];
 
 /// As many connections as the largest test opens, at both ends, if that is allowed.

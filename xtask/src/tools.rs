@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::{env, iter};
+use std::{env, fs, iter};
 
 use anyhow::{Context, bail};
 
@@ -30,8 +30,13 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 /// `PATH` with the directories of servers, which are not on everybody's.
 pub(crate) fn search_path() -> String {
-    let path = env::var("PATH").unwrap_or_default();
-    format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")
+    let mut path = env::var("PATH").unwrap_or_default();
+    path.push_str(":/usr/local/sbin:/usr/sbin:/sbin");
+    // Each version of PostgreSQL has a directory of its own.
+    for version in fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten() {
+        path.push_str(&format!(":{}/bin", version.path().display()));
+    }
+    path
 }
 
 /// Installs the packages of the tools that are missing.

@@ -9,10 +9,12 @@ mod content;
 mod peer;
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -144,11 +146,23 @@ async fn connection(app: &Arc<App>, router: Router, stream: TcpStream, address: 
         .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), answer);
     let mut served = pin!(served);
-    let mut drain = app.drain.clone();
-    tokio::select! {
+    let (mut drain, hint) = (app.drain.clone(), app.drain.clone());
+    let mut draining = pin!(async move { drain.wait_for(|drain| *drain).await.map(drop) });
+    let mut is_watched = false;
+    let is_draining = poll_fn(|cx| {
+        // Watched from the first poll on; after that only looked at when there is something to
+        // see, since a look costs more than all else here.
+        if (!is_watched || hint.has_changed().unwrap_or(true))
+            && draining.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(true);
+        }
+        is_watched = true;
         // Clients that break off are their own concern.
-        _ = &mut served => return,
-        _ = drain.wait_for(|drain| *drain) => {}
+        served.as_mut().poll(cx).map(|_| false)
+    });
+    if !is_draining.await {
+        return;
     }
     served.as_mut().graceful_shutdown();
     served.await.ok();

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use seawall_testkit::{Nginx, NodeApp, PythonHttpServer, RawClient, Redis, Seawall};
+use seawall_testkit::{Nginx, NodeApp, Postgres, PythonHttpServer, RawClient, Redis, Seawall};
 
 #[test]
 fn nginx_serves_and_dies_with_its_owner() -> io::Result<()> {
@@ -64,6 +64,44 @@ fn redis_answers_and_comes_back_empty_at_its_address() -> io::Result<()> {
 fn redis_says_what_is_wrong() {
     let error = Redis::with(&["--no-such-option", "1"]).expect_err("it is refused");
     assert!(error.to_string().contains("no-such-option"), "{error}");
+}
+
+#[test]
+fn postgres_keeps_what_was_committed_and_has_replicas() -> io::Result<()> {
+    let mut primary = Postgres::start()?;
+    let (one, other) = (primary.database()?, primary.database()?);
+    primary.sql(&one, "CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2)")?;
+    let error = primary.sql(&other, "SELECT * FROM t").expect_err("each has its own");
+    assert!(error.to_string().contains("does not exist"), "{error}");
+
+    let mut replica = primary.replica()?;
+    assert_eq!(replica.sql(&one, "SELECT n FROM t ORDER BY n")?, "1\n2");
+    primary.sql(&one, "INSERT INTO t VALUES (3)")?;
+    primary.wait_for(&replica)?;
+    assert_eq!(replica.sql(&one, "SELECT SUM(n), COUNT(*) FROM t")?, "6|3");
+    let error = replica.sql(&one, "DELETE FROM t").expect_err("it takes no changes");
+    assert!(error.to_string().contains("read-only"), "{error}");
+
+    let address = primary.address();
+    primary.kill()?;
+    assert!(primary.sql(&one, "SELECT 1").is_err());
+    assert_eq!(replica.sql(&one, "SELECT COUNT(*) FROM t")?, "3");
+    primary.restart()?;
+    assert_eq!(primary.address(), address);
+    primary.sql(&one, "INSERT INTO t VALUES (4)")?;
+    primary.wait_for(&replica)?;
+    assert_eq!(replica.sql(&one, "SELECT COUNT(*) FROM t")?, "4");
+    replica.stop()?;
+    primary.stop()?;
+    primary.restart()?;
+    assert_eq!(primary.sql(&one, "SELECT COUNT(*) FROM t")?, "4");
+    Ok(())
+}
+
+#[test]
+fn postgres_says_what_is_wrong() {
+    let error = Postgres::with(&["no_such_setting=1"]).expect_err("it is refused");
+    assert!(error.to_string().contains("no_such_setting"), "{error}");
 }
 
 #[test]

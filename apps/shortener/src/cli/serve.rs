@@ -1,5 +1,6 @@
 //! `snip serve`: puts the parts together, and takes them apart at the end.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,7 +47,11 @@ impl Serve {
     /// # Errors
     /// When it cannot start.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init();
         let mut config = super::config(self.config.as_deref())?;
         config.listen = self.listen.unwrap_or(config.listen);
         config.database = self.database.unwrap_or(config.database);

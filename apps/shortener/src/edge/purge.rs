@@ -185,7 +185,7 @@ impl Purger {
     pub async fn purge<'a>(&self, codes: impl Iterator<Item = &'a str> + Clone) {
         let mut wait = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
-            let number = node.queue(codes.clone(), true);
+            let number = node.queue(codes.clone());
             // One that is away is not waited for.
             if node.is_up.load(Relaxed) {
                 wait.push((node.told.subscribe(), number));
@@ -200,10 +200,10 @@ impl Purger {
         timeout(AT_MOST, heard).await.ok();
     }
 
-    /// The same without waiting, once.
+    /// The same without waiting.
     pub fn later<'a>(&self, codes: impl Iterator<Item = &'a str> + Clone) {
         for node in &self.nodes {
-            node.queue(codes.clone(), false);
+            node.queue(codes.clone());
         }
     }
 
@@ -242,14 +242,12 @@ impl Drop for Purger {
 
 impl Node {
     /// Puts links into the queue, and says the number of the last.
-    fn queue<'a>(&self, codes: impl Iterator<Item = &'a str>, again: bool) -> u64 {
+    fn queue<'a>(&self, codes: impl Iterator<Item = &'a str>) -> u64 {
         let mut queue = lock(&self.queue);
         let due = Instant::now() + self.again;
         for code in codes {
             queue.push(code.into());
-            if again {
-                queue.push_again(due, code.into());
-            }
+            queue.push_again(due, code.into());
         }
         let last = queue.last();
         drop(queue);

@@ -1,6 +1,12 @@
-//! The product from outside: the real binary `snip`, its API and its commands.
+//! `snip` as its users meet it, and the databases that it stands on.
 
 mod api;
 mod cli;
+mod edge;
+mod health;
+mod instance;
+mod lookup;
 mod openapi;
 mod program;
+mod redirects;
+mod store;

@@ -61,7 +61,7 @@ impl Postgres {
         limit: u32,
     ) -> Result<Vec<(Box<str>, i64)>, StoreError> {
         let sql = "SELECT tag, COUNT(*) FROM tags GROUP BY tag ORDER BY 2 DESC, 1 LIMIT $1";
-        let rows = self.primary().query(sql, &[&i64::from(limit)]).await?;
+        let rows = self.query_any(sql, &[&i64::from(limit)]).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 }
