@@ -1,5 +1,10 @@
 //! The commands of `snip`.
 
+mod client;
+mod create;
+mod export;
+mod import;
+mod key;
 mod serve;
 
 use std::ffi::OsString;
@@ -22,6 +27,14 @@ struct Cli {
 enum Command {
     /// Serve short links, the API and the pages
     Serve(serve::Serve),
+    /// Make a short link and print it
+    Create(create::Create),
+    /// Bring links from a file: of `snip export`, YOURLS or Bitly
+    Import(import::Import),
+    /// Write all links to the standard output
+    Export(export::Export),
+    /// Make, list and revoke API keys in the database, as when the last one is lost
+    Key(key::Key),
 }
 
 /// Runs the command of these arguments, the first of which is the program.
@@ -31,6 +44,10 @@ enum Command {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
     match Cli::parse_from(arguments).command {
         Command::Serve(serve) => serve.run(),
+        Command::Create(create) => create.run(),
+        Command::Import(import) => import.run(),
+        Command::Export(export) => export.run(),
+        Command::Key(key) => key.run(),
     }
 }
 

@@ -38,9 +38,10 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let fits = ["application/json", "application/merge-patch+json"]
         .iter()
         .any(|known| kind.eq_ignore_ascii_case(known));
+    let is_one = headers.get_all(header::CONTENT_TYPE).iter().nth(1).is_none();
     let coding = text(header::CONTENT_ENCODING).trim();
     let plain = coding.is_empty() || coding.eq_ignore_ascii_case("identity");
-    if fits && plain { Ok(()) } else { Err(WANTED) }
+    if fits && is_one && plain { Ok(()) } else { Err(WANTED) }
 }
 
 /// A field of an object: absent, `null`, or a value. One that is wrong is reported and absent.

@@ -100,7 +100,7 @@ mod tests {
     fn with(name: HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(name.clone(), HeaderValue::from_static(value));
+            headers.append(name.clone(), HeaderValue::from_bytes(value.as_bytes()).expect(value));
         }
         headers
     }

@@ -219,7 +219,8 @@ pub(super) fn words_of(problem: &Value) -> String {
     let each: Vec<String> = errors
         .iter()
         .filter_map(|error| {
-            let place = ["pointer", "parameter", "header"].iter().find_map(|key| error[*key].as_str());
+            let place =
+                ["pointer", "parameter", "header"].iter().find_map(|key| error[*key].as_str());
             let field = place.unwrap_or_default().rsplit('/').next().unwrap_or_default();
             Some(format!("{field}: {}", error["detail"].as_str()?))
         })

@@ -139,14 +139,10 @@ mod tests {
 
     #[test]
     fn campaigns_are_named() {
-        let read = |pairs: &[&str]| {
-            utm(&pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>())
-        };
-        let expect = UtmView {
-            source: Some("mail".into()),
-            id: Some("a=b".into()),
-            ..UtmView::default()
-        };
+        let read =
+            |pairs: &[&str]| utm(&pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>());
+        let expect =
+            UtmView { source: Some("mail".into()), id: Some("a=b".into()), ..UtmView::default() };
         assert_eq!(read(&["source=mail", "utm_id=a=b"]).ok(), Some(Some(expect)));
         assert!(read(&["source"]).is_err());
         assert!(read(&["sauce=x"]).is_err());

@@ -12,8 +12,18 @@ use crate::api::{LinkList, LinkView};
 
 /// The columns of the CSV; `snip import` reads them by these names.
 const COLUMNS: [&str; 12] = [
-    "code", "target", "title", "tags", "status", "expires", "clicks_left", "disabled", "protected",
-    "created", "updated", "short_url",
+    "code",
+    "target",
+    "title",
+    "tags",
+    "status",
+    "expires",
+    "clicks_left",
+    "disabled",
+    "protected",
+    "created",
+    "updated",
+    "short_url",
 ];
 
 /// Write all links to the standard output, newest first.
@@ -138,7 +148,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
             csv::ErrorKind::Io(error) => Some(error.kind()),
             _ => None,
         });
-        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        let json =
+            cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
         [io, csv, json].contains(&Some(ErrorKind::BrokenPipe))
     })
 }

@@ -125,9 +125,10 @@ impl Run<'_> {
         }
         let links = CreateLinks { links: good.iter().map(|row| row.link.clone()).collect() };
         let once = fingerprint(&self.salt, first, &links)?;
-        let answer = self.server.make::<Value>("/links/bulk", &links, &once).with_context(|| {
-            format!("stopped at line {first}; the same command goes on, or --from-line {first}")
-        })?;
+        let answer =
+            self.server.make::<Value>("/links/bulk", &links, &once).with_context(|| {
+                format!("stopped at line {first}; the same command goes on, or --from-line {first}")
+            })?;
         let results = answer.body["results"].as_array().map(Vec::as_slice).unwrap_or_default();
         anyhow::ensure!(results.len() == good.len(), "the server answered something else");
         for (row, result) in good.iter().zip(results) {

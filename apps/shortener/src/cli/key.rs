@@ -67,8 +67,8 @@ impl Place {
         {
             bail!("there is no database {path}; `snip serve` makes one");
         }
-        let store = Store::open(&DatabaseConfig { pool: 1, ..DatabaseConfig::new(url) });
-        Ok(Keys::new(store.await.context("the database cannot be opened")?))
+        let database = DatabaseConfig { pool: 1, ..DatabaseConfig::new(url) };
+        Ok(Keys::new(Store::open(&database).await.context("the database cannot be opened")?))
     }
 }
 
@@ -102,7 +102,7 @@ impl Command {
                 println!("{secret}");
             }
             Command::List { place } => {
-                println!("{:>6}  {:24}  {:24}  {}", "id", "made", "revoked", "name and scopes");
+                println!("{:>6}  {:24}  {:24}  name and scopes", "id", "made", "revoked");
                 for key in place.keys().await?.all().await? {
                     let made = instant::shown(key.created);
                     let revoked = key.revoked.map_or_else(|| "-".to_owned(), instant::shown);

@@ -16,7 +16,7 @@ const LONGEST_TITLE: usize = 255;
 /// A line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Row {
-    Good(Good),
+    Good(Box<Good>),
     /// It cannot be a link.
     Bad {
         line: u64,
@@ -60,7 +60,7 @@ struct Columns {
 }
 
 /// Names of columns, in small letters without anything between, and what they mean.
-fn meaning(columns: &mut Columns, name: &str) -> Option<&mut Option<usize>> {
+fn meaning<'a>(columns: &'a mut Columns, name: &str) -> Option<&'a mut Option<usize>> {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     Some(match name.to_ascii_lowercase().as_str() {
         "target" | "url" | "longurl" | "destination" | "destinationurl" | "originalurl" => {
@@ -145,9 +145,16 @@ pub(super) fn read(
         ),
     };
     let first = first.into_iter().map(Ok);
+    // Of two characters that end a line the reader counts the second to the next.
+    let late = u64::from(
+        look.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r")),
+    );
     let rows = first.chain(reader.into_byte_records()).map(move |record| {
         let record = record?;
-        let line = record.position().map_or(1, csv::Position::line);
+        let line = record.position().map_or(1, |position| match position.byte() {
+            0 => 1,
+            _ => position.line() + late,
+        });
         Ok(row(source, &columns, &record, line))
     });
     Ok(Box::new(rows))
@@ -167,7 +174,7 @@ fn delimiter(look: &[u8]) -> u8 {
 
 fn row(source: Source, columns: &Columns, record: &ByteRecord, line: u64) -> Row {
     match link(source, columns, record) {
-        Ok((link, is_disabled)) => Row::Good(Good { line, link, is_disabled }),
+        Ok((link, is_disabled)) => Row::Good(Box::new(Good { line, link, is_disabled })),
         Err(why) => Row::Bad { line, why },
     }
 }
@@ -257,7 +264,7 @@ mod tests {
             title: title.map(str::to_owned),
             ..CreateLink::default()
         };
-        Row::Good(Good { line, link, is_disabled: false })
+        Row::Good(Box::new(Good { line, link, is_disabled: false }))
     }
 
     #[test]
@@ -279,7 +286,7 @@ mod tests {
             clicks_left: Some(5),
             ..CreateLink::default()
         };
-        assert_eq!(rows[0], Row::Good(Good { line: 2, link, is_disabled: true }));
+        assert_eq!(rows[0], Row::Good(Box::new(Good { line: 2, link, is_disabled: true })));
         let bad: Vec<_> = rows[1..4]
             .iter()
             .map(|row| match row {

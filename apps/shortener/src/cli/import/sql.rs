@@ -125,7 +125,8 @@ impl Dump<'_> {
                 while !self.text[self.at..].starts_with(b"*/") {
                     self.byte()?;
                 }
-                (self.byte(), self.byte());
+                self.byte();
+                self.byte();
             } else if rest.first()?.is_ascii_whitespace() {
                 self.byte();
             } else {
@@ -186,13 +187,16 @@ mod tests {
             }
         }
         let rows = tuples(dump);
-        let values: Vec<_> = rows.iter().map(|(_, _, values)| values.iter().collect::<Vec<_>>()).collect();
+        let values: Vec<_> =
+            rows.iter().map(|(_, _, values)| values.iter().collect::<Vec<_>>()).collect();
         assert_eq!(values, [vec![&b"a'b"[..], b"1.5", b"-2", b"NULL"], vec![b"c'd"]]);
     }
 
     #[test]
     fn dumps_are_known_by_their_beginning() {
-        for dump in ["-- MySQL dump", "\n\n/*!40101 SET NAMES utf8 */;", "insert into x values (1);"] {
+        for dump in
+            ["-- MySQL dump", "\n\n/*!40101 SET NAMES utf8 */;", "insert into x values (1);"]
+        {
             assert!(is_dump(dump.as_bytes()), "{dump}");
         }
         for table in ["", "keyword,url", "\"a\";\"b\""] {
