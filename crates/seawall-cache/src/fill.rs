@@ -69,6 +69,9 @@ pub enum Verdict<E> {
     Stale(Arc<Object>, Option<E>),
     /// The answer is for one request only: everyone else asks for himself.
     Alone,
+    /// The answer is for one request only, because of what that is: one of the others begins anew,
+    /// for all that are left.
+    Again,
     /// There is no answer, for this reason.
     Failed(E),
 }
