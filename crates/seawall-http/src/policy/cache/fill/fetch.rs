@@ -17,7 +17,7 @@ use seawall_h1::{BodyLength, Headers};
 use seawall_telemetry::metrics::Cache as Cells;
 use tokio::time::Instant;
 
-use super::content::AHEAD;
+use super::content::{AHEAD, needed};
 use super::{Handed, remember};
 use crate::message::{Body, Request, Response};
 use crate::policy::cache::fleet::Debt;
@@ -220,6 +220,16 @@ impl Fetch<'_> {
                 };
             }
         };
+        if keep && !self.lead.reserve(needed(length)) {
+            // So many are being fetched that it can only be passed on.
+            serve::tell_past(&mut response.head, Why::UriMiss, Some("no-room"), false);
+            self.handed.response.replace(Some(response));
+            self.lead.say(Verdict::Alone);
+            if let Some(debt) = self.debt {
+                debt.alone().await;
+            }
+            return;
+        }
         let object = card.object(Content::Arriving { length, kept: keep }, &[]);
         self.lead.say(Verdict::Answer { object, variants: card.variants.clone() });
         let Response { head, body } = response;
