@@ -1,6 +1,7 @@
 //! The cache, as clients and origins see it.
 
 mod applications;
+mod attacks;
 mod browsers;
 mod fill;
 mod invalidation;

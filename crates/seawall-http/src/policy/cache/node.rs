@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) fills: Arc<Fills<Refusal>>,
     /// Fetches of single chunks, by object and number.
     pub(crate) chunks: Arc<Fills<Refusal>>,
+    /// Bytes of chunks that are held while they are read, since they cannot be fetched again.
+    pub(crate) held: Arc<AtomicU64>,
     /// Fetches that nobody waits for.
     pub(crate) refreshing: Arc<AtomicUsize>,
     /// How the node calls itself in `CDN-Loop` (RFC 8586).
@@ -75,6 +77,7 @@ impl Node {
             store,
             fills: Arc::new(Fills::new(seed, config.memory / 4)),
             chunks: Arc::new(Fills::new(0, config.memory / 4)),
+            held: Arc::default(),
             refreshing: Arc::default(),
             capacity: AtomicU64::new(capacity_of(config)),
             memory: AtomicU64::new(config.memory),
