@@ -15,6 +15,14 @@ use crate::worker::Worker;
 /// write of several parts, and more than this copy does.
 const SHORT: usize = 4 * 1024;
 
+/// Content of these sizes is written in two halves. The client reads the first while the second is
+/// copied, and neither waits for the other: in one write this much just fills the window that
+/// Linux begins a connection with, and the rest has to be sent from within an acknowledgement. That
+/// costs up to half as much again ([decision 22]). Less fits, and more has the window opened.
+///
+/// [decision 22]: ../../../docs/decisions/022-large-content.md
+const HALVED: std::ops::RangeInclusive<usize> = 80 * 1024..=160 * 1024;
+
 /// How the client learns where the content ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -263,8 +271,13 @@ impl Sending {
 
     fn poll_write(&mut self, client: &Client, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let out = &self.out[self.out_at..];
-        let content = content(&self.body, self.content_at, self.content);
-        let tail = &self.tail[self.tail_at..];
+        let half = self.content.div_ceil(2);
+        let (content, tail) = match HALVED.contains(&self.content) && self.content_at < half {
+            true => (content(&self.body, self.content_at, half), &[][..]),
+            false => {
+                (content(&self.body, self.content_at, self.content), &self.tail[self.tail_at..])
+            }
+        };
         let slices = [IoSlice::new(out), IoSlice::new(content), IoSlice::new(tail)];
         let used = match (content.is_empty(), tail.is_empty()) {
             (true, true) => &slices[..1],
