@@ -13,6 +13,7 @@ use seawall_cache::fill::{Follow, Join, Lead};
 use seawall_cache::merge;
 use seawall_cache::object::{CHUNK, Content, Object};
 use seawall_cache::range::{ContentRange, Part, Ranges, Resolved};
+use seawall_cache::store::Piece;
 use seawall_h1::RequestHead;
 
 use super::fill::{self, Parcel};
@@ -78,7 +79,7 @@ struct Origin {
 }
 
 impl Origin {
-    async fn bring(self: Rc<Self>, number: u64) -> Option<Bytes> {
+    async fn bring(self: Rc<Self>, number: u64) -> Option<Piece> {
         if let Some(chunk) = self.node.stored_chunk(self.id, number).await {
             return Some(chunk);
         }
@@ -88,7 +89,7 @@ impl Origin {
             return None;
         }
         let follow = self.begin(number)?;
-        tokio::time::timeout(PATIENCE, whole(follow)).await.ok()?
+        tokio::time::timeout(PATIENCE, whole(follow)).await.ok()?.map(Piece::Memory)
     }
 
     /// Begins to fetch a chunk, or joins who does.
