@@ -5,6 +5,7 @@ mod browsers;
 mod fill;
 mod invalidation;
 mod keys;
+mod large;
 mod life;
 mod log;
 mod model;
