@@ -6,6 +6,7 @@ mod browsers;
 mod fill;
 mod invalidation;
 mod keys;
+mod large;
 mod life;
 mod log;
 mod model;
