@@ -19,9 +19,9 @@ const SHORT: usize = 4 * 1024;
 /// Content of these sizes is written in two halves. The client reads the first while the second is
 /// copied, and neither waits for the other: in one write this much just fills the window that
 /// Linux begins a connection with, and the rest has to be sent from within an acknowledgement. That
-/// costs up to half as much again ([decision 22]). Less fits, and more has the window opened.
+/// costs up to half as much again ([decision 19]). Less fits, and more has the window opened.
 ///
-/// [decision 22]: ../../../docs/decisions/022-large-content.md
+/// [decision 19]: ../../../docs/decisions/019-large-content.md
 const HALVED: std::ops::RangeInclusive<usize> = 80 * 1024..=160 * 1024;
 
 /// The most that is sent from disk in one call: others want their turn.
