@@ -1,6 +1,23 @@
 //! `snip`, a link shortener: one process with a database in a file, or many stateless ones over
 //! PostgreSQL, Redis and NATS, by configuration alone.
 
+pub mod api;
+pub mod auth;
+pub mod caches;
+pub mod cli;
 pub mod code;
+pub mod config;
+pub mod edge;
+pub mod health;
+pub mod instant;
 pub mod link;
+pub mod links;
+pub mod metrics;
+pub mod password;
+pub mod problem;
+pub mod redirect;
+pub mod refusal;
+pub mod resolve;
+pub mod serve;
 pub mod store;
+pub mod target;

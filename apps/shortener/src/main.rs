@@ -1,3 +1,13 @@
 //! The program `snip`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match snip::cli::run(std::env::args_os()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("snip: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

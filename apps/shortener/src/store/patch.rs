@@ -88,11 +88,11 @@ mod tests {
 
     #[test]
     fn tags_are_in_order_and_each_once() {
-        assert_eq!(link().tags, ["a".into(), "b".into()]);
+        assert_eq!(link().tags, ["a", "b"].map(Box::from));
         let mut changed = link();
         let tags = Some(vec!["z".into(), "y".into(), "z".into()]);
         apply(&mut changed, &LinkPatch { tags, ..LinkPatch::default() }, 101);
-        assert_eq!(changed.tags, ["y".into(), "z".into()]);
+        assert_eq!(changed.tags, ["y", "z"].map(Box::from));
     }
 
     #[test]

@@ -1,3 +1,12 @@
 //! `snip` as its users meet it, and the databases that it stands on.
 
+mod api;
+mod cli;
+mod edge;
+mod health;
+mod instance;
+mod lookup;
+mod openapi;
+mod program;
+mod redirects;
 mod store;

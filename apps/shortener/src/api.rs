@@ -1,0 +1,108 @@
+//! The REST API under `/api/v1`: JSON in and out, problems as `application/problem+json`.
+//!
+//! Handlers are in `api/*.rs`, one file a resource; each reads its request, checks all of it, and
+//! calls `links.rs` or `auth.rs`. Nothing here caches or fetches. Called by `serve.rs`, which puts
+//! [`router`] beside the redirects.
+
+mod body;
+mod bulk;
+mod draft;
+mod idempotency;
+mod keys;
+mod links;
+mod openapi;
+mod page;
+mod precondition;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+
+use crate::auth::Keys;
+use crate::config::Config;
+use crate::link::Redirect;
+use crate::links::Links;
+use crate::problem::Problem;
+use crate::store::{Store, StoreError};
+use crate::target::Rules;
+
+pub use self::bulk::{BulkResult, BulkView, CreateLinks, MOST_LINKS, MOST_PASSWORDS};
+pub use self::draft::{CreateLink, PatchLink, UtmView};
+pub use self::keys::{CreateKey, KeyList, KeyView, MadeKey, Me};
+pub use self::links::{LinkList, TagList, TagView};
+pub use self::openapi::document;
+pub use self::view::{LinkView, WarningView};
+
+/// Bytes that the body of a request has at most.
+pub const LARGEST_BODY: usize = 64 * 1024;
+
+/// Bytes that the body of a bulk request has at most.
+pub const LARGEST_BULK: usize = 16 * 1024 * 1024;
+
+/// What the handlers of the API share.
+#[derive(Debug)]
+pub struct Api {
+    pub(crate) links: Links,
+    pub(crate) store: Store,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) rules: Rules,
+    /// What short links begin with, without a slash at its end.
+    pub(crate) url: String,
+    /// The redirect of links that do not say.
+    pub(crate) redirect: Redirect,
+    /// With what cursors are signed.
+    pub(crate) cursors: [u8; 32],
+}
+
+impl Api {
+    /// The API over a store. `url` is what short links begin with, without a slash at its end.
+    ///
+    /// # Errors
+    /// As the store, which is asked for the secret by which cursors are signed.
+    pub async fn new(
+        config: &Config,
+        url: &str,
+        rules: Rules,
+        store: Store,
+        links: Links,
+        keys: Arc<Keys>,
+    ) -> Result<Api, StoreError> {
+        let cursors = store.secret("cursors").await?;
+        let redirect = config.links.redirect;
+        Ok(Api { links, store, keys, rules, url: url.to_owned(), redirect, cursors })
+    }
+}
+
+/// The routes of the API, from `/api/v1` on.
+pub fn router(api: Arc<Api>) -> Router {
+    let bulk = post(bulk::create).layer(DefaultBodyLimit::max(LARGEST_BULK));
+    let routes = Router::new()
+        .route("/links", get(links::list).post(links::create))
+        .route("/links/bulk", bulk)
+        .route("/links/{code}", get(links::read).patch(links::change).delete(links::remove))
+        .route("/tags", get(links::tags))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{id}", delete(keys::revoke))
+        .route("/me", get(keys::me))
+        .route("/openapi.json", get(openapi::serve))
+        .fallback(async || Problem::NotFound)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(axum::middleware::map_response(guarded))
+        .with_state(api);
+    Router::new().nest("/api/v1", routes)
+}
+
+/// What every answer says: that nothing of it is kept by caches, unless it says so itself, and that
+/// it is of the type that it says.
+async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,71 @@
+//! The description of the API (OpenAPI 3.1), made from the handlers and their types.
+//!
+//! `docs/reference/snip-openapi.json` is this document; a test compares them.
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Components, OpenApi as Document, Server};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "snip",
+        description = "A link shortener. Times are of RFC 3339, problems of RFC 9457.",
+    ),
+    paths(
+        super::links::create,
+        super::links::list,
+        super::links::read,
+        super::links::change,
+        super::links::remove,
+        super::links::tags,
+        super::bulk::create,
+        super::keys::list,
+        super::keys::create,
+        super::keys::revoke,
+        super::keys::me,
+        serve,
+    ),
+    tags(
+        (name = "links", description = "Links, and what they are tagged with"),
+        (name = "keys", description = "API keys"),
+    ),
+    modifiers(&Common),
+)]
+struct Description;
+
+/// What all operations have in common.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut Document) {
+        document.servers = Some(vec![Server::new("/api/v1")]);
+        let mut bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        bearer.description = Some("An API key, `snip_…`".to_owned());
+        document
+            .components
+            .get_or_insert_with(Components::new)
+            .add_security_scheme("key", SecurityScheme::Http(bearer));
+        document.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
+    }
+}
+
+/// The document.
+pub fn document() -> Document {
+    Description::openapi()
+}
+
+/// This document
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "links", operation_id = "readDescription",
+    security(()),
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object)),
+)]
+pub(super) async fn serve() -> Response {
+    match document().to_pretty_json() {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(_) => crate::problem::Problem::Internal.into_response(),
+    }
+}

@@ -1,0 +1,155 @@
+//! `snip export`: all links of a running shortener, page by page, on the standard output.
+
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use url::form_urlencoded::byte_serialize;
+
+use super::client::Access;
+use crate::api::{LinkList, LinkView};
+
+/// The columns of the CSV; `snip import` reads them by these names.
+const COLUMNS: [&str; 12] = [
+    "code",
+    "target",
+    "title",
+    "tags",
+    "status",
+    "expires",
+    "clicks_left",
+    "disabled",
+    "protected",
+    "created",
+    "updated",
+    "short_url",
+];
+
+/// Write all links to the standard output, newest first.
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// How
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    format: Format,
+    /// Only links with this tag
+    #[arg(long)]
+    tag: Option<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// How links are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Comma-separated, with names in the first line; passwords and clicks are not in it
+    Csv,
+    /// A list of what the API shows of each link
+    Json,
+}
+
+impl Export {
+    /// Writes the links.
+    ///
+    /// # Errors
+    /// When the shortener cannot be read, or nothing can be written.
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.write() {
+            // Whoever reads has enough, as `head` does.
+            Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(error),
+            Ok(()) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn write(self) -> anyhow::Result<()> {
+        let server = self.access.server()?;
+        let mut out = Out::new(self.format, BufWriter::new(io::stdout().lock()))?;
+        let tag: String = self.tag.unwrap_or_default();
+        let tag: String = byte_serialize(tag.as_bytes()).collect();
+        let mut path = format!("/links?limit=1000&tag={tag}");
+        loop {
+            let page: LinkList = server.read(&path)?;
+            for link in &page.links {
+                out.link(link)?;
+            }
+            let Some(next) = page.next else { break };
+            path = format!("/links?limit=1000&tag={tag}&cursor={next}");
+        }
+        out.finish()
+    }
+}
+
+/// Where links go.
+enum Out<W: Write> {
+    Csv(Box<csv::Writer<W>>),
+    Json { out: W, is_first: bool },
+}
+
+impl<W: Write> Out<W> {
+    fn new(format: Format, mut out: W) -> anyhow::Result<Out<W>> {
+        Ok(match format {
+            Format::Csv => {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(COLUMNS)?;
+                Out::Csv(Box::new(writer))
+            }
+            Format::Json => {
+                out.write_all(b"[")?;
+                Out::Json { out, is_first: true }
+            }
+        })
+    }
+
+    fn link(&mut self, link: &LinkView) -> anyhow::Result<()> {
+        match self {
+            Out::Csv(writer) => {
+                let clicks = link.clicks_left.map(|left| left.to_string()).unwrap_or_default();
+                writer.write_record([
+                    link.code.as_str(),
+                    &link.target,
+                    link.title.as_deref().unwrap_or_default(),
+                    &link.tags.join(","),
+                    &link.status.to_string(),
+                    link.expires.as_deref().unwrap_or_default(),
+                    &clicks,
+                    &link.disabled.to_string(),
+                    &link.protected.to_string(),
+                    &link.created,
+                    &link.updated,
+                    &link.short_url,
+                ])?;
+            }
+            Out::Json { out, is_first } => {
+                out.write_all(if *is_first { b"\n" } else { b",\n" })?;
+                serde_json::to_writer(out, link)?;
+                *is_first = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Out::Csv(mut writer) => writer.flush().context("cannot write")?,
+            Out::Json { mut out, .. } => {
+                out.write_all(b"\n]\n")?;
+                out.flush().context("cannot write")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+            csv::ErrorKind::Io(error) => Some(error.kind()),
+            _ => None,
+        });
+        let json =
+            cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        [io, csv, json].contains(&Some(ErrorKind::BrokenPipe))
+    })
+}

@@ -1,0 +1,232 @@
+//! `GET` and `HEAD` of a short link, and `POST` of its password: the story of a click.
+//!
+//! The order of the lines is the order in which it is decided. Nothing of the request is sent on:
+//! a target is what its owner wrote, without the query of whoever follows it. Called by `serve.rs`
+//! for nearly every request, so it allocates nothing that it can have been given.
+
+pub mod tries;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, to_bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::edge::Edge;
+use crate::link::Code;
+use crate::metrics::Counted;
+use crate::password;
+use crate::refusal::{Refusal, page};
+use crate::resolve::{Entry, Found, Resolved};
+use crate::serve::{App, Content, Peer, code};
+use crate::store::{StoreError, system_clock};
+
+/// Bytes of a form at most.
+const LARGEST_FORM: usize = 4 * 1024;
+
+/// How long a form may take to arrive.
+const FORM: Duration = Duration::from_secs(10);
+
+/// What is answered to whoever follows a short link.
+///
+/// Dropped, nothing is left behind but a click that may have been taken from those a link has left.
+pub async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Content> {
+    let begun = Instant::now();
+    // As `serve.rs` has told it from its other paths.
+    let code = code(request.uri().path()).unwrap_or_default();
+    let outcome = match *request.method() {
+        Method::GET => follow(app, code, true).await,
+        Method::HEAD => follow(app, code, false).await,
+        Method::POST => return unlock(app, peer, request).await,
+        _ => Err(Refusal::Method),
+    };
+    let answer = match outcome {
+        Ok(answer) => answer,
+        Err(refusal) => refuse(app, code, refusal),
+    };
+    if answer.headers().contains_key(LOCATION) {
+        clicked(app, peer, request.method(), request.headers());
+    }
+    app.metrics.took(begun.elapsed());
+    answer
+}
+
+/// The one place where clicks are counted: a redirect was answered.
+fn clicked(app: &App, peer: IpAddr, method: &Method, headers: &HeaderMap) {
+    let counted = if method == Method::HEAD {
+        Counted::Not
+    } else if Peer::new(peer, &app.config).has_reported(headers) {
+        Counted::BySeawall
+    } else {
+        Counted::Here
+    };
+    app.metrics.redirected(counted);
+}
+
+/// The redirect of a link, or what stands in its way. `HEAD` takes none of the clicks it has left.
+async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Response<Content>, Refusal> {
+    let (entry, is_unsure) = look_up(app, code).await?;
+    let now = system_clock();
+    let left = entry.mapping.expires.map(|expires| expires - now);
+    if left.is_some_and(|left| left <= 0) {
+        return Ok(gone(app, &entry, is_unsure));
+    }
+    if entry.is_used_up() {
+        return Err(Refusal::Gone);
+    }
+    if entry.mapping.password.is_some() {
+        app.metrics.asked();
+        return Ok(form(StatusCode::OK, "This link has a password."));
+    }
+    if entry.mapping.limited && is_click {
+        take_click(app, code, &entry).await?;
+    }
+    let mut answer = redirect(&entry, entry.mapping.redirect.status())?;
+    let headers = answer.headers_mut();
+    if entry.mapping.limited || is_unsure {
+        Edge::keep_nothing(headers);
+    } else {
+        app.edge.keep(headers, &entry.prepared, left);
+    }
+    Ok(answer)
+}
+
+/// The link of a code, unless there is none, or it is disabled, which nobody is to tell apart.
+async fn look_up(app: &Arc<App>, code: &str) -> Result<(Arc<Entry>, bool), Refusal> {
+    let resolver = &app.caches.resolver;
+    let Resolved { found, is_unsure } = resolver.resolve(code).await.map_err(of_store)?;
+    match found {
+        Found::Link(entry) if !entry.mapping.disabled => {
+            resolver.refresh_early(code, &entry);
+            Ok((entry, is_unsure))
+        }
+        Found::Link(_) | Found::Missing if is_unsure => Err(Refusal::Unavailable),
+        Found::Link(_) | Found::Missing => Err(Refusal::Missing),
+    }
+}
+
+async fn take_click(app: &App, code: &str, entry: &Entry) -> Result<(), Refusal> {
+    let code = Code::new(code).map_err(|_| Refusal::Missing)?;
+    match app.store.take_click(&code).await.map_err(of_store)? {
+        Some(_) => Ok(()),
+        None => {
+            entry.use_up();
+            Err(Refusal::Gone)
+        }
+    }
+}
+
+fn redirect(entry: &Entry, status: u16) -> Result<Response<Content>, Refusal> {
+    let location = entry.prepared.location.clone().ok_or(Refusal::Damaged)?;
+    let mut answer = Response::new(Content::EMPTY);
+    *answer.status_mut() = StatusCode::from_u16(status).map_err(|_| Refusal::Damaged)?;
+    let headers = answer.headers_mut();
+    // All at once: a map that grows is copied.
+    headers.reserve(6);
+    headers.insert(LOCATION, location);
+    Ok(answer)
+}
+
+/// What is answered for a link that has expired: caches in front may know that it has.
+fn gone(app: &App, entry: &Entry, is_unsure: bool) -> Response<Content> {
+    app.metrics.refused(Refusal::Gone);
+    let mut answer = Refusal::Gone.answer();
+    if !is_unsure {
+        app.edge.keep(answer.headers_mut(), &entry.prepared, None);
+    }
+    answer
+}
+
+fn refuse(app: &App, code: &str, refusal: Refusal) -> Response<Content> {
+    app.metrics.refused(refusal);
+    let mut answer = refusal.answer();
+    if refusal == Refusal::Missing && Code::new(code).is_ok() {
+        app.edge.keep_missing(answer.headers_mut(), code);
+    }
+    answer
+}
+
+fn of_store(error: StoreError) -> Refusal {
+    warn!(%error, "a link could not be looked up");
+    if error.is_transient() { Refusal::Unavailable } else { Refusal::Damaged }
+}
+
+/// The password of a link was sent.
+async fn unlock(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Content> {
+    let (parts, body) = request.into_parts();
+    let code = code(parts.uri.path()).unwrap_or_default();
+    let client = Peer::new(peer, &app.config).client(&parts.headers);
+    let mut answer = match check(app, client, code, &parts.headers, body).await {
+        Ok(answer) => {
+            clicked(app, peer, &parts.method, &parts.headers);
+            answer
+        }
+        Err(Refusal::WrongPassword) => {
+            app.metrics.refused(Refusal::WrongPassword);
+            form(Refusal::WrongPassword.status(), Refusal::WrongPassword.words())
+        }
+        // What a cache may keep of a code is for `GET`.
+        Err(refusal) => {
+            app.metrics.refused(refusal);
+            refusal.answer()
+        }
+    };
+    Edge::keep_nothing(answer.headers_mut());
+    answer
+}
+
+/// The redirect behind a password, if this is it.
+async fn check(
+    app: &Arc<App>,
+    client: IpAddr,
+    code: &str,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Response<Content>, Refusal> {
+    let (entry, _) = look_up(app, code).await?;
+    if entry.mapping.expires.is_some_and(|expires| expires <= system_clock()) || entry.is_used_up()
+    {
+        return Err(Refusal::Gone);
+    }
+    let hash = entry.mapping.password.clone().ok_or(Refusal::Method)?;
+    let is_form = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    if !is_form {
+        return Err(Refusal::BadForm);
+    }
+    let form = timeout(FORM, to_bytes(Body::new(body), LARGEST_FORM)).await;
+    let form = form.ok().and_then(Result::ok).ok_or(Refusal::BadForm)?;
+    let password = url::form_urlencoded::parse(&form)
+        .find_map(|(name, value)| (name == "password").then(|| value.into_owned()))
+        .filter(|password| password.len() <= password::LONGEST_PASSWORD * 4)
+        .ok_or(Refusal::BadForm)?;
+    if !app.tries.may(code, client, Instant::now()) {
+        return Err(Refusal::TooManyTries);
+    }
+    let _turn = app.tries.turn().ok_or(Refusal::Unavailable)?;
+    if !password::is(password, hash).await {
+        return Err(Refusal::WrongPassword);
+    }
+    if entry.mapping.limited {
+        take_click(app, code, &entry).await?;
+    }
+    // Whatever the link says: the password is not sent on.
+    redirect(&entry, StatusCode::SEE_OTHER.as_u16())
+}
+
+/// The form that asks for a password.
+fn form(status: StatusCode, words: &str) -> Response<Content> {
+    let mut answer = page(status, words, FORM_HTML);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+const FORM_HTML: &str = "<form method=post><label for=p>Password </label>\
+    <input id=p name=password type=password required autofocus autocomplete=off maxlength=256> \
+    <button>Continue</button></form>";

@@ -1,0 +1,173 @@
+//! Running instances of `snip`, and the links that they serve.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use seawall_testkit::{PATIENCE, Process, RawClient, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A running `snip serve`. Dropping it kills it, and fails the test when any of its threads
+/// panicked.
+pub(crate) struct Instance {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    key: Option<String>,
+}
+
+/// A directory for instances.
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Home {
+        Home(tempfile::tempdir().expect("a directory can be made"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Starts an instance with this configuration. Those of one home share the file `snip.db`,
+    /// unless the configuration names another database.
+    pub(crate) fn start(&self, config: &str) -> Instance {
+        let file = self.path().join(format!("{:x}.toml", fastrand::u64(..)));
+        std::fs::write(&file, config).expect("the file can be written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snip"));
+        command.arg("serve").arg("--config").arg(&file).args(["--listen", "127.0.0.1:0"]);
+        command.current_dir(self.path()).env("NO_COLOR", "1");
+        let process = Process::spawn(command).expect("snip starts");
+        let address = process
+            .wait_for_line(|line| line.text.strip_prefix("listening on ")?.parse().ok())
+            .expect("it listens");
+        let key = process
+            .lines()
+            .iter()
+            .find_map(|line| line.text.strip_prefix("admin key: ").map(str::to_owned));
+        Instance { process, address, key }
+    }
+}
+
+impl Instance {
+    /// The key that this instance printed, being the first.
+    pub(crate) fn key(&self) -> &str {
+        self.key.as_deref().expect("it was the first over its database")
+    }
+
+    pub(crate) fn connect(&self) -> RawClient {
+        RawClient::connect(self.address).expect("it accepts")
+    }
+
+    /// `GET` of a path over a connection of its own.
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.ask("GET", path, "", "")
+    }
+
+    /// Any request over a connection of its own; fields end with CRLF.
+    pub(crate) fn ask(&self, method: &str, path: &str, fields: &str, body: &str) -> Response {
+        self.try_ask(method, path, fields, body).expect("it answers")
+    }
+
+    pub(crate) fn try_ask(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &str,
+    ) -> io::Result<Response> {
+        let mut client = RawClient::connect(self.address)?;
+        let length = body.len();
+        let length = match length {
+            0 => String::new(),
+            _ => format!("content-length: {length}\r\n"),
+        };
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: snip\r\n{fields}{length}\r\n{body}");
+        client.send(head)?;
+        client.read_response_to(method)
+    }
+
+    /// A request with a body in JSON to the API.
+    pub(crate) fn api(&self, key: &str, method: &str, path: &str, body: &Value) -> Response {
+        let fields = format!("authorization: Bearer {key}\r\ncontent-type: application/json\r\n");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.ask(method, &format!("/api/v1{path}"), &fields, &body)
+    }
+
+    /// Makes a link and returns its code.
+    pub(crate) fn create(&self, body: Value) -> String {
+        self.create_with(self.key(), body)
+    }
+
+    pub(crate) fn create_with(&self, key: &str, body: Value) -> String {
+        let answer = self.api(key, "POST", "/links", &body);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let link: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        link["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Changes a link.
+    pub(crate) fn change(&self, key: &str, code: &str, body: Value) {
+        let fields = "content-type: application/merge-patch+json\r\n";
+        let fields = format!("authorization: Bearer {key}\r\n{fields}");
+        let path = format!("/api/v1/links/{code}");
+        let answer = self.ask("PATCH", &path, &fields, &body.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// The status and the target of a link, as somebody is told who follows it.
+    pub(crate) fn follow(&self, code: &str) -> (u16, Option<String>) {
+        led(&self.get(&format!("/{code}")))
+    }
+
+    /// The sum of the samples of a metric with these labels, such as `by="store"`.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> u64 {
+        let text = self.get("/metrics").text();
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    }
+
+    /// Asks until the answer is as it should be; what it is then.
+    pub(crate) fn until<T: std::fmt::Debug>(
+        &self,
+        ask: impl Fn(&Instance) -> T,
+        is_so: impl Fn(&T) -> bool,
+    ) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = ask(self);
+            if is_so(&answer) {
+                return answer;
+            }
+            let log = || self.process.text();
+            assert!(Instant::now() < deadline, "still {answer:?}; its log:\n{}", log());
+            // There is nothing to wait on but the answer of another process.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        let log = self.process.text();
+        if log.contains("panicked at") && !std::thread::panicking() {
+            panic!("a thread of snip panicked:\n{log}");
+        }
+    }
+}
+
+/// The status and the target of an answer.
+pub(crate) fn led(answer: &Response) -> (u16, Option<String>) {
+    (answer.status, answer.header("location").map(str::to_owned))
+}
+
+/// What [`Instance::follow`] says of a link that leads there.
+pub(crate) fn to(target: &str) -> (u16, Option<String>) {
+    (302, Some(target.to_owned()))
+}
