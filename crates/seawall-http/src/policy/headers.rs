@@ -1,6 +1,7 @@
 //! Header fields on their way through: what belongs to one connection is taken out, what a server
 //! must know about the client is put in, and the route's edits are made.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use seawall_h1::head::TargetForm;
 use seawall_h1::headers::Field;
 use seawall_h1::{BodyLength, Headers, Known, RequestHead, ResponseHead, Version, encode};
 
-use super::{deadline, trace};
+use super::{deadline, report, trace};
 use crate::message::Request;
 
 /// How Seawall calls itself in `Via`.
@@ -35,7 +36,7 @@ pub(crate) fn write_request(
             authority => encode::field(b"Host", authority, out),
         }
     }
-    head.headers.write(|field| is_forwarded(field, head, request.trusted) && kept(field.name), out);
+    head.headers.write(|field| is_forwarded(field, request) && kept(field.name), out);
     match head.body {
         BodyLength::Length(length) => encode::content_length(length, out),
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -53,6 +54,9 @@ pub(crate) fn write_request(
     }
     if kept(b"traceparent") {
         trace::write(request, out);
+    }
+    if kept(report::FIELD) {
+        report::write(request, out);
     }
     if !plain {
         write_edits(edits, request, route, out);
@@ -93,14 +97,18 @@ fn write_request_line(head: &RequestHead, to: &Forward, out: &mut Vec<u8>) {
 
 /// Whether a field of a request goes to the server as it came.
 #[inline]
-fn is_forwarded(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool {
+fn is_forwarded(field: &Field<'_>, request: &Request<'_>) -> bool {
     use Known::*;
+    let Request { head, trusted, .. } = *request;
     match field.known {
         Host | ContentLength | Via | Forwarded | XForwardedFor | XForwardedHost
         | XForwardedProto | Traceparent => return false,
         Expect => return head.expects_continue,
         known if known.is_hop_by_hop() => return false,
         Other if deadline::is_told_by(field.name, head) => return false,
+        Other if report::is_field(field.name) => {
+            return report::is_passed_on(request, field.value);
+        }
         Other if is_twin(field.name) || (!trusted && is_for_proxies(field.name)) => return false,
         _ => {}
     }
@@ -309,22 +317,23 @@ pub(crate) fn is_secure(request: &Request<'_>) -> bool {
 pub(crate) fn write_client(request: &Request<'_>, out: &mut Vec<u8>) {
     if request.trusted {
         let server = &request.running.compiled.plan.server;
-        let told = request.head.headers.all_known(Known::XForwardedFor).flat_map(list);
-        let addresses: Vec<&[u8]> = told.collect();
-        let mut client = None;
-        for text in addresses.iter().rev() {
-            let Some(address) = parse_address(text) else { break };
-            client = Some(address);
-            if !server.trusts(address) {
-                break;
-            }
-        }
+        // What is to the left counts only behind a trusted proxy.
+        let client = told_by_proxies(request).fold(None, |client, text| {
+            let address = parse_address(text)?;
+            client.filter(|_| server.trusts(address)).or(Some(address))
+        });
         if let Some(client) = client {
-            out.extend_from_slice(client.to_canonical().to_string().as_bytes());
+            // Writing to a vector cannot fail.
+            let _ = write!(out, "{}", client.to_canonical());
             return;
         }
     }
     out.extend_from_slice(request.peer.plain.as_bytes());
+}
+
+/// The addresses in `X-Forwarded-For`.
+fn told_by_proxies<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a [u8]> {
+    request.head.headers.all_known(Known::XForwardedFor).flat_map(list)
 }
 
 /// An address, which some proxies write with a port or in brackets.

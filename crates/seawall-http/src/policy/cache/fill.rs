@@ -38,6 +38,7 @@ use crate::client::Client;
 use crate::forward::Came;
 use crate::forward::conversation::Conversation;
 use crate::message::{Body, Facts, Peer, Request, Response};
+use crate::policy::report::Reported;
 use crate::refuse::Refusal;
 use crate::tickets::Open;
 use crate::turn::TakesTurns;
@@ -61,6 +62,8 @@ pub(super) struct Parcel {
     listener: usize,
     peer: Peer,
     trusted: bool,
+    /// By whom the answers that come of it are reported.
+    reported: Reported,
     /// Another cache asks.
     for_tier: bool,
     /// Where the key of all variants ends.
@@ -173,6 +176,13 @@ impl Parcel {
             listener: listener.unwrap_or_default(),
             peer: Peer::new(request.peer.address),
             trusted: request.trusted,
+            reported: match request.facts.reported.get() {
+                // Nobody has asked for it, so that it is not to be counted.
+                Reported::Not if !foreground && errand.route.report.is_some() => {
+                    Reported::Elsewhere
+                }
+                reported => reported,
+            },
             for_tier,
             primary: key.primary,
             variants: key.variants.clone(),
@@ -228,6 +238,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     let began = Instant::now();
     let facts = Facts::default();
     facts.route.set(Some(parcel.route));
+    facts.reported.set(parcel.reported);
     let mut deadline = began + to.timeout;
     facts.deadline.set(Some(deadline));
     let request = Request {
