@@ -9,7 +9,7 @@ use std::sync::Arc;
 use seawall_cache::object::Object;
 use seawall_config::plan::Listener;
 use seawall_h1::{RequestHead, ResponseHead};
-use seawall_telemetry::metrics::Route as RouteCells;
+use seawall_telemetry::metrics::{CacheOutcome, Route as RouteCells};
 use tokio::time::Instant;
 
 use crate::client::Client;
@@ -82,6 +82,10 @@ pub(crate) struct Facts {
     pub(crate) stored: Cell<bool>,
     /// By whom its answer is reported.
     pub(crate) reported: Cell<Reported>,
+    /// What the cache did with it; nothing where there is none.
+    pub(crate) cache: Cell<Option<CacheOutcome>>,
+    /// How old the answer of the cache is, in seconds.
+    pub(crate) age: Cell<Option<u32>>,
     /// The server it was last sent to.
     pub(crate) server: RefCell<Option<Rc<PooledServer>>>,
 }
@@ -95,6 +99,8 @@ impl Facts {
         self.fell_back.set(false);
         self.stored.set(false);
         self.reported.set(Reported::Not);
+        self.cache.set(None);
+        self.age.set(None);
         self.server.replace(None);
     }
 }

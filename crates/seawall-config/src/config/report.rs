@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::health::{HOST, TARGET};
 use super::{GIB, KIB, MIB, SHORTEST, UPSTREAM};
 use crate::plan::Secret;
-use crate::rules::{Password, Size, Time};
+use crate::rules::{Parsed, Password, Size, Time};
 use crate::section::section;
 use crate::text::Text;
 
@@ -18,7 +18,7 @@ section! {
         /// The upstream that is told. Without it, the one that the route forwards to.
         optional "to" to: Text, UPSTREAM;
         /// Where batches are posted to.
-        required "path" path: Box<str>, TARGET;
+        required "path" path: Box<str>, PATH;
         /// The host that is asked for. Without it, the server's address.
         optional "host" host: Box<str>, HOST;
         /// The value of `Authorization` that the application knows Seawall by.
@@ -33,6 +33,8 @@ section! {
         default "buffer" buffer: u64 = 8 * MIB, Size(256 * KIB, GIB);
     }
 }
+
+const PATH: Parsed<Box<str>> = Parsed { example: "/api/clicks", ..TARGET };
 
 const AUTHORIZATION: Password = Password {
     what: "the value of `authorization`",

@@ -13,6 +13,7 @@ use seawall_config::plan::Route;
 use seawall_h1::fields::is_same_variable;
 use seawall_h1::{Known, encode};
 use seawall_telemetry::event::Event;
+use seawall_telemetry::metrics::CacheOutcome;
 
 use super::cache::tier;
 use super::headers::write_client;
@@ -111,7 +112,7 @@ fn record_event(request: &Request<'_>, outcome: &Outcome) {
         referrer: head.headers.first(b"referer").unwrap_or_default(),
         agent: head.headers.known(Known::UserAgent).unwrap_or_default(),
         dnt: is_one(b"dnt") || is_one(b"sec-gpc"),
-        cache: "",
+        cache: facts.cache.get().map_or("", CacheOutcome::word),
     });
     worker.give_back_text(client);
 }

@@ -27,6 +27,9 @@ const FIRST: Duration = Duration::from_millis(500);
 /// Each pause is twice as long as the one before it, up to this.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// The longest between two looks for what is left of a report that is no more.
+const LAST_ROUNDS: Duration = Duration::from_secs(1);
+
 /// Delivers for as long as more may come. Ends when the time for that is over, or when it has nothing
 /// left and nothing comes any more.
 pub(super) async fn run(report: Arc<Report>, orders: watch::Receiver<Order>, epoch: Instant) {
@@ -36,7 +39,9 @@ pub(super) async fn run(report: Arc<Report>, orders: watch::Receiver<Order>, epo
     loop {
         let Order { to, end, .. } = courier.orders.borrow_and_update().clone();
         if !end.is_some_and(|end| end.nothing_comes) {
-            let next = last + to.every;
+            // Nothing is gained by waiting for more than the workers still have.
+            let every = end.map_or(to.every, |_| to.every.min(LAST_ROUNDS));
+            let next = last + every;
             let changed = tokio::select! {
                 () = sleep_until(end.map_or(next, |end| next.min(end.at))) => Ok(()),
                 () = courier.report.enough.notified() => Ok(()),

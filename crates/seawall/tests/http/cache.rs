@@ -6,6 +6,7 @@ mod fill;
 mod invalidation;
 mod keys;
 mod life;
+mod log;
 mod model;
 mod ranges;
 mod stale;

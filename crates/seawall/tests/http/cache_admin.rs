@@ -203,6 +203,21 @@ fn it_explains_what_it_does() -> io::Result<()> {
 }
 
 #[test]
+fn what_is_known_of_users_is_not_explained_as_if_it_were_of_all() -> io::Result<()> {
+    let origin =
+        Origin::responding(|_| Response::new(200, "x").with("cache-control", "max-age=60"))?;
+    let seawall = Setup::before(&origin).route("cache = {}").start()?;
+    seawall.connect()?.exchange(get("/", "authorization: Basic x\r\n"))?;
+    let explained = explain(&seawall, "url=http://test/&header=authorization:Basic%20x")?;
+    assert_eq!(explained["outcome"], "pass");
+    assert!(found(&explained, "store").contains("requests with Authorization go"), "{explained}");
+    let explained = explain(&seawall, "url=http://test/")?;
+    assert_eq!(explained["outcome"], "miss", "{explained}");
+    assert!(found(&explained, "authorization").contains("has none"), "{explained}");
+    Ok(())
+}
+
+#[test]
 fn what_is_asked_for_most_is_told() -> io::Result<()> {
     let origin = counting()?;
     let seawall = Setup::before(&origin).route("cache = {}").start()?;
