@@ -99,9 +99,7 @@ impl Running {
         let shares = compiled.watches.iter().map(|watch| watch.budget.share()).collect();
         let events = |report: &Arc<Report>| {
             let old = old.into_iter().flat_map(|old| old.reports.iter().flatten());
-            let same = |events: &&Rc<RefCell<Events>>| {
-                Arc::ptr_eq(&events.borrow().report, report)
-            };
+            let same = |events: &&Rc<RefCell<Events>>| Arc::ptr_eq(&events.borrow().report, report);
             let old = old.clone().find(same).cloned();
             old.unwrap_or_else(|| Rc::new(RefCell::new(Events::new(report.clone()))))
         };

@@ -27,25 +27,24 @@ impl Rule for Password {
         let text = reader.text(node, "text")?;
         let (what, length) = (self.what, text.value.len());
         let printable = |byte: u8| byte.is_ascii_graphic() || self.spaced && byte == b' ';
-        let (message, help) =
-            if self.printable && !text.value.bytes().all(printable) {
-                (
-                    format!("{what} has characters other than visible ASCII"),
-                    "it is sent in a header field: use letters, digits and punctuation",
-                )
-            } else if length < self.least {
-                (
-                    format!("{what} has {length} bytes; at least {} are needed", self.least),
-                    "make one with `openssl rand -hex 32`",
-                )
-            } else if self.spaced && text.value.trim_matches(' ').len() < length {
-                (
-                    format!("{what} begins or ends with a space"),
-                    "a variable may be empty; take the space away, which is no part of a field",
-                )
-            } else {
-                return Some(Secret::new(text.value));
-            };
+        let (message, help) = if self.printable && !text.value.bytes().all(printable) {
+            (
+                format!("{what} has characters other than visible ASCII"),
+                "it is sent in a header field: use letters, digits and punctuation",
+            )
+        } else if length < self.least {
+            (
+                format!("{what} has {length} bytes; at least {} are needed", self.least),
+                "make one with `openssl rand -hex 32`",
+            )
+        } else if self.spaced && text.value.trim_matches(' ').len() < length {
+            (
+                format!("{what} begins or ends with a space"),
+                "a variable may be empty; take the space away, which is no part of a field",
+            )
+        } else {
+            return Some(Secret::new(text.value));
+        };
         reader.report.error(text.span, message, Some(help.to_owned()));
         None
     }

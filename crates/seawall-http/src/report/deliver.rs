@@ -96,8 +96,12 @@ impl Courier {
                 Some(server) => {
                     tried = Some(server);
                     let deadline = now + order.to.timeout;
-                    let deadline = order.end.map_or(deadline, |end| end.at.min(deadline));
-                    post(&order, server, &batch, &number, deadline).await
+                    tokio::select! {
+                        posted = post(&order, server, &batch, &number, deadline) => posted,
+                        () = end(self.orders.clone()) => {
+                            Posted::Failed("no answer in time".to_owned(), None)
+                        }
+                    }
                 }
                 None => Posted::Failed("no server can be used".to_owned(), None),
             };
@@ -216,6 +220,25 @@ impl Courier {
             events = batch.events,
             "events of a report were not delivered in time and are lost"
         );
+    }
+}
+
+/// Until delivery is to have ended.
+async fn end(mut orders: watch::Receiver<Order>) {
+    loop {
+        let end = orders.borrow_and_update().end;
+        let over = async {
+            match end {
+                Some(end) => sleep_until(end.at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = over => return,
+            changed = orders.changed() => if changed.is_err() {
+                return;
+            },
+        }
     }
 }
 

@@ -70,7 +70,10 @@ impl<S: AsyncRead + Unpin> Answer<S> {
     }
 
     /// Reads the content to its end, to [`MAX_BODY`], or until `text` is in it.
-    pub(crate) async fn read_content(&mut self, text: Option<&Finder<'_>>) -> Result<Content, Failure> {
+    pub(crate) async fn read_content(
+        &mut self,
+        text: Option<&Finder<'_>>,
+    ) -> Result<Content, Failure> {
         let mut decoder = BodyDecoder::new(self.head.body, self.limits);
         let mut content = Content { bytes: Vec::new(), complete: false };
         let mut at = 0;

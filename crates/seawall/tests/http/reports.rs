@@ -278,9 +278,8 @@ fn what_clients_say_of_it_is_taken_out_everywhere() -> io::Result<()> {
             Response::new(200, "x")
         }
     })?;
-    let setup = Setup::before(&origin)
-        .with("[[route]]\npath = \"/other/*\"\nto = \"app\"")
-        .route(QUICK);
+    let setup =
+        Setup::before(&origin).with("[[route]]\npath = \"/other/*\"\nto = \"app\"").route(QUICK);
     let fields = ["seawall-reported: 1\r\n", "Seawall_Reported: 1\r\n", "seawall-reported: 0\r\n"];
     let requests = |path: &str| fields.map(|field| get(path, field));
     let seawall = setup.start()?;
@@ -312,9 +311,8 @@ fn the_tier_that_answers_the_client_tells() -> io::Result<()> {
         .start()?;
     let edge = |report: &str| {
         let other = [("shield", shield.address("web")), ("counter", counter.address())];
-        let upstream = |(name, at): (&str, SocketAddr)| {
-            format!("[upstream.{name}]\nservers = [\"{at}\"]\n")
-        };
+        let upstream =
+            |(name, at): (&str, SocketAddr)| format!("[upstream.{name}]\nservers = [\"{at}\"]\n");
         let other: String = other.map(upstream).concat();
         Setup::before(&origin)
             .server("trust = [\"127.0.0.1\"]")
@@ -502,9 +500,7 @@ fn what_there_is_no_room_for_is_dropped_from_the_front() -> io::Result<()> {
         let told = told.clone();
         move |request| told.take(request, 204)
     })?;
-    eventually("the rest is told", || {
-        Ok(told.events().len() as f64 + dropped == 300.0)
-    })?;
+    eventually("the rest is told", || Ok(told.events().len() as f64 + dropped == 300.0))?;
     let last = format!("/{:0LONG$}", 299);
     assert!(told.events().iter().any(|event| event["path"] == *last), "the newest is there");
     Ok(())
@@ -588,9 +584,8 @@ fn the_end_of_the_process_does_not_wait_for_ever() -> io::Result<()> {
 fn batches_are_bounded_and_posted_when_there_is_enough() -> io::Result<()> {
     let told = Told::default();
     let origin = application(&told, |_| Response::new(200, "x"))?;
-    let seawall = Setup::before(&origin)
-        .route("report = { path = \"/clicks\", every = \"1h\" }")
-        .start()?;
+    let seawall =
+        Setup::before(&origin).route("report = { path = \"/clicks\", every = \"1h\" }").start()?;
     let request = |number: usize| get(&format!("/{number:04000}"), "");
     let requests: Vec<String> = (0..600).map(request).collect();
     statuses(&seawall, &requests)?;
