@@ -318,25 +318,37 @@ pub(crate) fn is_secure(request: &Request<'_>) -> bool {
 /// The address of the client: the peer's, or what trusted peers tell. In `X-Forwarded-For`, each
 /// proxy appends whom it saw, so the last address that is not a trusted proxy is the client.
 pub(crate) fn write_client(request: &Request<'_>, out: &mut Vec<u8>) {
-    if request.trusted {
-        let server = &request.running.compiled.plan.server;
-        // What is to the left counts only behind a trusted proxy.
-        let client = told_by_proxies(request).fold(None, |client, text| {
-            let address = parse_address(text)?;
-            client.filter(|_| server.trusts(address)).or(Some(address))
-        });
-        if let Some(client) = client {
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "{}", client.to_canonical());
-            return;
-        }
+    match told_client(request) {
+        // Writing to a vector cannot fail.
+        Some(client) => drop(write!(out, "{client}")),
+        None => out.extend_from_slice(request.peer.plain.as_bytes()),
     }
-    out.extend_from_slice(request.peer.plain.as_bytes());
 }
 
-/// The addresses in `X-Forwarded-For`.
-fn told_by_proxies<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a [u8]> {
-    request.head.headers.all_known(Known::XForwardedFor).flat_map(list)
+/// The address of the client, where something depends on it that not everybody may: `None` if the
+/// request came by a proxy whose word is not taken, or that does not say for whom it asks.
+pub(crate) fn client_of(request: &Request<'_>) -> Option<IpAddr> {
+    let headers = &request.head.headers;
+    let by_proxy = [Known::XForwardedFor, Known::Forwarded, Known::Via];
+    if by_proxy.iter().all(|known| headers.known(*known).is_none()) {
+        return Some(request.peer.address);
+    }
+    told_client(request)
+}
+
+/// What trusted peers tell.
+fn told_client(request: &Request<'_>) -> Option<IpAddr> {
+    if !request.trusted {
+        return None;
+    }
+    let server = &request.running.compiled.plan.server;
+    let told = request.head.headers.all_known(Known::XForwardedFor).flat_map(list);
+    // What is to the left of an address counts only if that is a trusted proxy.
+    let client = told.fold(None, |client: Option<IpAddr>, text| {
+        let address = parse_address(text)?;
+        client.filter(|_| server.trusts(address)).or(Some(address))
+    });
+    client.map(|client| client.to_canonical())
 }
 
 /// An address, which some proxies write with a port or in brackets.

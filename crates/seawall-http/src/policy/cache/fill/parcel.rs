@@ -10,12 +10,13 @@ use seawall_cache::directives::Demand;
 use seawall_cache::object::Object;
 use seawall_cache::store::Variants;
 use seawall_cache::vary::Encodings;
-use seawall_h1::RequestHead;
+use seawall_config::plan::Cache;
+use seawall_h1::{Known, RequestHead};
 
 use crate::message::Peer;
 use crate::policy::cache::chunks::{self, Wanted};
 use crate::policy::cache::node::Node;
-use crate::policy::cache::{Errand, Key, tier};
+use crate::policy::cache::{Errand, Key, overrides_method, tier};
 use crate::policy::report::Reported;
 use crate::worker::Running;
 
@@ -71,6 +72,17 @@ impl Drop for Background {
     }
 }
 
+/// Whether a field means more to some servers than to the cache: it makes another method of the
+/// request, or is to them, with `_` for `-`, another field than the one that the cache looks at.
+fn is_disguised(name: &[u8], rules: &Cache, key: &Key) -> bool {
+    let is_looked_at = || {
+        let of_key = rules.key.headers.iter().chain(&rules.vary).map(|one| one.as_bytes());
+        let of_variant = key.variants.iter().flat_map(|variants| variants.names());
+        of_key.chain(of_variant.map(|one| &**one)).any(|one| name.eq_ignore_ascii_case(one))
+    };
+    overrides_method(name) || name.contains(&b'_') && !is_looked_at()
+}
+
 impl Parcel {
     /// The request as the origin is to be asked, for all and not for one; validating `old`.
     pub(in crate::policy::cache) fn new(
@@ -82,7 +94,13 @@ impl Parcel {
         let Errand { request, node, .. } = errand;
         let mut head = request.head.clone();
         head.become_get();
-        head.headers.remove_where(|field| conditional::is_about_a_part(field.known));
+        // What the next server is told is not the client's to take away.
+        head.headers.remove(b"connection");
+        head.connection.names_fields = false;
+        head.headers.remove_where(|field| {
+            conditional::is_about_a_part(field.known)
+                || field.known == Known::Other && is_disguised(field.name, errand.rules, key)
+        });
         let encodings = Encodings::of(&head);
         head.headers.remove(b"accept-encoding");
         head.headers.append(|out| {
