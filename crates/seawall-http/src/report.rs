@@ -155,8 +155,16 @@ impl Events {
         }
     }
 
-    /// Hands over what is there.
-    pub(crate) fn hand_over(&mut self) {
+    /// Hands over what is there, or gives the memory back when nothing has come for a while. To be
+    /// called twice a second.
+    pub(crate) fn rest(&mut self) {
+        match self.count {
+            0 => self.text = Vec::new(),
+            _ => self.hand_over(),
+        }
+    }
+
+    fn hand_over(&mut self) {
         if self.count > 0 {
             self.report.add(&self.text, self.count, self.since);
             self.text.clear();

@@ -398,7 +398,7 @@ fn housekeeping(worker: &Worker) {
         lines.hand_over();
     }
     worker.events.borrow_mut().retain(|events| {
-        events.borrow_mut().hand_over();
+        events.borrow_mut().rest();
         // Requests may still run on a plan that had a report.
         Rc::strong_count(events) > 1
     });
