@@ -1,0 +1,3 @@
+//! The program `snip`.
+
+fn main() {}
