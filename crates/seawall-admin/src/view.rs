@@ -110,6 +110,27 @@ pub struct Route {
     pub query: Vec<String>,
     /// What it does.
     pub action: Action,
+    /// To whom its answers are told, if to anybody.
+    pub report: Option<Report>,
+}
+
+/// To whom the answers of a route are told, as in `route.report`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The upstream.
+    pub upstream: String,
+    /// Path and query of the requests.
+    pub path: String,
+    /// Their host.
+    pub host: Option<String>,
+    /// Whether they have `Authorization`.
+    pub authorization: bool,
+    /// Seconds between two of them.
+    pub every_seconds: f64,
+    /// Patience with one, in seconds.
+    pub timeout_seconds: f64,
+    /// Bytes of events that may wait.
+    pub buffer_bytes: u64,
 }
 
 /// What a route does.
@@ -220,17 +241,27 @@ fn route(route: &plan::Route, plan: &plan::Plan) -> Route {
         headers: when.headers.iter().map(|(name, _)| name.to_string()).collect(),
         query: when.query.iter().map(|(name, _)| name.to_string()).collect(),
         action: action(&route.action, plan),
+        report: route.report.as_ref().map(|report| Report {
+            upstream: name_of(report.upstream, plan),
+            path: report.path.to_string(),
+            host: report.host.as_deref().map(str::to_owned),
+            authorization: report.authorization.is_some(),
+            every_seconds: report.every.as_secs_f64(),
+            timeout_seconds: report.timeout.as_secs_f64(),
+            buffer_bytes: report.buffer,
+        }),
     }
+}
+
+fn name_of(upstream: usize, plan: &plan::Plan) -> String {
+    plan.upstreams.get(upstream).map_or_else(String::new, |upstream| upstream.name.to_string())
 }
 
 fn action(action: &plan::Action, plan: &plan::Plan) -> Action {
     let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     match action {
         plan::Action::Forward(forward) => Action::Forward {
-            upstream: plan
-                .upstreams
-                .get(forward.upstream)
-                .map_or_else(String::new, |upstream| upstream.name.to_string()),
+            upstream: name_of(forward.upstream, plan),
             timeout_seconds: forward.timeout.as_secs_f64(),
             strip_prefix: text(&forward.strip_prefix),
             add_prefix: text(&forward.add_prefix),

@@ -171,6 +171,7 @@ fn a_list_is_warmed_over_the_listener() -> io::Result<()> {
         address: origin.address(),
         believed: false,
         proxy_header: false,
+        sign: "0123",
     }))?;
     assert_eq!(api.send("GET", "/api/cache/warm", "", "")?.text(), "null\n");
     let urls = [
@@ -196,6 +197,7 @@ fn a_list_is_warmed_over_the_listener() -> io::Result<()> {
         "GET /b?c HTTP/1.1\r\nhost: shop.test:8080\r\n",
         "accept-language: de\r\n",
         "user-agent: seawall-warm/",
+        "seawall-reported: 0123\r\n",
     ] {
         assert!(received.contains(part), "{received}");
     }
@@ -207,7 +209,8 @@ fn a_list_is_warmed_over_the_listener() -> io::Result<()> {
 fn https_needs_trust() -> io::Result<()> {
     for believed in [false, true] {
         let origin = Origin::always("x")?;
-        let entrance = Entrance { address: origin.address(), believed, proxy_header: believed };
+        let entrance =
+            Entrance { address: origin.address(), believed, proxy_header: believed, sign: "" };
         let api = Api::start(Some(entrance))?;
         let body = json!({"urls": ["https://shop.test/"]}).to_string();
         let response = api.send("POST", "/api/cache/warm", "", &body)?;
@@ -239,7 +242,8 @@ fn a_sitemap_is_asked_for_in_the_same_way() -> io::Result<()> {
         "/gone.xml" => Response::new(404, ""),
         _ => Response::new(200, "page"),
     })?;
-    let entrance = Entrance { address: origin.address(), believed: false, proxy_header: false };
+    let entrance =
+        Entrance { address: origin.address(), believed: false, proxy_header: false, sign: "" };
     let api = Api::start(Some(entrance))?;
     let body = json!({"sitemap": "http://a/sitemap.xml", "rate": 1000}).to_string();
     assert_eq!(api.send("POST", "/api/cache/warm", "", &body)?.status, 202);
@@ -262,7 +266,8 @@ fn a_sitemap_is_asked_for_in_the_same_way() -> io::Result<()> {
 #[test]
 fn warming_is_stopped_and_one_at_a_time() -> io::Result<()> {
     let origin = Origin::silent()?;
-    let entrance = Entrance { address: origin.address(), believed: false, proxy_header: false };
+    let entrance =
+        Entrance { address: origin.address(), believed: false, proxy_header: false, sign: "" };
     let api = Api::start(Some(entrance))?;
     let body =
         json!({"urls": ["http://a/1", "http://a/2", "http://a/3"], "concurrency": 2, "rate": 1000})

@@ -16,6 +16,7 @@ mod names;
 mod networks;
 mod pages;
 mod queue;
+mod report;
 mod retry;
 mod route;
 mod server;

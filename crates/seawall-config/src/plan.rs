@@ -12,11 +12,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 mod cache;
+mod report;
 
 pub use cache::{
     Cache, CacheBypass, CacheDisk, CacheKey, CacheQuery, CacheStore, CacheVersion, Coalesce,
     IgnoreOrigin, State, Tier, WithoutState,
 };
+
+pub use report::Reporting;
 
 /// Everything one running Seawall does.
 #[derive(Debug, Clone, PartialEq)]
@@ -476,6 +479,8 @@ pub struct Route {
     /// Pages in place of Seawall's own, for requests of this route that it refuses; each `when`
     /// is there once. The most exact that fits is meant, whatever their order.
     pub errors: Vec<ErrorPage>,
+    /// To whom its answers are told, if to anybody.
+    pub report: Option<Reporting>,
 }
 
 /// What is shown in place of Seawall's own account of a refusal.

@@ -76,6 +76,7 @@ fn the_smallest_file_has_all_defaults() {
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             errors: Vec::new(),
+            report: None,
         }],
     };
     assert_eq!(plan, expect);
@@ -294,6 +295,7 @@ fn every_key_of_routes() {
             page(ErrorMatch::Code("connect-failed".into()), "down", "text/plain; charset=utf-8"),
             page(ErrorMatch::Status(404), "<svg/>", "image/svg+xml"),
         ],
+        report: None,
     };
     assert_eq!(plan.routes[0], api);
 
@@ -722,6 +724,45 @@ fn retries() {
     ] {
         assert_eq!(to_app(text).retry, expect, "{text}");
     }
+}
+
+#[test]
+fn reports() {
+    let report = |keys: &str| {
+        let file = format!(
+            "[listen.web]\naddress = \"[::1]:0\"\n[upstream.other]\nservers = [\"127.0.0.1:1\"]\n\
+             [upstream.app]\nservers = [\"127.0.0.1:2\"]\n[[route]]\npath = \"/o\"\nto = \"other\"\n\
+             [[route]]\n{keys}\n"
+        );
+        plan(&file).routes[1].report.clone().expect("there is one")
+    };
+    let least = Reporting {
+        upstream: 1,
+        path: "/r".into(),
+        host: None,
+        authorization: None,
+        every: Duration::from_secs(1),
+        timeout: Duration::from_secs(10),
+        buffer: 8 << 20,
+    };
+    assert_eq!(report("to = 'app'\nreport = { path = '/r' }"), least);
+    assert_eq!(report("to = 'app'\n[route.report]\npath = '/r'"), least);
+    let to = "report = { to = 'app', path = '/r' }";
+    assert_eq!(report(&format!("redirect = '/x'\n{to}")), least);
+    assert_eq!(report(&format!("respond = 'x'\n{to}")), least);
+    let all = "to = 'app'\nreport = { to = 'other', path = '/r?a=b', host = 'a.test:1', \
+               authorization = 'Bearer ${TOKEN}', every = '100ms', timeout = '2s', buffer = '256KiB' }";
+    let expect = Reporting {
+        upstream: 0,
+        path: "/r?a=b".into(),
+        host: Some("a.test:1".into()),
+        authorization: Some(Secret::new(format!("Bearer {}", environment("TOKEN").expect("set")))),
+        every: Duration::from_millis(100),
+        timeout: Duration::from_secs(2),
+        buffer: 256 << 10,
+    };
+    assert_eq!(report(all), expect);
+    assert!(!format!("{expect:?}").contains("Bearer"), "it is a secret");
 }
 
 #[test]

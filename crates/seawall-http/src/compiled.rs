@@ -11,6 +11,7 @@ use seawall_telemetry::metrics::{
 
 use crate::listen::Key;
 use crate::policy::cache::node::Node;
+use crate::report::Report;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
 use crate::upstream::Upstream;
@@ -28,6 +29,8 @@ pub(crate) struct Compiled {
     pub(crate) routes: Vec<Arc<PerWorker<RouteCells>>>,
     /// Only routes with a cache have these.
     pub(crate) caches: Vec<Option<Arc<PerWorker<CacheCells>>>>,
+    /// Only routes with a report have these.
+    pub(crate) reports: Vec<Option<Arc<Report>>>,
     pub(crate) watches: Vec<Arc<RouteWatch>>,
     /// For requests that no route takes.
     pub(crate) no_route: Arc<PerWorker<RouteCells>>,

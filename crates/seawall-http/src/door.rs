@@ -24,7 +24,9 @@ use self::cache::CacheHandle;
 use crate::compiled::{Compiled, Entrance};
 use crate::listen::{self, Bound, Key};
 use crate::policy::cache::node::Node;
+pub use crate::policy::report::sign_of_this_process;
 use crate::refuse::Refusal;
+use crate::report::Reports;
 use crate::route::RouteTable;
 use crate::tickets::Doorkeeper;
 use crate::upstream::Upstream;
@@ -48,6 +50,7 @@ pub struct Door {
     look: Arc<Notify>,
     names: Names,
     checks: Checks,
+    reports: Reports,
     /// The cache, which outlives plans.
     cache: Option<Arc<Node>>,
     /// Those who hold on to it.
@@ -147,6 +150,7 @@ impl Door {
             watch: None,
             look: Arc::default(),
             checks: Checks::new(epoch),
+            reports: Reports::new(epoch),
             cache: None,
             handle: cache,
             plan: nothing.clone(),
@@ -229,6 +233,7 @@ impl Door {
             }
         }
         self.checks.apply(&plan, &compiled.upstreams);
+        self.reports.apply(&plan, &compiled.upstreams);
         self.upstreams = compiled.upstreams.iter().map(|u| (u.name.clone(), u.clone())).collect();
         self.shown.store(Arc::new(compiled.upstreams.clone()));
         let compiled = Arc::new(compiled);
@@ -333,6 +338,10 @@ impl Door {
             Arc::new(RouteWatch::new(self.epoch.elapsed(), &retry, cells))
         };
         let cells = |route: &Route| caches(route).then(|| self.metrics.cache(&route.name));
+        let (reports, metrics) = (&mut self.reports, &self.metrics);
+        let mut report =
+            |route: &Route| route.report.as_ref().map(|_| reports.of(&route.name, metrics));
+        let reports = plan.routes.iter().map(&mut report).collect();
         Compiled {
             generation: self.generation + 1,
             table: RouteTable::new(&plan.routes),
@@ -340,6 +349,7 @@ impl Door {
             watches: plan.routes.iter().map(watch).collect(),
             routes: plan.routes.iter().map(|route| self.metrics.route(&route.name)).collect(),
             caches: plan.routes.iter().map(cells).collect(),
+            reports,
             no_route: self.metrics.route(&"".into()),
             listeners,
             metrics: self.metrics.clone(),
@@ -369,7 +379,7 @@ impl Door {
     }
 
     /// Stops listening, then waits for the exchanges in flight, at most for `patience`; what is
-    /// left then is cut.
+    /// left then is cut. Events of reports are delivered within the same time, or two seconds more.
     pub async fn close(mut self, patience: Duration) {
         let until = Instant::now() + patience;
         for handle in &self.workers {
@@ -382,10 +392,15 @@ impl Door {
             for thread in threads {
                 let _ = thread.join();
             }
+        });
+        let _ = ended.await;
+        let flushed = tokio::task::spawn_blocking(move || {
             if let Some(node) = cache {
                 node.flush(FLUSH);
             }
         });
-        let _ = ended.await;
+        // They take the upstreams as the watch has them until then.
+        self.reports.close(until).await;
+        let _ = flushed.await;
     }
 }

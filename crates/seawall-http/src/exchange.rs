@@ -6,7 +6,7 @@ use seawall_h1::{BodyLength, Known, Method};
 
 use crate::forward::forward;
 use crate::message::{Request, Response};
-use crate::policy::{cache, deadline, headers, redirect, respond};
+use crate::policy::{cache, deadline, headers, redirect, report, respond};
 use crate::refuse::Refusal;
 use crate::route::Found;
 
@@ -24,6 +24,7 @@ pub(crate) async fn exchange(request: &Request<'_>) -> Result<Response, Refusal>
     };
     let route = &plan.routes[at];
     request.facts.route.set(Some(at));
+    request.facts.reported.set(report::by_whom(request, route));
     let mut response = match &route.action {
         Action::Forward(to) => {
             let allowed = deadline::allowed(request, to.timeout);

@@ -18,6 +18,7 @@ mod policy;
 mod record;
 pub mod refuse;
 mod relay;
+mod report;
 mod route;
 mod send;
 mod serve;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::forward::conversation::Conversation;
 use crate::policy::cache::reading::Reading;
+use crate::policy::report::Reported;
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::PooledServer;
 use crate::worker::{Running, Worker};
@@ -79,6 +80,8 @@ pub(crate) struct Facts {
     pub(crate) fell_back: Cell<bool>,
     /// The content of the answer comes out of the store of the cache.
     pub(crate) stored: Cell<bool>,
+    /// By whom its answer is reported.
+    pub(crate) reported: Cell<Reported>,
     /// What the cache did with it; nothing where there is none.
     pub(crate) cache: Cell<Option<CacheOutcome>>,
     /// How old the answer of the cache is, in seconds.
@@ -95,6 +98,7 @@ impl Facts {
         self.trace.set(0);
         self.fell_back.set(false);
         self.stored.set(false);
+        self.reported.set(Reported::Not);
         self.cache.set(None);
         self.age.set(None);
         self.server.replace(None);

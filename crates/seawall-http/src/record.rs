@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::message::{Peer, Request};
 use crate::policy::headers::write_client;
+use crate::policy::report;
 use crate::refuse::Refusal;
 use crate::serve::Exchange;
 use crate::worker::Worker;
@@ -30,10 +31,11 @@ pub(crate) fn record(request: &Request<'_>, outcome: Outcome) -> Instant {
     let exchange = Exchange { running, listener, facts, started };
     let received = request.client.received.get();
     let ended = count(&exchange, worker, received, outcome);
+    report::record(request, &outcome);
     let mut lines = worker.lines.borrow_mut();
     let Some(lines) = lines.as_mut() else { return ended };
     let head = request.head;
-    let mut client = Vec::new();
+    let mut client = worker.take_text();
     write_client(request, &mut client);
     let server = facts.server.borrow();
     lines.push(&Entry {
@@ -48,6 +50,7 @@ pub(crate) fn record(request: &Request<'_>, outcome: Outcome) -> Instant {
         trace: facts.trace.get(),
         ..entry(&exchange, outcome, ended)
     });
+    worker.give_back_text(client);
     ended
 }
 

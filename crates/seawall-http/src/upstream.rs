@@ -2,6 +2,7 @@
 //! is. What belongs to one worker — idle connections, the rotation — is in [`pool`], where servers
 //! come from in [`sources`].
 
+pub(crate) mod answer;
 pub(crate) mod choose;
 pub(crate) mod health;
 pub(crate) mod line;

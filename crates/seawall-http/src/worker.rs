@@ -14,11 +14,12 @@ use seawall_h1::ResponseHead;
 use seawall_telemetry::access_log::Lines;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::buffer::Buffers;
 use crate::compiled::Compiled;
 use crate::listen::{Bound, Listening};
+use crate::report::{Events, Report};
 use crate::turn::Turn;
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
@@ -61,6 +62,8 @@ pub(crate) struct Worker {
     heads: RefCell<Vec<Box<ResponseHead>>>,
     texts: RefCell<Vec<Vec<u8>>>,
     pub(crate) lines: RefCell<Option<Lines>>,
+    /// Where events are collected, for all plans that requests run on.
+    events: RefCell<Vec<Rc<RefCell<Events>>>>,
     /// When it last complained of a peer; see [`Worker::may_complain`].
     complained: Cell<Option<Instant>>,
     epoch: Instant,
@@ -79,6 +82,8 @@ pub(crate) struct Running {
     pub(crate) pools: Vec<Rc<Pool>>,
     /// What pays for attempts beyond the first, by route.
     pub(crate) shares: Vec<Share>,
+    /// Where events are collected, by route, for those that have a report.
+    pub(crate) reports: Vec<Option<Rc<RefCell<Events>>>>,
 }
 
 impl Running {
@@ -92,7 +97,14 @@ impl Running {
         };
         let pools = compiled.upstreams.iter().zip(&compiled.plan.upstreams).map(pool).collect();
         let shares = compiled.watches.iter().map(|watch| watch.budget.share()).collect();
-        Running { compiled, pools, shares }
+        let events = |report: &Arc<Report>| {
+            let old = old.into_iter().flat_map(|old| old.reports.iter().flatten());
+            let same = |events: &&Rc<RefCell<Events>>| Arc::ptr_eq(&events.borrow().report, report);
+            let old = old.clone().find(same).cloned();
+            old.unwrap_or_else(|| Rc::new(RefCell::new(Events::new(report.clone()))))
+        };
+        let reports = compiled.reports.iter().map(|report| report.as_ref().map(events)).collect();
+        Running { compiled, pools, shares, reports }
     }
 }
 
@@ -281,6 +293,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
             heads: RefCell::default(),
             texts: RefCell::default(),
             lines: RefCell::default(),
+            events: RefCell::default(),
             complained: Cell::new(None),
             epoch,
             recently: Cell::new(Instant::now()),
@@ -306,7 +319,7 @@ pub(crate) fn run(start: Start) -> std::io::Result<()> {
                 }
                 Some(Command::Drain(until)) => {
                     listening.drain(..).for_each(|socket| socket.stop(&worker));
-                    drain(&worker, until).await;
+                    drain(&worker, until, &mut ticks).await;
                     return;
                 }
                 None => return,
@@ -333,6 +346,12 @@ fn apply(
         new.pools.iter().any(|other| Arc::ptr_eq(&other.upstream, &pool.upstream))
     };
     old.pools.iter().filter(|pool| !stays(pool)).for_each(|pool| pool.retire());
+    let mut events: Vec<_> = new.reports.iter().flatten().cloned().collect();
+    let others = worker.events.take().into_iter();
+    let is_other = |one: &Rc<_>| !events.iter().any(|other| Rc::ptr_eq(one, other));
+    let others: Vec<_> = others.filter(is_other).collect();
+    events.extend(others);
+    worker.events.replace(events);
     *worker.running.borrow_mut() = new;
     for bound in bound {
         let name = bound.key.name.clone();
@@ -346,18 +365,21 @@ fn apply(
 }
 
 /// Lets client connections end by themselves. Those left at `until` are cut when the runtime ends.
-async fn drain(worker: &Rc<Worker>, until: Instant) {
+async fn drain(worker: &Rc<Worker>, until: Instant, ticks: &mut Interval) {
     worker.draining.set(true);
     worker.wake_idle();
     while worker.open.get() > 0 {
-        let emptied = worker.emptied.notified();
-        if worker.open.get() > 0 && timeout_at(until, emptied).await.is_err() {
-            tracing::warn!(
-                worker = worker.index,
-                connections = worker.open.get(),
-                "connections are cut, since `drain` is over"
-            );
-            break;
+        tokio::select! {
+            () = worker.emptied.notified() => {}
+            _ = ticks.tick() => housekeeping(worker),
+            () = sleep_until(until) => {
+                tracing::warn!(
+                    worker = worker.index,
+                    connections = worker.open.get(),
+                    "connections are cut, since `drain` is over"
+                );
+                break;
+            }
         }
     }
 }
@@ -375,4 +397,9 @@ fn housekeeping(worker: &Worker) {
     if let Some(lines) = worker.lines.borrow_mut().as_mut() {
         lines.hand_over();
     }
+    worker.events.borrow_mut().retain(|events| {
+        events.borrow_mut().rest();
+        // Requests may still run on a plan that had a report.
+        Rc::strong_count(events) > 1
+    });
 }

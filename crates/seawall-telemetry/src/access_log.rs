@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use crate::json;
+use crate::line::Line;
 use crate::metrics::TcpOutcome;
 
 /// Where the lines go.
@@ -267,40 +267,9 @@ impl Drop for Lines {
     }
 }
 
-/// A line in the making.
-struct Line<'a>(&'a mut Vec<u8>);
-
-impl<'a> Line<'a> {
-    fn begin(out: &'a mut Vec<u8>, time_millis: u64) -> Line<'a> {
-        let _ = write!(out, "{{\"time\":\"{}\"", Timestamp(time_millis));
-        Line(out)
-    }
-
-    fn text(&mut self, name: &str, value: &[u8]) {
-        let _ = write!(self.0, ",\"{name}\":");
-        json::string(value, self.0);
-    }
-
-    /// The text, if there is any.
-    fn some(&mut self, name: &str, value: &[u8]) {
-        if !value.is_empty() {
-            self.text(name, value);
-        }
-    }
-
-    /// Something that needs no quotes.
-    fn plain(&mut self, name: &str, value: impl Display) {
-        let _ = write!(self.0, ",\"{name}\":{value}");
-    }
-
-    fn end(self, duration: Duration) {
-        let _ = writeln!(self.0, ",\"duration_ms\":{:.3}}}", duration.as_secs_f64() * 1e3);
-    }
-}
-
 impl Entry<'_> {
     fn write(&self, out: &mut Vec<u8>) {
-        let mut line = Line::begin(out, self.time_millis);
+        let mut line = Line::begin(out, format_args!("\"{}\"", Timestamp(self.time_millis)));
         line.text("listener", self.listener.as_bytes());
         line.text("route", self.route.as_bytes());
         line.text("client", self.client);
@@ -321,13 +290,14 @@ impl Entry<'_> {
         if self.trace != 0 {
             line.plain("trace", format_args!("\"{:032x}\"", self.trace));
         }
-        line.end(self.duration);
+        line.plain("duration_ms", Millis(self.duration));
+        line.end();
     }
 }
 
 impl TcpEntry<'_> {
     fn write(&self, out: &mut Vec<u8>) {
-        let mut line = Line::begin(out, self.time_millis);
+        let mut line = Line::begin(out, format_args!("\"{}\"", Timestamp(self.time_millis)));
         line.text("listener", self.listener.as_bytes());
         line.plain("client", format_args!("\"{}\"", self.client.to_canonical()));
         line.plain("received", self.received);
@@ -335,14 +305,24 @@ impl TcpEntry<'_> {
         line.some("server", self.server.as_bytes());
         line.text("outcome", self.outcome.word().as_bytes());
         line.some("refusal", self.refusal.as_bytes());
-        line.end(self.duration);
+        line.plain("duration_ms", Millis(self.duration));
+        line.end();
+    }
+}
+
+/// A duration in milliseconds.
+struct Millis(Duration);
+
+impl Display for Millis {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{:.3}", self.0.as_secs_f64() * 1e3)
     }
 }
 
 /// Milliseconds since 1970 as RFC 3339.
 struct Timestamp(u64);
 
-impl std::fmt::Display for Timestamp {
+impl Display for Timestamp {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (seconds, millis) = (self.0 / 1000, self.0 % 1000);
         let (days, in_day) = ((seconds / 86_400) as i64, seconds % 86_400);

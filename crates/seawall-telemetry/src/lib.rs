@@ -7,12 +7,15 @@
 //! * [`metrics`]: every metric there is, by name
 //! * [`exposition`]: the Prometheus text format
 //! * [`access_log`]: one JSON line a request
+//! * [`event`]: what an application is told of an answer
 //! * [`json`]: escaping for the texts that are written by hand
 
 pub mod access_log;
 pub mod cells;
+pub mod event;
 pub mod exposition;
 pub mod json;
+mod line;
 pub mod metrics;
 
 pub use access_log::AccessLog;

@@ -4,6 +4,7 @@
 mod cache;
 mod checks;
 mod files;
+mod reports;
 mod state;
 mod upstreams;
 mod words;
@@ -22,6 +23,7 @@ pub use self::cache::{
     Cache, CacheCounts, CacheOutcome, CacheUsage, DiskUsage, MAX_UNSTORABLE, PurgeKind, TierUsage,
 };
 pub use self::checks::{CheckOutcome, Checks};
+pub use self::reports::{Lost, Report};
 pub use self::state::SharedState;
 pub use self::upstreams::{BREAKER_STATES, Upstream};
 
@@ -45,6 +47,7 @@ pub struct Metrics {
     standings: Mutex<Option<Standings>>,
     files: files::Files,
     state: state::Asked,
+    reports: reports::Reports,
     caches: Registry<Arc<str>, Cache>,
     unstorable: Vec<&'static str>,
     purges: cache::Purges,
@@ -210,6 +213,7 @@ impl Metrics {
             standings: Mutex::default(),
             files: files::Files::default(),
             state: state::Asked::default(),
+            reports: reports::Reports::default(),
             caches: Registry::new(),
             unstorable: Vec::new(),
             purges: cache::Purges::new(workers),
@@ -232,6 +236,11 @@ impl Metrics {
     /// The cells of a route. The empty name stands for requests that no route took.
     pub fn route(&self, name: &Arc<str>) -> Arc<PerWorker<Route>> {
         self.routes.of(name, self.workers)
+    }
+
+    /// What is counted of the report of a route.
+    pub fn report(&self, route: &Arc<str>) -> Arc<Report> {
+        self.reports.of(route)
     }
 
     /// The cells of the cache of a route. They are made when they are first asked for: a route
@@ -362,6 +371,7 @@ impl Metrics {
         checks::expose(&self.checks.all(), &mut page);
         self.files.expose(&mut page);
         self.state.expose(&mut page);
+        self.reports.expose(&mut page);
         let (caches, usage) = (self.caches.all(), self.cache_usage.now());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);

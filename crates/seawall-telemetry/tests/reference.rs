@@ -51,6 +51,7 @@ fn everything() -> Metrics {
     let checks = metrics.checks(&"app".into(), "127.0.0.1:1");
     checks.of(0).count(CheckOutcome::Good);
     checks.of(0).checked(true);
+    metrics.report(&"app".into());
     metrics.ask_state(|| Some(SharedState::default()));
     metrics.log_to(AccessLog::start(&Destination::Stdout).ok());
     metrics

@@ -95,7 +95,9 @@ impl Reloader {
             }
             // A connection of this machine to one of its addresses comes from there.
             let believed = plan.server.trusts(address.ip());
-            Some(Entrance { address, believed, proxy_header: listener.proxy_protocol && believed })
+            let proxy_header = listener.proxy_protocol && believed;
+            let sign = seawall_http::door::sign_of_this_process();
+            Some(Entrance { address, believed, proxy_header, sign })
         })
     }
 

@@ -22,6 +22,8 @@ pub struct Entrance {
     pub believed: bool,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_header: bool,
+    /// What `Seawall-Reported` is to say so that nobody counts the requests as those of clients.
+    pub sign: &'static str,
 }
 
 /// Makes requests, over a few connections that are kept.
@@ -82,9 +84,11 @@ impl Visitor {
             false => "",
         };
         let version = env!("CARGO_PKG_VERSION");
-        let fields = &self.fields;
+        let Visitor { entrance, fields, .. } = self;
         format!(
-            "GET {target} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: seawall-warm/{version}\r\n{scheme}{fields}\r\n"
+            "GET {target} HTTP/1.1\r\nhost: {authority}\r\nuser-agent: seawall-warm/{version}\r\n\
+             seawall-reported: {}\r\n{scheme}{fields}\r\n",
+            entrance.sign
         )
     }
 

@@ -74,6 +74,7 @@ impl Compiler<'_, '_> {
         let response = edits(&route.headers.response);
         self.check_host_edits(&route.headers.request);
         let errors = self.errors(&route.errors);
+        let report = self.reporting(route);
         Some(plan::Route {
             name: Arc::from(name),
             when: when?,
@@ -81,6 +82,7 @@ impl Compiler<'_, '_> {
             request_headers: request?,
             response_headers: response?,
             errors: errors?,
+            report: report?,
         })
     }
 

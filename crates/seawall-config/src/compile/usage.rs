@@ -87,6 +87,10 @@ impl Usage {
             usage.add(&route.to, &names, |users| &mut users.http);
             usage.certain &= !matches!(route.fallback, Given::Unreadable);
             usage.certain &= !matches!(route.cache, Given::Unreadable);
+            usage.certain &= !matches!(route.report, Given::Unreadable);
+            if let Some(report) = route.report.value() {
+                usage.add(&report.to, &names, |users| &mut users.http);
+            }
             if let Some(cache) = route.cache.value() {
                 usage.add(&cache.parent, &names, |users| &mut users.http);
             }

@@ -91,6 +91,7 @@ const SECRET: Password = Password {
     what: "the secret",
     least: 16,
     printable: false,
+    spaced: false,
     example: "${STICKY_SECRET}",
     limits: "at least 16 bytes",
 };

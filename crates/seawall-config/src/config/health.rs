@@ -44,7 +44,7 @@ section! {
     }
 }
 
-const TARGET: Parsed<Box<str>> = Parsed {
+pub(super) const TARGET: Parsed<Box<str>> = Parsed {
     kind: "a path",
     example: "/healthz",
     limits: "at most 2048 bytes; may have a query",
@@ -56,7 +56,7 @@ const METHOD: Word<&'static str> = Word {
     values: &["GET", "HEAD", "OPTIONS", "POST"],
 };
 
-const HOST: Parsed<Box<str>> = Parsed {
+pub(super) const HOST: Parsed<Box<str>> = Parsed {
     kind: "a host, with a port or without",
     example: "app.example.com",
     limits: "",

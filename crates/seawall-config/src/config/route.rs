@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::fallback::{FALLBACK, FallbackEntry};
-use super::{CacheEntry, HedgeEntry, LONGEST, MIB, RetryEntry, SHORTEST, UPSTREAM};
+use super::{CacheEntry, HedgeEntry, LONGEST, MIB, ReportEntry, RetryEntry, SHORTEST, UPSTREAM};
 use crate::plan::{ErrorMatch, HostPattern, PathPattern, Template};
 use crate::read::At;
-use crate::rules::{Choice, Fault, Integer, List, Map, Pairs, Parsed, Short, Switch, Time};
+use crate::rules::{Choice, Fault, Integer, List, Map, Pairs, Parsed, Short, Switch, Table, Time};
 use crate::section::section;
 use crate::source::quoted;
 use crate::text::Text;
@@ -60,6 +60,8 @@ section! {
         /// With `to`: which answers are kept, and for how long. Their `ttl`, or a table; `{}` does
         /// what the answers say themselves.
         optional "cache" cache: CacheEntry, Short::<CacheEntry>::empty("ttl", "`cache`");
+        /// To whom answers are told, those that came out of the cache too: a table.
+        optional "report" report: ReportEntry, Table::<ReportEntry>::new("`report`");
         /// Edits of header fields.
         nested "headers" headers: Headers;
         /// What is shown, in place of Seawall's own words, to requests of this route that Seawall

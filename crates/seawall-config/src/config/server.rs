@@ -81,6 +81,7 @@ const TOKEN: Password = Password {
     what: "the token",
     least: 16,
     printable: true,
+    spaced: false,
     example: "${SEAWALL_ADMIN_TOKEN}",
     limits: "at least 16 bytes of visible ASCII",
 };

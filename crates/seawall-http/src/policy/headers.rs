@@ -1,6 +1,7 @@
 //! Header fields on their way through: what belongs to one connection is taken out, what a server
 //! must know about the client is put in, and the route's edits are made.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use seawall_h1::head::TargetForm;
 use seawall_h1::headers::Field;
 use seawall_h1::{BodyLength, Headers, Known, RequestHead, ResponseHead, Version, encode};
 
-use super::{deadline, trace};
+use super::{deadline, report, trace};
 use crate::message::Request;
 
 /// How Seawall calls itself in `Via`.
@@ -37,7 +38,7 @@ pub(crate) fn write_request(
             authority => encode::field(b"Host", authority, out),
         }
     }
-    head.headers.write(|field| is_forwarded(field, head, request.trusted) && kept(field.name), out);
+    head.headers.write(|field| is_forwarded(field, request) && kept(field.name), out);
     match head.body {
         BodyLength::Length(length) => encode::content_length(length, out),
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -55,6 +56,9 @@ pub(crate) fn write_request(
     }
     if kept(b"traceparent") {
         trace::write(request, out);
+    }
+    if kept(report::FIELD) {
+        report::write(request, out);
     }
     if !plain {
         write_edits(edits, request, route, out);
@@ -96,14 +100,18 @@ fn write_request_line(head: &RequestHead, to: &Forward, as_asked: bool, out: &mu
 
 /// Whether a field of a request goes to the server as it came.
 #[inline]
-fn is_forwarded(field: &Field<'_>, head: &RequestHead, trusted: bool) -> bool {
+fn is_forwarded(field: &Field<'_>, request: &Request<'_>) -> bool {
     use Known::*;
+    let Request { head, trusted, .. } = *request;
     match field.known {
         Host | ContentLength | Via | Forwarded | XForwardedFor | XForwardedHost
         | XForwardedProto | Traceparent => return false,
         Expect => return head.expects_continue,
         known if known.is_hop_by_hop() => return false,
         Other if deadline::is_told_by(field.name, head) => return false,
+        Other if report::is_field(field.name) => {
+            return report::is_passed_on(request, field.value);
+        }
         Other if is_twin(field.name) || (!trusted && is_for_proxies(field.name)) => return false,
         _ => {}
     }
@@ -310,11 +318,11 @@ pub(crate) fn is_secure(request: &Request<'_>) -> bool {
 /// The address of the client: the peer's, or what trusted peers tell. In `X-Forwarded-For`, each
 /// proxy appends whom it saw, so the last address that is not a trusted proxy is the client.
 pub(crate) fn write_client(request: &Request<'_>, out: &mut Vec<u8>) {
-    if let Some(client) = told_client(request).filter(|_| request.trusted) {
-        out.extend_from_slice(client.to_canonical().to_string().as_bytes());
-        return;
+    match told_client(request) {
+        // Writing to a vector cannot fail.
+        Some(client) => drop(write!(out, "{client}")),
+        None => out.extend_from_slice(request.peer.plain.as_bytes()),
     }
-    out.extend_from_slice(request.peer.plain.as_bytes());
 }
 
 /// The address of the client, where something depends on it that not everybody may: `None` if the
@@ -325,22 +333,22 @@ pub(crate) fn client_of(request: &Request<'_>) -> Option<IpAddr> {
     if by_proxy.iter().all(|known| headers.known(*known).is_none()) {
         return Some(request.peer.address);
     }
-    told_client(request).filter(|_| request.trusted).map(|client| client.to_canonical())
+    told_client(request)
 }
 
+/// What trusted peers tell.
 fn told_client(request: &Request<'_>) -> Option<IpAddr> {
+    if !request.trusted {
+        return None;
+    }
     let server = &request.running.compiled.plan.server;
     let told = request.head.headers.all_known(Known::XForwardedFor).flat_map(list);
-    let addresses: Vec<&[u8]> = told.collect();
-    let mut client = None;
-    for text in addresses.iter().rev() {
-        let Some(address) = parse_address(text) else { break };
-        client = Some(address);
-        if !server.trusts(address) {
-            break;
-        }
-    }
-    client
+    // What is to the left of an address counts only if that is a trusted proxy.
+    let client = told.fold(None, |client: Option<IpAddr>, text| {
+        let address = parse_address(text)?;
+        client.filter(|_| server.trusts(address)).or(Some(address))
+    });
+    client.map(|client| client.to_canonical())
 }
 
 /// An address, which some proxies write with a port or in brackets.

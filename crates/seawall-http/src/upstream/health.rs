@@ -31,7 +31,7 @@ mod probe;
 mod reach;
 mod report;
 mod rounds;
-mod tcp;
+pub(crate) mod tcp;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

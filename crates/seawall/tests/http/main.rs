@@ -26,6 +26,7 @@ mod proxy_protocol;
 mod queue;
 mod refusals;
 mod reload;
+mod reports;
 mod resilience;
 mod routes;
 mod servers;

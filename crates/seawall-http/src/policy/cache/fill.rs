@@ -94,6 +94,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
     let began = Instant::now();
     let facts = Facts::default();
     facts.route.set(Some(parcel.route));
+    facts.reported.set(parcel.reported);
     let mut deadline = began + to.timeout;
     facts.deadline.set(Some(deadline));
     let request = Request {

@@ -13,8 +13,9 @@ use http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use tokio::net::TcpStream;
 
-use super::probe::{Finding, authority, plain};
+use super::probe::Finding;
 use super::report::cut;
+use crate::upstream::answer::{authority, plain};
 
 /// Bytes of an answer that are read; a `HealthCheckResponse` has two.
 const MAX_ANSWER: usize = 4096;

@@ -2,7 +2,6 @@
 //! timeout, never reads more than its limits, and has no opinion on what follows from it: that is
 //! for `rounds.rs`, which calls it.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::report::{DeepHealth, cut};
 use super::{grpc, http, tcp};
 use crate::tcp::version_of;
-
-/// Bytes of the content of an answer that are read.
-pub(super) const MAX_BODY: usize = 64 * 1024;
+use crate::upstream::answer::plain;
 
 /// Who is asked, and what.
 #[derive(Debug, Clone)]
@@ -111,21 +108,4 @@ pub(super) async fn ask(question: Question) -> Finding {
         Ok(finding) => finding,
         Err(_) => Finding::timed_out(check.timeout, true),
     }
-}
-
-/// An error of the system in the words that are known for it.
-pub(super) fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// Host and port as they stand in `Host` and `:authority`: without the zone of an IPv6 address,
-/// which has a meaning on this machine only (RFC 6874 §4).
-pub(super) fn authority(address: SocketAddr) -> String {
-    SocketAddr::new(address.ip(), address.port()).to_string()
 }

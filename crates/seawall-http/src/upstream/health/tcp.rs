@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 /// Opens a connection. Has no timeout of its own; when dropped meanwhile, the attempt ends.
-pub(super) async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(target).await?;
     // Where nobody listens on a port of the range that the system takes for outgoing connections,
     // it may take that very port and connect the socket with itself. Over days of checks that

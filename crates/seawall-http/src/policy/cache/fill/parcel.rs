@@ -17,6 +17,7 @@ use crate::message::Peer;
 use crate::policy::cache::chunks::{self, Wanted};
 use crate::policy::cache::node::Node;
 use crate::policy::cache::{Errand, Key, overrides_method, tier};
+use crate::policy::report::Reported;
 use crate::worker::Running;
 
 /// Everything that a fetch needs, once it is on its own.
@@ -27,6 +28,8 @@ pub(in crate::policy::cache) struct Parcel {
     pub(super) listener: usize,
     pub(super) peer: Peer,
     pub(super) trusted: bool,
+    /// By whom the answers that come of it are reported.
+    pub(super) reported: Reported,
     /// Another cache asks.
     pub(super) for_tier: bool,
     /// Where the key of all variants ends.
@@ -138,6 +141,13 @@ impl Parcel {
             listener: listener.unwrap_or_default(),
             peer: Peer::new(request.peer.address),
             trusted: request.trusted,
+            reported: match request.facts.reported.get() {
+                // Nobody has asked for it, so that nobody is to count it.
+                Reported::Not if !foreground && errand.route.report.is_some() => {
+                    Reported::Elsewhere
+                }
+                reported => reported,
+            },
             for_tier,
             primary: key.primary,
             variants: key.variants.clone(),

@@ -6,6 +6,7 @@ use seawall_testkit::{Origin, ReservedPort, Stalled};
 
 use super::super::tests::{check, found};
 use super::*;
+use crate::upstream::answer::MAX_BODY;
 
 /// A `GET /healthz` that wants a 2xx, and `text` if there is one.
 fn get(text: Option<&str>) -> HealthCheck {
