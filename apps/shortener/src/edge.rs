@@ -9,6 +9,7 @@ mod purge;
 use std::hash::Hasher;
 
 use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
 use siphasher::sip::SipHasher13;
 
 use crate::config::Config;
@@ -27,7 +28,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub struct Prepared {
     /// `Location`. `None` when the target cannot be one, which validation rules out.
     pub location: Option<HeaderValue>,
-    etag: HeaderValue,
+    etag: Option<HeaderValue>,
     tag: Option<HeaderValue>,
 }
 
@@ -38,10 +39,15 @@ impl Prepared {
         hasher.write(mapping.target.as_bytes());
         hasher.write_u16(mapping.redirect.status());
         hasher.write_i64(mapping.expires.unwrap_or(Millis::MAX));
+        // One piece of memory for all three: with many links kept, that is what they cost.
+        let (etag, tag) = (format!("\"{:x}\"", hasher.finish()), tag(code));
+        let all = Bytes::from([&mapping.target, &*etag, &*tag].concat());
+        let (first, second) = (mapping.target.len(), mapping.target.len() + etag.len());
+        let value = |bytes| HeaderValue::from_maybe_shared(bytes).ok();
         Prepared {
-            location: HeaderValue::from_str(&mapping.target).ok(),
-            etag: shared(&format!("\"{:x}\"", hasher.finish())).unwrap_or(NO_STORE),
-            tag: shared(&tag(code)),
+            location: value(all.slice(..first)),
+            etag: value(all.slice(first..second)),
+            tag: value(all.slice(second..)),
         }
     }
 }
@@ -76,7 +82,9 @@ impl Edge {
         };
         headers.insert(CACHE_CONTROL, browser);
         headers.insert(CDN_CACHE_CONTROL, cdn);
-        headers.insert(ETAG, prepared.etag.clone());
+        if let Some(etag) = &prepared.etag {
+            headers.insert(ETAG, etag.clone());
+        }
         if let Some(tag) = &prepared.tag {
             headers.insert(CACHE_TAG, tag.clone());
         }

@@ -103,8 +103,9 @@ mod tests {
         assert_eq!(count(now + Duration::from_secs(6)), 1);
         assert_eq!(count(now + Duration::from_secs(6 + 18)), 3);
         assert_eq!(count(now + Duration::from_secs(3600)), 10);
-        assert!(tries.may("b", one, now), "each link counts for itself");
-        assert!(tries.may("a", client("192.0.2.2"), now), "and each client");
+        let later = now + Duration::from_secs(3600);
+        assert!(tries.may("b", one, later), "each link counts for itself");
+        assert!(tries.may("a", client("192.0.2.2"), later), "and each client");
     }
 
     #[test]

@@ -103,7 +103,8 @@ fn what_cannot_be_a_code_is_never_looked_up() {
     let (_home, snip) = start();
     let before = snip.metric("snip_lookups_total", "store");
     let long = "a".repeat(65);
-    for path in ["/%61bc", "/a%0d%0ab", "/a:b", &format!("/{long}"), "/a/b", "/a/", "/.env", "/'--"] {
+    for path in ["/%61bc", "/a%0d%0ab", "/a:b", &format!("/{long}"), "/a/b", "/a/", "/.env", "/'--"]
+    {
         assert_eq!(snip.get(path).status, 404, "{path}");
     }
     assert_eq!(snip.metric("snip_lookups_total", "store"), before);
@@ -152,8 +153,10 @@ fn a_limited_link_leads_so_many_there_and_no_more() {
 #[test]
 fn a_viral_link_ends_for_everyone_at_its_time() {
     let (_home, snip) = start();
-    let end = SystemTime::now() + Duration::from_millis(1500);
-    let millis = end.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let millis = since.as_millis() + 1500;
+    // To the millisecond, as the link has it.
+    let end = SystemTime::UNIX_EPOCH + Duration::from_millis(millis as u64);
     let seconds = millis / 1000;
     let expires = format!("{}.{:03}Z", utc(seconds as i64), millis % 1000);
     let code = snip.create(json!({ "target": TARGET, "expires": expires }));
@@ -186,7 +189,7 @@ fn a_viral_link_ends_for_everyone_at_its_time() {
         }
     });
     assert!(before.into_inner() > 0, "it led there before");
-    // Alias or not, the end costs the database nothing.
+    // The end costs the database nothing.
     assert!(snip.metric("snip_lookups_total", "store") <= 2);
     let answer = snip.get(&path);
     assert_eq!(answer.header("cdn-cache-control"), Some("max-age=300"), "ended for good");
@@ -214,7 +217,8 @@ const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 #[test]
 fn a_password_stands_before_the_target() {
     let (_home, snip) = start();
-    let code = snip.create(json!({ "target": TARGET, "password": "open sesame & more", "clicks_left": 1 }));
+    let code = snip
+        .create(json!({ "target": TARGET, "password": "open sesame & more", "clicks_left": 1 }));
     let path = format!("/{code}");
     let asked = snip.get(&path);
     assert_eq!((asked.status, asked.header("cache-control")), (200, Some("no-store")));
@@ -222,7 +226,8 @@ fn a_password_stands_before_the_target() {
     assert!(!asked.text().contains("example.com") && asked.header("location").is_none());
     let wrong = snip.ask("POST", &path, FORM, "password=open");
     assert_eq!((wrong.status, wrong.header("location")), (403, None));
-    for (fields, body) in [("", "password=x"), (FORM, "x=y"), (FORM, ""), (FORM, &"x".repeat(5000))] {
+    for (fields, body) in [("", "password=x"), (FORM, "x=y"), (FORM, ""), (FORM, &"x".repeat(5000))]
+    {
         assert_eq!(snip.ask("POST", &path, fields, body).status, 400, "{fields}{body}");
     }
     let right = snip.ask("POST", &path, FORM, "password=open+sesame+%26+more");
