@@ -77,10 +77,13 @@ fn a_changed_target_is_seen_through_the_cache_at_once() {
         assert_eq!(edge.follow(&code), (to(target), false));
         // The purge that follows later, for what others may have given it meanwhile, may come
         // between; it changes nothing that is told.
-        edge.snip.until(|_| edge.follow(&code), |(led, is_hit)| {
-            assert_eq!(*led, to(target));
-            *is_hit
-        });
+        edge.snip.until(
+            |_| edge.follow(&code),
+            |(led, is_hit)| {
+                assert_eq!(*led, to(target));
+                *is_hit
+            },
+        );
     }
     edge.snip.change(edge.snip.key(), &code, json!({ "disabled": true }));
     assert_eq!(edge.follow(&code).0.0, 404);
@@ -147,7 +150,8 @@ impl Node {
     fn purges_of(&self, code: &str) -> usize {
         let tag = format!("link:{code}");
         let taken = self.taken.lock().expect("no panic");
-        let names = |body: &Value| body["tags"].as_array().is_some_and(|tags| tags.contains(&json!(tag)));
+        let names =
+            |body: &Value| body["tags"].as_array().is_some_and(|tags| tags.contains(&json!(tag)));
         for (token, body) in taken.iter() {
             assert_eq!((&**token, &body["hard"]), ("Bearer secret", &json!(true)));
         }

@@ -22,7 +22,10 @@ fn it_is_alive_and_ready() {
     for (check, kind) in [("database:responseTime", "datastore"), ("disk:free", "system")] {
         let check = &report["checks"][check][0];
         assert_eq!((&check["status"], &check["componentType"]), (&json!("pass"), &json!(kind)));
-        assert!(check["observedValue"].is_number() && check["observedUnit"].is_string(), "{report}");
+        assert!(
+            check["observedValue"].is_number() && check["observedUnit"].is_string(),
+            "{report}"
+        );
     }
 }
 

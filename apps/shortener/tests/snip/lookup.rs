@@ -199,10 +199,9 @@ fn what_redis_had_before_a_change_is_never_told_after_it() {
 #[test]
 fn a_change_by_an_instance_that_cannot_reach_redis_is_seen_by_those_who_can() {
     let fleet = Fleet::start(WITHOUT_MEMORY);
-    let apart = fleet.home.start(&format!(
-        "database = \"{}\"\nredis = \"redis://127.0.0.1:1\"",
-        fleet.server.url()
-    ));
+    let apart = fleet
+        .home
+        .start(&format!("database = \"{}\"\nredis = \"redis://127.0.0.1:1\"", fleet.server.url()));
     let code = fleet.one.create(json!({ "target": OLD }));
     assert_eq!(fleet.two.follow(&code), to(OLD));
     assert_eq!(apart.follow(&code), to(OLD), "it goes without");
@@ -275,10 +274,9 @@ fn while_the_database_is_away_what_is_known_is_told_and_not_passed_on() {
     redis_down(&fleet.one);
     fleet.server.stop().expect("it stops");
     let path = format!("/{code}");
-    let told = fleet.one.until(
-        |one| one.get(&path),
-        |told| told.header("cache-control") == Some("no-store"),
-    );
+    let told = fleet
+        .one
+        .until(|one| one.get(&path), |told| told.header("cache-control") == Some("no-store"));
     assert_eq!((told.status, told.header("location")), (302, Some(OLD)));
     assert_eq!(fleet.one.follow("another").0, 503, "not 404: nobody knows");
     assert_eq!(fleet.one.get("/readyz").status, 503);

@@ -103,7 +103,8 @@ fn what_cannot_be_a_code_is_never_looked_up() {
     let (_home, snip) = start();
     let before = snip.metric("snip_lookups_total", "store");
     let long = "a".repeat(65);
-    for path in ["/%61bc", "/a%0d%0ab", "/a:b", &format!("/{long}"), "/a/b", "/a/", "/.env", "/'--"] {
+    for path in ["/%61bc", "/a%0d%0ab", "/a:b", &format!("/{long}"), "/a/b", "/a/", "/.env", "/'--"]
+    {
         assert_eq!(snip.get(path).status, 404, "{path}");
     }
     assert_eq!(snip.metric("snip_lookups_total", "store"), before);
@@ -214,7 +215,8 @@ const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 #[test]
 fn a_password_stands_before_the_target() {
     let (_home, snip) = start();
-    let code = snip.create(json!({ "target": TARGET, "password": "open sesame & more", "clicks_left": 1 }));
+    let code = snip
+        .create(json!({ "target": TARGET, "password": "open sesame & more", "clicks_left": 1 }));
     let path = format!("/{code}");
     let asked = snip.get(&path);
     assert_eq!((asked.status, asked.header("cache-control")), (200, Some("no-store")));
@@ -222,7 +224,8 @@ fn a_password_stands_before_the_target() {
     assert!(!asked.text().contains("example.com") && asked.header("location").is_none());
     let wrong = snip.ask("POST", &path, FORM, "password=open");
     assert_eq!((wrong.status, wrong.header("location")), (403, None));
-    for (fields, body) in [("", "password=x"), (FORM, "x=y"), (FORM, ""), (FORM, &"x".repeat(5000))] {
+    for (fields, body) in [("", "password=x"), (FORM, "x=y"), (FORM, ""), (FORM, &"x".repeat(5000))]
+    {
         assert_eq!(snip.ask("POST", &path, fields, body).status, 400, "{fields}{body}");
     }
     let right = snip.ask("POST", &path, FORM, "password=open+sesame+%26+more");
