@@ -7,21 +7,18 @@
 //!
 //! Called by the door, from all its workers; does no I/O and knows no clock.
 
-use std::collections::{HashMap, VecDeque};
+mod state;
+
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::object::{CHUNK, Content, Object};
+use self::state::{BEHIND, Ended, Reader, State, WINDOW};
+use crate::object::{CHUNK, Object};
 use crate::store::Variants;
-
-/// Complete chunks that a fill keeps for its readers besides the one that is arriving.
-const WINDOW: usize = 8;
-
-/// Pieces of this size are not joined.
-const SMALL: usize = 16 * 1024;
 
 /// Parts of the table of fills, each with a lock of its own.
 const SHARDS: usize = 16;
@@ -42,6 +39,17 @@ pub struct Fills<E> {
 struct Room {
     held: AtomicU64,
     most: AtomicU64,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.held.load(Relaxed) > self.most.load(Relaxed)
+    }
+
+    /// Complete chunks that each fill may keep.
+    fn window(&self) -> usize {
+        if self.is_full() { 1 } else { WINDOW }
+    }
 }
 
 /// What a request for a key is to a fill.
@@ -69,6 +77,9 @@ pub enum Verdict<E> {
     Stale(Arc<Object>, Option<E>),
     /// The answer is for one request only: everyone else asks for himself.
     Alone,
+    /// The answer is for one request only, because of what that is: one of the others begins anew,
+    /// for all that are left.
+    Again,
     /// There is no answer, for this reason.
     Failed(E),
 }
@@ -84,39 +95,6 @@ pub struct Fill<E> {
     waiting: AtomicUsize,
     room: Arc<Room>,
     state: Mutex<State<E>>,
-}
-
-#[derive(Debug)]
-struct State<E> {
-    verdict: Option<Verdict<E>>,
-    /// Complete chunks, the first being number `first`.
-    window: VecDeque<Bytes>,
-    first: u64,
-    /// Content of the chunk that is arriving, with the offset at which each piece ends.
-    tail: Vec<(u64, Bytes)>,
-    /// Bytes that have arrived.
-    end: u64,
-    /// How it ended.
-    ended: Option<Ended>,
-    /// Those who read, with the offset each has come to.
-    readers: Vec<Option<Reader>>,
-    /// The furthest of them.
-    furthest: u64,
-    /// Whoever leads, waiting for the readers.
-    leader: Option<Waker>,
-}
-
-#[derive(Debug, Default)]
-struct Reader {
-    waker: Option<Waker>,
-    /// What it has read.
-    at: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Complete,
-    Broken,
 }
 
 impl<E> Fills<E> {
@@ -145,7 +123,7 @@ impl<E: Clone> Fills<E> {
     }
 
     fn are_full(&self) -> bool {
-        self.held() > self.room.most.load(Relaxed)
+        self.room.is_full()
     }
 
     /// Joins the fill of a key, at most as one of so many that wait, or begins one in its place. One
@@ -198,17 +176,7 @@ impl<E: Clone> Fills<E> {
             sequence,
             waiting: AtomicUsize::new(1),
             room: self.room.clone(),
-            state: Mutex::new(State {
-                verdict: None,
-                window: VecDeque::new(),
-                first: 0,
-                tail: Vec::new(),
-                end: 0,
-                ended: None,
-                readers: Vec::new(),
-                furthest: 0,
-                leader: None,
-            }),
+            state: Mutex::new(State::new()),
         });
         let follow = Follow::new(fill.clone());
         (Lead { fills: self.clone(), fill, hash, key: key.into() }, follow)
@@ -273,21 +241,17 @@ impl<E> Lead<E> {
         if piece.is_empty() {
             return None;
         }
+        let room = &self.fill.room;
         let mut state = self.fill.state();
         // A piece never crosses the border of a chunk, so that chunks are whole.
-        let room = ((state.first + state.window.len() as u64 + 1) * CHUNK - state.end) as usize;
-        self.fill.room.held.fetch_add(piece.len().min(room) as u64, Relaxed);
-        let (piece, rest) = match piece.len() > room {
-            true => (piece.slice(..room), piece.slice(room..)),
-            false => (piece, Bytes::new()),
+        let (piece, rest) = match state.until_border().filter(|border| piece.len() > *border) {
+            Some(border) => (piece.slice(..border), piece.slice(border..)),
+            None => (piece, Bytes::new()),
         };
         state.push(piece);
-        let end = state.end;
-        let chunk = end.is_multiple_of(CHUNK).then(|| {
-            let (chunk, dropped) = state.complete();
-            self.fill.room.held.fetch_sub(dropped, Relaxed);
-            chunk
-        });
+        let chunk = state.complete();
+        state.forget(room.window());
+        state.settle(room);
         state.wake();
         drop(state);
         // The rest of one piece is far smaller than a chunk.
@@ -296,12 +260,36 @@ impl<E> Lead<E> {
         chunk.or(next)
     }
 
+    /// Makes sure of room for what it is going to hold, up to `bytes` at a time. False if others
+    /// have taken it: then it must not begin to hold that much.
+    pub fn reserve(&self, bytes: u64) -> bool {
+        self.fill.state().reserve(bytes, &self.fill.room)
+    }
+
+    /// The same, whatever others have taken: no other begins then.
+    pub fn hold(&self, bytes: u64) {
+        self.fill.state().hold(bytes, &self.fill.room);
+    }
+
+    /// Says that each chunk is stored when it is complete, and stays so for as long as it is read
+    /// here: so it need not be kept here when room is scarce.
+    pub fn is_stored(&self) {
+        self.fill.state().is_stored = true;
+    }
+
+    /// Says that nothing of it will be stored: it is kept for those who read it, and only as far as
+    /// the slowest of them is behind.
+    pub fn pass_on(&self) {
+        let mut state = self.fill.state();
+        state.is_passed_on = true;
+        state.release(&self.fill.room);
+    }
+
     /// The content that has arrived since the last complete chunk, in one piece, with the number of
     /// the chunk that it is the beginning of; nothing at all is chunk 0.
     pub fn rest(&self) -> (u64, Vec<Bytes>) {
         let state = self.fill.state();
-        let number = state.first + state.window.len() as u64;
-        (number, state.tail.iter().map(|(_, piece)| piece.clone()).collect())
+        (state.arriving(), state.tail())
     }
 
     /// Bytes that have arrived.
@@ -309,25 +297,27 @@ impl<E> Lead<E> {
         self.fill.state().end
     }
 
-    /// Ready when at most `ahead` bytes have arrived beyond what the fastest reader has, or nobody
-    /// reads; then with whether anybody does.
+    /// Ready when at most `ahead` bytes have arrived beyond what the fastest of those who read has,
+    /// or nobody does; then with whether anybody does.
     pub fn poll_room(&self, ahead: u64, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.fill.state();
         let is_read =
             state.readers.iter().any(Option::is_some) || self.fill.waiting.load(Relaxed) > 0;
-        if !is_read || state.end <= state.furthest.saturating_add(ahead) {
+        let is_near = |at: u64| state.end <= at.saturating_add(ahead);
+        if ahead == u64::MAX || !is_read || state.fastest().is_none_or(is_near) {
             return Poll::Ready(is_read);
         }
         state.leader = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Ready when nobody who reads is further behind than what is still here reaches, or nobody
-    /// reads; then with whether anybody does.
+    /// Ready when nobody who reads is so far behind that what is passed on would be too much, or
+    /// nobody reads; then with whether anybody does.
     pub fn poll_slowest(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.fill.state();
-        let slowest = state.readers.iter().flatten().map(|reader| reader.at).min();
-        if slowest.is_none_or(|at| at / CHUNK > state.first) || state.window.len() < WINDOW {
+        let most = if self.fill.room.is_full() { BEHIND } else { WINDOW as u64 * CHUNK };
+        let slowest = state.slowest();
+        if slowest.is_none_or(|at| state.end - at.min(state.end) <= most) {
             return Poll::Ready(slowest.is_some());
         }
         state.leader = Some(cx.waker().clone());
@@ -363,6 +353,8 @@ impl<E> Lead<E> {
         drop(shard);
         let mut state = self.fill.state();
         state.ended.get_or_insert(how);
+        state.forget(self.fill.room.window());
+        state.release(&self.fill.room);
         if state.verdict.is_none() {
             state.verdict = Some(Verdict::Alone);
         }
@@ -385,77 +377,7 @@ impl<E> Fill<E> {
 impl<E> Drop for Fill<E> {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.room.held.fetch_sub(state.held(), Relaxed);
-    }
-}
-
-impl<E> State<E> {
-    /// Whether somebody who comes now may join.
-    fn is_open(&self, good: impl FnOnce(&Object) -> bool) -> bool {
-        let Some(Verdict::Answer { object, .. }) = &self.verdict else { return true };
-        let is_lost =
-            self.first > 0 && matches!(object.content, Content::Arriving { kept: false, .. });
-        !is_lost && good(object)
-    }
-
-    fn wake(&mut self) {
-        for reader in self.readers.iter_mut().flatten() {
-            if let Some(waker) = reader.waker.take() {
-                waker.wake();
-            }
-        }
-    }
-
-    /// Takes a piece to what has arrived. Small ones are joined like the digits of a binary counter,
-    /// so that content in crumbs costs neither memory nor more than a few copies of each byte.
-    fn push(&mut self, mut piece: Bytes) {
-        self.end += piece.len() as u64;
-        while piece.len() < SMALL
-            && let Some((_, before)) = self.tail.last()
-            && before.len() <= piece.len()
-        {
-            piece = [&before[..], &piece[..]].concat().into();
-            self.tail.pop();
-        }
-        self.tail.push((self.end, piece));
-    }
-
-    /// Makes one chunk of what has arrived of it. Gives it with its number, and how many bytes of
-    /// earlier ones have left the window.
-    fn complete(&mut self) -> ((u64, Bytes), u64) {
-        let number = self.first + self.window.len() as u64;
-        let mut chunk = Vec::with_capacity(CHUNK as usize);
-        for (_, piece) in self.tail.drain(..) {
-            chunk.extend_from_slice(&piece);
-        }
-        let chunk = Bytes::from(chunk);
-        self.window.push_back(chunk.clone());
-        if self.window.len() <= WINDOW {
-            return ((number, chunk), 0);
-        }
-        self.window.pop_front();
-        self.first += 1;
-        ((number, chunk), CHUNK)
-    }
-
-    /// Bytes that it holds.
-    fn held(&self) -> u64 {
-        self.end - self.first * CHUNK
-    }
-
-    /// What has arrived from `at` on, as far as it lies in one piece; `None` if it is no longer
-    /// here.
-    fn piece(&self, at: u64) -> Option<Bytes> {
-        let number = at / CHUNK;
-        if number < self.first {
-            return None;
-        }
-        if let Some(chunk) = self.window.get((number - self.first) as usize) {
-            return Some(chunk.slice((at % CHUNK) as usize..));
-        }
-        let found = self.tail.partition_point(|(end, _)| *end <= at);
-        let (end, piece) = self.tail.get(found)?;
-        Some(piece.slice(piece.len() - (end - at) as usize..))
+        state.leave(&self.room);
     }
 }
 
@@ -526,9 +448,6 @@ impl<E> Follow<E> {
         let mut state = self.fill.state();
         if let Some(reader) = &mut state.readers[self.slot] {
             reader.at = at;
-        }
-        if at > state.furthest {
-            state.furthest = at;
         }
         // It looks whether it was waiting for this.
         if let Some(leader) = state.leader.take() {

@@ -9,7 +9,7 @@ mod judge;
 mod standing;
 mod verdict;
 
-pub use judge::{Arrival, judge};
+pub use judge::{Arrival, is_of_request, judge};
 pub use standing::{Reason, Standing, early, standing};
 pub use verdict::{Lifetime, StoredFields, Terms, Unstorable};
 

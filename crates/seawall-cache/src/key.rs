@@ -71,9 +71,7 @@ pub fn write(
     let length = write_url(&url, rules, out);
     write_version(version, out);
     for name in &rules.headers {
-        out.push(b'h');
-        write_name(name, out);
-        vary::part(name.as_bytes(), request, out);
+        write_field(name, request, out);
     }
     for name in &rules.cookies {
         out.push(b'c');
@@ -114,6 +112,13 @@ fn write_version(version: &[u8], out: &mut Vec<u8>) {
     out.push(0);
 }
 
+/// Appends one more field of the request to its key.
+pub fn write_field(name: &str, request: &RequestHead, out: &mut Vec<u8>) {
+    out.push(b'h');
+    write_name(name, out);
+    vary::part(name.as_bytes(), request, out);
+}
+
 fn write_name(name: &str, out: &mut Vec<u8>) {
     // Names come from the configuration, and are short.
     out.extend_from_slice(&(name.len() as u32).to_le_bytes());
@@ -124,7 +129,7 @@ fn write_name(name: &str, out: &mut Vec<u8>) {
 pub fn is_bypassed(request: &RequestHead, rules: &plan::CacheBypass) -> bool {
     let has_parameter = |name: &str| {
         let list = request.query().get(1..).unwrap_or_default();
-        let mut parameters = list.split(|&b| b == b'&').filter(|one| !one.is_empty());
+        let mut parameters = list.split(|b| b"&;".contains(b)).filter(|one| !one.is_empty());
         parameters.any(|one| query::fits(name.as_bytes(), query::name_of(one)))
     };
     let has_cookie = |pattern: &str| {

@@ -138,6 +138,11 @@ impl Object {
         labels.as_chunks().0.iter().map(|label| u32::from_le_bytes(*label))
     }
 
+    /// Whether the origin can be asked for parts of the content, and would give those of no other.
+    pub fn can_be_fetched(&self) -> bool {
+        self.meta.flags.strong && self.meta.flags.ranges && self.length().is_some()
+    }
+
     /// The content that is with it.
     #[inline]
     pub fn body(&self) -> &[u8] {

@@ -9,7 +9,8 @@
 //!
 //! Labels that share a slot are purged together, since a slot does not know whose number it has:
 //! with `n` slots and `k` labels an object, a purge of something else hits it with a probability of
-//! `k / n`. Never the other way round: what was purged is purged.
+//! `k / n`. Never the other way round: what was purged is purged. Labels of URLs have
+//! slots of their own, so that what clients can purge hits nothing but URLs.
 //!
 //! A sequence number is the wall clock in milliseconds, shifted, and a counter below it (a hybrid
 //! logical clock; Kulkarni et al., OPODIS 2014), so it only grows, also over restarts when the table

@@ -40,7 +40,7 @@ pub struct Travelled<'a> {
     pub offered: u64,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const ANSWER: u8 = 0;
 const PASS: u8 = 1;
 const ALONE: u8 = 2;

@@ -32,7 +32,7 @@ pub fn fields(answer: &Headers, rules: &plan::Cache) -> Varies {
     let mut names: Vec<Box<[u8]>> = rules.vary.iter().map(|name| name.as_bytes().into()).collect();
     if !rules.ignore_origin.vary {
         for member in answer.all_known(Known::Vary).flat_map(lists::list) {
-            if member == b"*" || !lists::is_token(member) {
+            if member == b"*" || !lists::is_token(member) || is_of_the_way(member) {
                 return Varies::Any;
             }
             names.push(member.to_ascii_lowercase().into());
@@ -47,6 +47,12 @@ pub fn fields(answer: &Headers, rules: &plan::Cache) -> Varies {
         return Varies::Any;
     }
     Varies::By(names)
+}
+
+/// Whether a field tells the origin who asks. It is written by the proxy, so that what the client
+/// sent is not what the answer varies by.
+fn is_of_the_way(name: &[u8]) -> bool {
+    [&b"x-forwarded-for"[..], b"forwarded"].iter().any(|one| name.eq_ignore_ascii_case(one))
 }
 
 /// Appends what of `request` is compared for an answer that varies by `names`. Each value is led by

@@ -75,7 +75,7 @@ fn every_key_finds_its_way() {
         purge: ["10.0.0.0/8", "::1/128"].map(|net| net.parse().expect("written here")).to_vec(),
         tags: Some("x-tags".into()),
         version: CacheVersion::Text("7".into()),
-        coalesce: Coalesce { wait: seconds(2), waiters: 3 },
+        coalesce: Coalesce { wait: seconds(4), waiters: 3 },
         parent: Some(1),
         tier: Tier::Regional,
     };

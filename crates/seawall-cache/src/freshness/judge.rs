@@ -146,6 +146,12 @@ fn may_ever_be_stored(status: u16) -> bool {
     )
 }
 
+/// Whether an answer with this status says something of the request that was sent, or of who sent
+/// it, and nothing of the resource: its fields were too large, it asked for too much.
+pub fn is_of_request(status: u16) -> bool {
+    matches!(status, 400 | 407 | 408 | 411..=413 | 415..=417 | 421 | 425 | 426 | 428 | 429 | 431)
+}
+
 /// Statuses whose rules for caches are followed here (RFC 9111 §3, `must-understand`): those of
 /// RFC 9110, as far as they come here.
 fn is_understood(status: u16) -> bool {

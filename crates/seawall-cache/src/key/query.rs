@@ -16,8 +16,7 @@ pub(super) fn write(query: &[u8], rule: &CacheQuery, sort: bool, out: &mut Vec<u
         out.extend_from_slice(query);
         return;
     }
-    let kept =
-        list.split(|&b| b == b'&').filter(|one| !one.is_empty() && keeps(rule, name_of(one)));
+    let kept = list.split(|&b| b == b'&').filter(|one| !one.is_empty() && keeps(rule, one));
     if !sort {
         append(kept, out);
         return;
@@ -59,12 +58,39 @@ fn append<'a>(parameters: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
     }
 }
 
-fn keeps(rule: &CacheQuery, name: &[u8]) -> bool {
-    let is_one_of = |names: &[Box<str>]| names.iter().any(|pattern| fits(pattern.as_bytes(), name));
+/// Whether a parameter counts. What some server may read otherwise than we do counts too: what is
+/// left out and listened to all the same is a way to put one's own answer in the place of another.
+fn keeps(rule: &CacheQuery, parameter: &[u8]) -> bool {
+    let name = name_of(parameter);
+    // To some servers that is several parameters.
+    let is_list = || parameter.contains(&b';');
     match rule {
         CacheQuery::All => true,
-        CacheQuery::Only(names) => is_one_of(names),
-        CacheQuery::Except(names) => !is_one_of(names),
+        CacheQuery::Only(names) => {
+            let is_chosen = names.iter().any(|pattern| is_like(pattern.as_bytes(), name));
+            is_chosen || !names.is_empty() && is_list()
+        }
+        CacheQuery::Except(names) => {
+            is_list() || !names.iter().any(|pattern| fits(pattern.as_bytes(), name))
+        }
+    }
+}
+
+/// Whether some server takes a name for one of `pattern`: there are those to whom case does not
+/// matter, and those to whom `user.id`, `user id` and `user_id[]` are `user_id`.
+fn is_like(pattern: &[u8], name: &[u8]) -> bool {
+    fn folded(text: impl Iterator<Item = u8>) -> impl Iterator<Item = u8> {
+        text.skip_while(|byte| *byte == b' ').take_while(|byte| !matches!(byte, b'[' | 0)).map(
+            |byte| match byte {
+                b'.' | b' ' => b'_',
+                byte => byte.to_ascii_lowercase(),
+            },
+        )
+    }
+    let mut name = folded(decoded(name));
+    match pattern.strip_suffix(b"*") {
+        Some(start) => folded(start.iter().copied()).all(|byte| name.next() == Some(byte)),
+        None => name.eq(folded(pattern.iter().copied())),
     }
 }
 

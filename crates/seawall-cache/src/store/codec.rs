@@ -11,7 +11,7 @@ use crate::disk::Blob;
 use crate::object::{Content, Flags, Meta, Object};
 
 /// Changes with whatever changes below. What has another one is not read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const OBJECT: u8 = 1;
 const NAMES: u8 = 2;
 const WHOLE: u8 = 0;

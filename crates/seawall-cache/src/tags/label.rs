@@ -14,6 +14,9 @@ pub struct Labels {
 }
 
 /// What a label is of, so that a tag and a host of one name differ. Numbers are stored.
+///
+/// URLs share no slot with the rest: whoever may send a `POST` purges a URL of their choice by it
+/// (RFC 9111 §4.4), and would find one in the slot of everything in no time.
 #[derive(Clone, Copy)]
 enum Kind {
     Everything = 1,
@@ -123,6 +126,13 @@ impl Labels {
             hash = fold(hash ^ u64::from_le_bytes(word) ^ ONE, TWO) ^ hash.rotate_left(29);
         }
         let hash = fold(hash ^ TWO, ONE);
-        (hash ^ (hash >> 32)) as u32
+        let label = (hash ^ (hash >> 32)) as u32;
+        // The lowest bits part the slots of the two kinds (see [`crate::purge`]), an eighth for the
+        // one URL of an answer, since the others are some seven.
+        let part = match kind {
+            Kind::Url => 0,
+            Kind::Everything | Kind::Host | Kind::Prefix | Kind::Tag => 1 + (hash >> 40) as u32 % 7,
+        };
+        label & !7 | part
     }
 }

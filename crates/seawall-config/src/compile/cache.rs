@@ -87,7 +87,7 @@ impl Compiler<'_, '_> {
         }
         let whole = cache.force.value().or(cache.ttl.value()).map(|at| at.value);
         if let (Some(negative), Some(whole)) = (cache.negative_ttl.value(), whole)
-            && negative.value > whole
+            && negative.value > whole.max(SHORT)
         {
             let message = format!(
                 "errors are kept longer than other answers, which are for {}",
@@ -336,3 +336,5 @@ fn jitter(tier: Tier) -> u32 {
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 const DEFAULT_WAITERS: usize = 20_000;
+/// Errors may be kept so long whatever the lifetime of other answers.
+const SHORT: Duration = Duration::from_secs(10);

@@ -32,6 +32,7 @@ use seawall_cache::status::Forward as Why;
 use seawall_cache::store::{Found, Mark, Variants};
 use seawall_cache::{key, vary};
 use seawall_config::plan::{Cache, CacheVersion, Forward, Route};
+use seawall_h1::fields::{self, is_same_variable};
 use seawall_h1::{BodyLength, Known, Method, RequestHead};
 use seawall_telemetry::metrics::{Cache as Cells, CacheOutcome};
 use tokio::time::timeout;
@@ -42,7 +43,7 @@ use self::node::{LABELS, Node};
 use self::serve::Told;
 use crate::forward::forward;
 use crate::message::{Request, Response};
-use crate::policy::headers::is_secure;
+use crate::policy::headers::{client_of, is_secure};
 use crate::refuse::Refusal;
 
 /// Fetches that may go on in the background of one node: after a mass purge, everything is
@@ -176,6 +177,9 @@ pub(crate) async fn answer(
             request.worker.give_back_text(key.text);
             Ok(response)
         }
+        Looked::Fetch(..) if request.head.headers.iter().any(|it| overrides_method(it.name)) => {
+            Box::pin(errand.go_past(Past::Bypass)).await
+        }
         Looked::Fetch(why, old) => Box::pin(errand.fetch(key, why, old)).await,
         Looked::Past(past) => Box::pin(errand.go_past_mark(past, &key)).await,
     }
@@ -198,8 +202,24 @@ pub(crate) fn past(head: &RequestHead, rules: &Cache, demand: &Demand) -> Option
         || head.connection.upgrade
         || demand.no_store
         || head.headers.known(Known::IfMatch).is_some()
-        || head.headers.known(Known::IfUnmodifiedSince).is_some();
+        || head.headers.known(Known::IfUnmodifiedSince).is_some()
+        || head.connection.names_fields && loses_fields(head);
     (is_other || key::is_bypassed(head, &rules.bypass)).then_some(Past::Bypass)
+}
+
+/// Whether `Connection` takes fields out of a request that the server would be told otherwise. The
+/// cache must not go by them, then, and what is answered is for nobody else.
+fn loses_fields(head: &RequestHead) -> bool {
+    let options = head.headers.all_known(Known::Connection).flat_map(fields::list);
+    options
+        .filter(|name| !Known::of(name).is_hop_by_hop())
+        .any(|name| head.headers.iter().any(|field| field.name.eq_ignore_ascii_case(name)))
+}
+
+/// Whether a field has some applications take the request for one with another method.
+fn overrides_method(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 3] = [b"x-http-method-override", b"x-http-method", b"x-method-override"];
+    NAMES.iter().any(|one| is_same_variable(name, one))
 }
 
 /// Appends the part of the key of a request that all variants have. Namespaces that requests name
@@ -226,6 +246,11 @@ pub(crate) fn write_key(
         }
     };
     key::write(head, &rules.key, scheme, version, out);
+    // What applications make links and redirections of.
+    let told = head.headers.known(Known::XForwardedHost).filter(|_| trusted && rules.key.host);
+    if told.is_some_and(|host| !host.eq_ignore_ascii_case(head.authority())) {
+        key::write_field("x-forwarded-host", head, out);
+    }
 }
 
 impl Errand<'_> {
@@ -236,8 +261,8 @@ impl Errand<'_> {
     }
 
     fn may_purge(&self) -> bool {
-        let peer = self.request.peer.address;
-        self.rules.purge.iter().any(|network| network.contains(&peer))
+        let may = |client| self.rules.purge.iter().any(|network| network.contains(&client));
+        !self.rules.purge.is_empty() && client_of(self.request).is_some_and(may)
     }
 
     fn key(&self) -> Key {
@@ -388,6 +413,22 @@ impl Errand<'_> {
                     matches!(standing, Standing::Fresh { .. })
                 }) {
                     Join::Lead(lead, follow) => {
+                        // A fetch may have ended since it was looked for what that has stored.
+                        let variants = key.variants.clone();
+                        if old.is_none() && node.store.holds(variants.as_ref(), hash, &key.text) {
+                            let looked = self.look_up(&mut key);
+                            if key.text != lead.key() || !matches!(looked, Looked::Fetch(..)) {
+                                lead.say(Verdict::Again);
+                            }
+                            match looked {
+                                Looked::Serve(response) => return Ok(response),
+                                Looked::Past(past) => return self.go_past_mark(past, &key).await,
+                                Looked::Fetch(reason, stored) => (why, old) = (reason, stored),
+                            }
+                            if key.text != lead.key() {
+                                continue;
+                            }
+                        }
                         let handed = Rc::new(Handed::default());
                         let parcel = Parcel::new(self, &key, old.take(), true);
                         fill::begin(request.worker, parcel, lead, Some(handed.clone()));
@@ -461,7 +502,12 @@ impl Errand<'_> {
                     self.count(CacheOutcome::ErrorStale);
                     return Ok(self.serve(&object, told, None));
                 }
-                Verdict::Alone => {
+                Verdict::Again if handed.is_none() => match self.look_up(&mut key) {
+                    Looked::Serve(response) => return Ok(response),
+                    Looked::Fetch(reason, stored) => (why, old) = (reason, stored),
+                    Looked::Past(past) => return self.go_past_mark(past, &key).await,
+                },
+                Verdict::Alone | Verdict::Again => {
                     return match handed.and_then(|handed| handed.take()) {
                         Some(response) => {
                             self.count(CacheOutcome::Uncacheable);

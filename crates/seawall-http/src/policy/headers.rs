@@ -310,24 +310,37 @@ pub(crate) fn is_secure(request: &Request<'_>) -> bool {
 /// The address of the client: the peer's, or what trusted peers tell. In `X-Forwarded-For`, each
 /// proxy appends whom it saw, so the last address that is not a trusted proxy is the client.
 pub(crate) fn write_client(request: &Request<'_>, out: &mut Vec<u8>) {
-    if request.trusted {
-        let server = &request.running.compiled.plan.server;
-        let told = request.head.headers.all_known(Known::XForwardedFor).flat_map(list);
-        let addresses: Vec<&[u8]> = told.collect();
-        let mut client = None;
-        for text in addresses.iter().rev() {
-            let Some(address) = parse_address(text) else { break };
-            client = Some(address);
-            if !server.trusts(address) {
-                break;
-            }
-        }
-        if let Some(client) = client {
-            out.extend_from_slice(client.to_canonical().to_string().as_bytes());
-            return;
-        }
+    if let Some(client) = told_client(request).filter(|_| request.trusted) {
+        out.extend_from_slice(client.to_canonical().to_string().as_bytes());
+        return;
     }
     out.extend_from_slice(request.peer.plain.as_bytes());
+}
+
+/// The address of the client, where something depends on it that not everybody may: `None` if the
+/// request came by a proxy whose word is not taken, or that does not say for whom it asks.
+pub(crate) fn client_of(request: &Request<'_>) -> Option<IpAddr> {
+    let headers = &request.head.headers;
+    let by_proxy = [Known::XForwardedFor, Known::Forwarded, Known::Via];
+    if by_proxy.iter().all(|known| headers.known(*known).is_none()) {
+        return Some(request.peer.address);
+    }
+    told_client(request).filter(|_| request.trusted).map(|client| client.to_canonical())
+}
+
+fn told_client(request: &Request<'_>) -> Option<IpAddr> {
+    let server = &request.running.compiled.plan.server;
+    let told = request.head.headers.all_known(Known::XForwardedFor).flat_map(list);
+    let addresses: Vec<&[u8]> = told.collect();
+    let mut client = None;
+    for text in addresses.iter().rev() {
+        let Some(address) = parse_address(text) else { break };
+        client = Some(address);
+        if !server.trusts(address) {
+            break;
+        }
+    }
+    client
 }
 
 /// An address, which some proxies write with a port or in brackets.

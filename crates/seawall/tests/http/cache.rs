@@ -1,10 +1,12 @@
 //! The cache, as clients and origins see it.
 
 mod applications;
+mod attacks;
 mod browsers;
 mod fill;
 mod invalidation;
 mod keys;
+mod large;
 mod life;
 mod log;
 mod model;

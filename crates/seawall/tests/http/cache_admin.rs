@@ -432,7 +432,7 @@ fn the_plan_tells_of_the_cache() -> io::Result<()> {
         let path = home.path().join(name);
         format!("[cache]\nmemory = \"64MiB\"\ndisk = {{ path = {path:?}, size = \"256MiB\" }}")
     };
-    let cache = "cache = { ttl = \"30s\", jitter = \"5%\", version = \"hunter2\", key = { query = [\"page\"] }, tier = \"edge\", parent = \"next\" }";
+    let cache = "cache = { ttl = \"30s\", jitter = \"5%\", version = \"hunter2\", key = { query = [\"page\"] }, tier = \"edge\", parent = \"next\", bypass = { cookies = [\"session\"] }, ignore-origin = [\"vary\"], purge = [\"10.0.0.0/8\"] }";
     let next = format!("[upstream.next]\nservers = [\"{}\"]", origin.address());
     let setup = Setup::before(&origin).with(&next).route(cache);
     let config = |name: &str| setup.clone().with(&disk(name)).text();
@@ -449,6 +449,15 @@ fn the_plan_tells_of_the_cache() -> io::Result<()> {
         (&json!("only"), &json!(["page"]))
     );
     assert_eq!(rules["key"]["version"], "text");
+    assert_eq!(
+        rules["bypass"],
+        json!({"headers": [], "cookies": ["session"], "query": []}),
+        "{rules}"
+    );
+    assert_eq!(
+        (&rules["ignore_origin"], &rules["purge"], &rules["tags"]),
+        (&json!(["vary"]), &json!(["10.0.0.0/8"]), &Value::Null)
+    );
     assert!(!response.text().contains("hunter2"), "a version may be a secret");
     metric_becomes(&seawall, "seawall_cache_disk_up", &[], 1.0)?;
     assert_eq!(

@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use seawall_cache::fill::{Follow, Join, Lead};
 use seawall_cache::merge;
 use seawall_cache::object::{CHUNK, Content, Object};
 use seawall_cache::range::{ContentRange, Part, Ranges, Resolved};
+use seawall_cache::store::Piece;
 use seawall_h1::RequestHead;
 
 use super::fill::{self, Parcel};
@@ -31,6 +33,9 @@ const MOST_CHUNKS: u64 = u32::MAX as u64;
 /// The longest that a reader waits for one chunk.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often it is tried again to fetch one while there is no room.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// The chunks that a fill has put into the store.
 pub(super) fn of_fill(node: &Arc<Node>, id: u64) -> Chunks {
     let node = node.clone();
@@ -44,13 +49,8 @@ pub(super) fn of_fill(node: &Arc<Node>, id: u64) -> Chunks {
 /// or none is missing.
 pub(super) fn are_within_reach(node: &Node, object: &Object) -> bool {
     let Content::Chunks { id, length } = object.content else { return true };
-    can_be_fetched(object)
+    object.can_be_fetched()
         || (0..length.div_ceil(CHUNK)).all(|number| node.store.has_chunk(id, number as u32))
-}
-
-/// Whether the origin can be asked for parts of an object, and would give those of no other.
-pub(super) fn can_be_fetched(object: &Object) -> bool {
-    object.meta.flags.strong && object.meta.flags.ranges && object.length().is_some()
 }
 
 /// The chunks of a stored object.
@@ -60,6 +60,7 @@ pub(super) fn of_object(errand: &Errand<'_>, object: &Arc<Object>, id: u64) -> C
         node: errand.node.clone(),
         parcel: Parcel::new(errand, &Key::none(), None, true),
         primary: errand.key().text.into(),
+        held: Held::new(errand.node, object, id),
         object: object.clone(),
         id,
     });
@@ -75,23 +76,63 @@ struct Origin {
     primary: Arc<[u8]>,
     object: Arc<Object>,
     id: u64,
+    held: Held,
+}
+
+/// Chunks that nobody can fetch again, so that who reads them gets all of them, even if the store
+/// gives them up meanwhile.
+struct Held {
+    chunks: Vec<Option<Bytes>>,
+    bytes: u64,
+    all: Arc<AtomicU64>,
+}
+
+impl Held {
+    /// Those of an object that are in memory; none where that would be too much beside the store.
+    fn new(node: &Node, object: &Object, id: u64) -> Held {
+        let mut held = Held { chunks: Vec::new(), bytes: 0, all: node.held.clone() };
+        let length = object.length().filter(|_| !object.can_be_fetched()).unwrap_or(0);
+        if length > 0 && held.all.fetch_add(length, Relaxed) + length <= node.memory() / 2 {
+            let numbers = 0..length.div_ceil(CHUNK);
+            held.chunks = numbers.map(|number| node.store.chunk(id, number as u32)).collect();
+        }
+        held.bytes = length;
+        held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 impl Origin {
-    async fn bring(self: Rc<Self>, number: u64) -> Option<Bytes> {
+    async fn bring(self: Rc<Self>, number: u64) -> Option<Piece> {
+        if let Some(Some(chunk)) = self.held.chunks.get(number as usize) {
+            return Some(Piece::Memory(chunk.clone()));
+        }
         if let Some(chunk) = self.node.stored_chunk(self.id, number).await {
             return Some(chunk);
         }
-        if !can_be_fetched(&self.object) {
+        if !self.object.can_be_fetched() {
             // What the origin has now may be something else. It is of no use to those who come now.
             self.node.forget_chunked(&self.primary, &self.object, self.id);
             return None;
         }
-        let follow = self.begin(number)?;
-        tokio::time::timeout(PATIENCE, whole(follow)).await.ok()?
+        let brought = async {
+            loop {
+                match self.begin(number) {
+                    Some(follow) => return whole(follow).await,
+                    // Others are being fetched, as many as there is room for.
+                    None => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, brought).await.ok()?.map(Piece::Memory)
     }
 
-    /// Begins to fetch a chunk, or joins who does.
+    /// Begins to fetch a chunk, or joins who does; `None` while there is no room.
     fn begin(&self, number: u64) -> Option<Follow<Refusal>> {
         let Origin { node, object, .. } = self;
         let key = [self.id.to_le_bytes(), number.to_le_bytes()].concat();
@@ -100,6 +141,7 @@ impl Origin {
             Join::Follow(follow) => Some(follow),
             Join::Crowded => None,
             Join::Lead(lead, follow) => {
+                lead.hold(CHUNK);
                 let length = object.length().unwrap_or(0);
                 let from = number * CHUNK;
                 let to = (from + CHUNK).min(length);

@@ -13,7 +13,7 @@ use seawall_cache::disk::Disk;
 use seawall_cache::fill::Fills;
 use seawall_cache::object::{Content, Object};
 use seawall_cache::purge::Kind;
-use seawall_cache::store::{Found, Store};
+use seawall_cache::store::{Found, Piece, Store};
 use seawall_cache::tags::Labels;
 use seawall_config::plan::{Action, CacheStore, CacheVersion, Plan};
 use seawall_state::{StateError, Value, Watched};
@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) fills: Arc<Fills<Refusal>>,
     /// Fetches of single chunks, by object and number.
     pub(crate) chunks: Arc<Fills<Refusal>>,
+    /// Bytes of chunks that are held while they are read, since they cannot be fetched again.
+    pub(crate) held: Arc<AtomicU64>,
     /// Fetches that nobody waits for.
     pub(crate) refreshing: Arc<AtomicUsize>,
     /// How the node calls itself in `CDN-Loop` (RFC 8586).
@@ -75,6 +77,7 @@ impl Node {
             store,
             fills: Arc::new(Fills::new(seed, config.memory / 4)),
             chunks: Arc::new(Fills::new(0, config.memory / 4)),
+            held: Arc::default(),
             refreshing: Arc::default(),
             capacity: AtomicU64::new(capacity_of(config)),
             memory: AtomicU64::new(config.memory),
@@ -197,9 +200,9 @@ impl Node {
     }
 
     /// A chunk of an object, wherever it is stored.
-    pub(crate) async fn stored_chunk(&self, id: u64, number: u64) -> Option<Bytes> {
+    pub(crate) async fn stored_chunk(&self, id: u64, number: u64) -> Option<Piece> {
         match self.store.chunk(id, number as u32) {
-            Some(chunk) => Some(chunk),
+            Some(chunk) => Some(Piece::Memory(chunk)),
             None => self.store.load_chunk(id, number as u32).await,
         }
     }

@@ -176,7 +176,7 @@ impl Errand<'_> {
             (Content::Chunks { id, .. }, _) => Source::Chunks(chunks::of_object(self, object, *id)),
             (Content::Arriving { .. }, Some(follow)) => {
                 // Who falls behind may find that it is stored no longer.
-                let chunks = match chunks::can_be_fetched(object) {
+                let chunks = match object.can_be_fetched() {
                     true if object.length() > Some(IN_REACH) => {
                         chunks::of_object(self, object, follow.id())
                     }

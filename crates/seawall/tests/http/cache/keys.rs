@@ -46,6 +46,21 @@ fn what_makes_answers_different() -> io::Result<()> {
         (only, ("/2?page=1", ""), ("/2?page=2", ""), false),
         (except, ("/1?a=1&utm_source=x", ""), ("/1?utm_medium=y&a=1", ""), true),
         (except, ("/2?a=1&utm=x", ""), ("/2?a=1", ""), false),
+        // What some servers read otherwise: `;` between parameters, names in any case or with
+        // brackets, a dot for `_`.
+        (except, ("/3?utm_source=x;a=2", ""), ("/3", ""), false),
+        (only, ("/3?page=1&x=2;page=3", ""), ("/3?page=1", ""), false),
+        (only, ("/4?page=1&PAGE=2", ""), ("/4?page=1", ""), false),
+        (only, ("/5?page=1&page%5B%5D=2", ""), ("/5?page=1", ""), false),
+        (only, ("/6?page=1&+page=2", ""), ("/6?page=1", ""), false),
+        ("", ("/9", "x-forwarded-host: evil.example\r\n"), ("/9", ""), false),
+        ("", ("/10", "x-forwarded-host: TEST\r\n"), ("/10", ""), true),
+        (
+            "key = { host = false }",
+            ("/11", "x-forwarded-host: other.example\r\n"),
+            ("/11", ""),
+            true,
+        ),
         (
             cookies,
             ("/1", "cookie: a=1; currency=eur\r\n"),

@@ -17,8 +17,20 @@ use crate::forward::conversation::Conversation;
 use crate::message::Body;
 use crate::policy::cache::shelf::Card;
 
-/// How far content may arrive ahead of the fastest reader when the store cannot hold it all.
-pub(super) const AHEAD: u64 = 8 << 20;
+/// How far content may arrive ahead of the fastest reader when the store cannot hold it all. A fill
+/// keeps eight complete chunks, so that this reader has what it wants from there.
+pub(super) const AHEAD: u64 = 7 * CHUNK;
+
+/// What a fill is granted while it is not known how much there is to come.
+const AT_FIRST: u64 = 64 << 10;
+
+/// What it is granted of what is more than that: the chunk that is arriving, and the one before.
+const WHILE_LARGE: u64 = 2 * CHUNK;
+
+/// What must be free for a fill of content of this length before it begins.
+pub(super) fn needed(length: Option<u64>) -> u64 {
+    length.map_or(AT_FIRST, |length| length.min(WHILE_LARGE))
+}
 
 impl Fetch<'_> {
     /// Takes the content in. Gives whether it is all in the store as far as it was cut into chunks;
@@ -45,6 +57,12 @@ impl Fetch<'_> {
         let mut keep = keep;
         let fits = length.is_some_and(|length| length <= self.node.capacity() / 8);
         let ahead = if keep && fits { u64::MAX } else { AHEAD };
+        let most = length.unwrap_or(self.rules.max_object);
+        match keep {
+            true if most <= self.node.capacity() / 8 => self.lead.is_stored(),
+            true => {}
+            false => self.lead.pass_on(),
+        }
         loop {
             if self.lead.arrived() > CHUNK {
                 self.is_too_large().await;
@@ -54,7 +72,8 @@ impl Fetch<'_> {
                 true => poll_fn(|cx| lead.poll_room(ahead, cx)).await,
                 false => poll_fn(|cx| lead.poll_slowest(cx)).await,
             };
-            if !is_read && (!keep || resumes && !fits) {
+            let is_of_use = || keep && !(resumes && !fits && lead.arrived() >= CHUNK);
+            if !is_read && !is_of_use() {
                 return None;
             }
             if keep {
@@ -62,12 +81,18 @@ impl Fetch<'_> {
             }
             let (content, last) = next(&mut conversation, request.client).await?;
             self.take(content, keep);
-            if keep && lead.arrived() > rules.max_object {
+            let is_too_large = lead.arrived() > rules.max_object;
+            let has_room =
+                || length.is_some() || lead.arrived() <= AT_FIRST || lead.reserve(WHILE_LARGE);
+            if keep && (is_too_large || !has_room()) {
                 // What those who are here have not read yet is nowhere else from now on.
                 keep = false;
                 lead.close();
-                let why = Unstorable::TooLarge as u8;
-                remember(node, lead, self.variants, self.received, why);
+                lead.pass_on();
+                if is_too_large {
+                    let why = Unstorable::TooLarge as u8;
+                    remember(node, lead, self.variants, self.received, why);
+                }
             }
             if last {
                 conversation.finish();

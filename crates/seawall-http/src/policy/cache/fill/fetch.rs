@@ -16,7 +16,7 @@ use seawall_h1::{BodyLength, Headers};
 use seawall_telemetry::metrics::Cache as Cells;
 use tokio::time::Instant;
 
-use super::content::AHEAD;
+use super::content::{AHEAD, needed};
 use super::{Handed, remember};
 use crate::message::{Body, Request, Response};
 use crate::policy::cache::fleet::Debt;
@@ -38,6 +38,8 @@ pub(super) struct Fetch<'a> {
     pub(super) variants: Option<&'a Arc<Variants>>,
     /// Something is stored, about which the origin was asked.
     pub(super) validates: bool,
+    /// The answer is what whoever asked first wants, as it is.
+    pub(super) wants_all: bool,
     pub(super) requested: Millis,
     pub(super) received: Millis,
     /// What is owed to the other nodes.
@@ -100,7 +102,7 @@ impl Fetch<'_> {
         if !merge::is_about(&had, &update.headers) {
             // It speaks of something else, so that nothing is known.
             self.forget(old);
-            return self.lead.say(Verdict::Alone);
+            return self.lead.say(Verdict::Again);
         }
         let merged = merge::updated(old.fields(), &update.headers);
         self.request.worker.give_back_head(update);
@@ -117,8 +119,11 @@ impl Fetch<'_> {
             }
             Err(why) => {
                 self.cells.not_stored(why as usize);
-                // It may be given to who asked for it, and is not kept.
-                self.forget(old);
+                // It may be given to who asked for it, and is not kept. What is stored for those who
+                // ask otherwise stays.
+                if !why.is_of_request() {
+                    self.forget(old);
+                }
                 if old.content == Content::Whole {
                     let mut head = self.request.worker.take_head();
                     head.begin(old.meta.status);
@@ -126,7 +131,10 @@ impl Fetch<'_> {
                     let body = Body::Stored(old.clone(), 0, old.body().len());
                     self.handed.response.replace(Some(Response { head, body }));
                 }
-                self.lead.say(Verdict::Alone);
+                self.lead.say(match why.is_of_request() {
+                    true => Verdict::Again,
+                    false => Verdict::Alone,
+                });
             }
         }
     }
@@ -170,7 +178,10 @@ impl Fetch<'_> {
                 (self.card(&head.headers, &passing(head.status, self.received)), false)
             }
             Err(why) => {
-                let of_resource = !why.is_of_request() && head.status < 500;
+                // A request that no other is like must neither have the others ask all at once nor
+                // take away what is stored for them.
+                let of_request = why.is_of_request() || freshness::is_of_request(head.status);
+                let of_resource = !of_request && head.status < 500;
                 // That holds for requests with credentials only, which are not to wait for each
                 // other either; but what is stored for the others stays.
                 let of_user = why == Unstorable::Authorization && !self.validates;
@@ -181,7 +192,7 @@ impl Fetch<'_> {
                 }
                 serve::tell_past(&mut response.head, Why::UriMiss, Some(why.code()), false);
                 self.handed.response.replace(Some(response));
-                self.lead.say(Verdict::Alone);
+                self.lead.say(if of_resource { Verdict::Alone } else { Verdict::Again });
                 return match self.debt {
                     Some(debt) if of_resource => debt.pass(why as u8).await,
                     Some(debt) => debt.alone().await,
@@ -189,6 +200,18 @@ impl Fetch<'_> {
                 };
             }
         };
+        if keep && !self.lead.reserve(needed(length)) {
+            // So many are being fetched that it can only be passed on.
+            if self.wants_all {
+                serve::tell_past(&mut response.head, Why::UriMiss, Some("no-room"), false);
+                self.handed.response.replace(Some(response));
+            }
+            self.lead.say(Verdict::Alone);
+            if let Some(debt) = self.debt {
+                debt.alone().await;
+            }
+            return;
+        }
         let object = card.object(Content::Arriving { length, kept: keep }, &[]);
         self.lead.say(Verdict::Answer { object, variants: card.variants.clone() });
         let Response { head, body } = response;
@@ -244,18 +267,18 @@ impl Fetch<'_> {
     /// what is missing is fetched when it is wanted.
     pub(super) async fn part_arrived(self, number: u64, response: Response) {
         let Response { head, body } = response;
-        let Body::Answer(conversation) = body else { return self.lead.say(Verdict::Alone) };
+        let Body::Answer(conversation) = body else { return self.lead.say(Verdict::Again) };
         let had = Validators::of(&head.headers, self.received);
         let part = ContentRange::of(&head.headers);
         let Some((from, to, length)) =
             part.and_then(|it| Some((it.part.first, it.part.last + 1, it.complete?)))
         else {
-            return self.lead.say(Verdict::Alone);
+            return self.lead.say(Verdict::Again);
         };
         let is_chunk = from == number * CHUNK && to == length.min(from + CHUNK);
         let judged = self.judge(200, &head.headers, Some(length));
         let (terms, true, true) = (judged, is_chunk, had.is_strong()) else {
-            return self.lead.say(Verdict::Alone);
+            return self.lead.say(Verdict::Again);
         };
         let mut card = match terms {
             Ok(terms) => self.card(&head.headers, &terms),
@@ -264,11 +287,11 @@ impl Fetch<'_> {
                     let Fetch { node, lead, variants, received, .. } = &self;
                     remember(node, lead, *variants, *received, why as u8);
                 }
-                return self.lead.say(Verdict::Alone);
+                return self.lead.say(Verdict::Again);
             }
         };
         let chunk = chunks::collect(conversation, self.request.client, to - from).await;
-        let Some(chunk) = chunk else { return self.lead.say(Verdict::Alone) };
+        let Some(chunk) = chunk else { return self.lead.say(Verdict::Again) };
         let id = self.lead.id();
         card.meta.flags.ranges = true;
         card.meta.cost = self.cost();

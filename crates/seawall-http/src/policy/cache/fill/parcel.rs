@@ -10,12 +10,13 @@ use seawall_cache::directives::Demand;
 use seawall_cache::object::Object;
 use seawall_cache::store::Variants;
 use seawall_cache::vary::Encodings;
-use seawall_h1::RequestHead;
+use seawall_config::plan::Cache;
+use seawall_h1::{Known, RequestHead};
 
 use crate::message::Peer;
 use crate::policy::cache::chunks::{self, Wanted};
 use crate::policy::cache::node::Node;
-use crate::policy::cache::{Errand, Key, tier};
+use crate::policy::cache::{Errand, Key, overrides_method, tier};
 use crate::worker::Running;
 
 /// Everything that a fetch needs, once it is on its own.
@@ -37,6 +38,8 @@ pub(in crate::policy::cache) struct Parcel {
     /// What whoever asked first wants of the cache.
     pub(super) demand: Demand,
     pub(super) asked: Asked,
+    /// Whoever asked first wants all of the answer, whatever they have of it.
+    pub(super) wants_all: bool,
     /// Counts it among those that nobody waits for.
     _background: Option<Background>,
 }
@@ -68,6 +71,17 @@ impl Drop for Background {
     }
 }
 
+/// Whether a field means more to some servers than to the cache: it makes another method of the
+/// request, or is to them, with `_` for `-`, another field than the one that the cache looks at.
+fn is_disguised(name: &[u8], rules: &Cache, key: &Key) -> bool {
+    let is_looked_at = || {
+        let of_key = rules.key.headers.iter().chain(&rules.vary).map(|one| one.as_bytes());
+        let of_variant = key.variants.iter().flat_map(|variants| variants.names());
+        of_key.chain(of_variant.map(|one| &**one)).any(|one| name.eq_ignore_ascii_case(one))
+    };
+    overrides_method(name) || name.contains(&b'_') && !is_looked_at()
+}
+
 impl Parcel {
     /// The request as the origin is to be asked, for all and not for one; validating `old`.
     pub(in crate::policy::cache) fn new(
@@ -79,7 +93,14 @@ impl Parcel {
         let Errand { request, node, .. } = errand;
         let mut head = request.head.clone();
         head.become_get();
-        head.headers.remove_where(|field| conditional::is_about_a_part(field.known));
+        let wants_all = head.headers.iter().all(|it| !conditional::is_about_a_part(it.known));
+        // What the next server is told is not the client's to take away.
+        head.headers.remove(b"connection");
+        head.connection.names_fields = false;
+        head.headers.remove_where(|field| {
+            conditional::is_about_a_part(field.known)
+                || field.known == Known::Other && is_disguised(field.name, errand.rules, key)
+        });
         let encodings = Encodings::of(&head);
         head.headers.remove(b"accept-encoding");
         head.headers.append(|out| {
@@ -123,6 +144,7 @@ impl Parcel {
             old,
             demand: if foreground { errand.demand } else { Demand::default() },
             asked,
+            wants_all,
             _background: (!foreground).then(|| Background::new(node)),
         }
     }
