@@ -10,6 +10,7 @@ mod build;
 mod demo;
 mod fuzz;
 mod scene;
+mod schemathesis;
 mod test;
 mod tiers;
 mod tools;

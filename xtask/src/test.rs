@@ -5,8 +5,8 @@ use std::process::Command;
 use anyhow::Context;
 use clap::Args;
 
-use crate::build;
 use crate::tools::{self, Tool};
+use crate::{build, schemathesis};
 
 /// Real origins and clients of the tests.
 const TOOLS: &[Tool] = &[
@@ -39,6 +39,7 @@ impl Test {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         if !self.no_install {
             tools::install_missing(TOOLS)?;
+            schemathesis::install()?;
         }
         seawall_testkit::raise_open_files(OPEN_FILES)
             .context("cannot raise the limit on open files")?;

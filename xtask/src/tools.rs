@@ -51,8 +51,20 @@ pub(crate) fn install_missing(tools: &[Tool]) -> anyhow::Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
+    install_packages(&packages)?;
+    match tools.iter().find(|tool| find(tool.program).is_none()) {
+        None => Ok(()),
+        Some(tool) => bail!("{} is installed and still there is no {}", tool.package, tool.program),
+    }
+}
+
+/// Installs Debian packages.
+///
+/// # Errors
+/// As [`install_missing`].
+pub(crate) fn install_packages(packages: &[&str]) -> anyhow::Result<()> {
     let list = packages.join(" ");
-    let by_hand = format!("missing programs; please install: {list}");
+    let by_hand = format!("missing packages; please install: {list}");
     if find("apt-get").is_none() {
         bail!("{by_hand} (there is no apt-get here to do it)");
     }
@@ -66,12 +78,8 @@ pub(crate) fn install_missing(tools: &[Tool]) -> anyhow::Result<()> {
     eprintln!("installing {list}");
     apt(prefix, &["update", "-q"]).with_context(|| by_hand.clone())?;
     let install = ["install", "-q", "-y", "--no-install-recommends"];
-    let arguments: Vec<&str> = install.into_iter().chain(packages).collect();
-    apt(prefix, &arguments).with_context(|| by_hand.clone())?;
-    match tools.iter().find(|tool| find(tool.program).is_none()) {
-        None => Ok(()),
-        Some(tool) => bail!("{} is installed and still there is no {}", tool.package, tool.program),
-    }
+    let arguments: Vec<&str> = install.iter().chain(packages).copied().collect();
+    apt(prefix, &arguments).with_context(|| by_hand)
 }
 
 fn apt(prefix: &[&str], arguments: &[&str]) -> anyhow::Result<()> {

@@ -62,8 +62,8 @@ pub enum BulkResult {
 #[utoipa::path(
     post, path = "/links/bulk", tag = "links", operation_id = "createLinks",
     params(
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            pattern = "^[A-Za-z0-9_-]{1,255}$",
+        ("Idempotency-Key" = Option<String>, Header,
+            pattern = r#"^([!#-+.-:<-~-]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
             description = "A random text of the client's. Sent again within 24 hours, the answer is that of the first time."),
     ),
     request_body = CreateLinks,

@@ -75,8 +75,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 #[utoipa::path(
     post, path = "/links", tag = "links", operation_id = "createLink",
     params(
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            pattern = "^[A-Za-z0-9_-]{1,255}$",
+        ("Idempotency-Key" = Option<String>, Header,
+            pattern = r#"^([!#-+.-:<-~-]{1,255}|"([ !#-\[\]-~]|\\["\\]){1,255}")$"#,
             description = "A random text of the client's. Sent again within 24 hours, the answer is that of the first time."),
     ),
     request_body = CreateLink,

@@ -4,8 +4,10 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::path::{Parameter, PathItem};
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Components, OpenApi as Document, Server};
+use utoipa::openapi::{Components, OpenApi as Document, RefOr, Server};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -48,7 +50,34 @@ impl Modify for Common {
             .components
             .get_or_insert_with(Components::new)
             .add_security_scheme("key", SecurityScheme::Http(bearer));
+        for parameter in document.paths.paths.values_mut().flat_map(parameters) {
+            if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
+                schema.schema_type = present(&schema.schema_type);
+            }
+        }
         document.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
+    }
+}
+
+fn parameters(path: &mut PathItem) -> impl Iterator<Item = &mut Parameter> {
+    let PathItem { get, post, patch, delete, .. } = path;
+    let operations = [get, post, patch, delete].into_iter().filter_map(Option::as_mut);
+    operations.flat_map(|operation| operation.parameters.iter_mut().flatten()).filter_map(
+        |parameter| match parameter {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        },
+    )
+}
+
+/// A parameter that need not be there has no `null` for it: there is none in a URL or a head.
+fn present(kind: &SchemaType) -> SchemaType {
+    match kind {
+        SchemaType::Array(kinds) => match kinds.iter().find(|kind| **kind != Type::Null) {
+            Some(kind) => SchemaType::Type(kind.clone()),
+            None => SchemaType::AnyValue,
+        },
+        other => other.clone(),
     }
 }
 
