@@ -1,5 +1,5 @@
 //! `cargo xtask demo`: Seawall at work in front of three instances of a small application, while
-//! its configuration is replaced and one of the instances is killed.
+//! its configuration is replaced, one of the instances is killed, and answers are cached.
 //!
 //! Everything it starts ends with it, whatever ends it.
 
@@ -92,7 +92,7 @@ impl Stage {
         for name in NAMES {
             instances.push(Instance::start(hello, name, SocketAddr::from(([127, 0, 0, 1], 0)))?);
         }
-        let config = config(listen, &instances, 1);
+        let config = config(listen, &instances, 1, "");
         let seawall = Seawall::start_apart(seawall, &config).context("Seawall does not start")?;
         Ok(Self { seawall, instances, hello: hello.to_owned(), listen })
     }
@@ -111,10 +111,7 @@ impl Stage {
         ensure!(told.failed == 0, "requests failed with nothing the matter: {:?}", told.failures);
         ensure!(told.by_name.len() == NAMES.len(), "not every instance was asked");
 
-        let shifted = config(self.listen, &self.instances, 4);
-        self.seawall.rewrite(&shifted)?;
-        let answer = self.seawall.reload().context("the admin API does not reload")?;
-        ensure!(answer.status < 300, "the reload was refused: {} {}", answer.status, answer.text());
+        self.reload(4, "")?;
         let told =
             scene(&load, stop, "Live reload: anna now has four times the weight of the others")?;
         ensure!(told.failed == 0, "requests failed in a reload: {:?}", told.failures);
@@ -126,9 +123,34 @@ impl Stage {
         *self.carl() = Instance::start(&self.hello, "carl", address)?;
         scene(&load, stop, "carl is back at the same address")?;
 
+        // The instances say `no-store`, so that each answer above is one of theirs.
+        let cache = "cache = { ttl = \"1s\", ignore-origin = true }";
+        self.reload(1, &format!("{cache}\n"))?;
+        println!("\nLive reload: `{cache}`");
+        let (before, fetched) = (load.tally().ok, self.fetched()?);
+        stop.sleep(SCENE)?;
+        let (answered, fetched) = (load.tally().ok - before, self.fetched()? - fetched);
+        println!("  {:<24}{:>9}", "answered", grouped(answered));
+        println!("  {:<24}{:>9}", "asked of the instances", grouped(fetched));
+        ensure!(fetched > 0 && fetched * 10 < answered, "the cache answers too little");
+
         let tally = load.stop();
         println!("\n{} requests answered, {} failed", grouped(tally.ok), grouped(tally.failed));
         Ok(())
+    }
+
+    /// Puts another configuration in place, with this weight for the first instance and these keys
+    /// for the route.
+    fn reload(&mut self, weight: u32, keys: &str) -> anyhow::Result<()> {
+        self.seawall.rewrite(&config(self.listen, &self.instances, weight, keys))?;
+        let answer = self.seawall.reload().context("the admin API does not reload")?;
+        ensure!(answer.status < 300, "the reload was refused: {} {}", answer.status, answer.text());
+        Ok(())
+    }
+
+    /// Requests that the instances were sent.
+    fn fetched(&self) -> anyhow::Result<u64> {
+        Ok(self.seawall.metric("seawall_upstream_requests_total", &[])? as u64)
     }
 
     fn introduce(&self) -> anyhow::Result<()> {
@@ -171,8 +193,9 @@ impl Instance {
     }
 }
 
-/// The configuration of the demo, with this weight for the first instance.
-fn config(listen: SocketAddr, instances: &[Instance], weight: u32) -> String {
+/// The configuration of the demo, with this weight for the first instance and these keys for the
+/// route.
+fn config(listen: SocketAddr, instances: &[Instance], weight: u32, keys: &str) -> String {
     let servers: Vec<String> = instances
         .iter()
         .enumerate()
@@ -185,7 +208,7 @@ fn config(listen: SocketAddr, instances: &[Instance], weight: u32) -> String {
         "[server]\nadmin = \"127.0.0.1:0\"\n\n\
          [listen.web]\naddress = \"{listen}\"\n\n\
          [upstream.hello]\nservers = [{}]\n\n\
-         [[route]]\nto = \"hello\"\n",
+         [[route]]\nto = \"hello\"\n{keys}",
         servers.join(", ")
     )
 }

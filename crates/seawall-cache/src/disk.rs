@@ -21,6 +21,7 @@ mod fault;
 mod format;
 mod health;
 mod index;
+mod lending;
 mod log;
 mod place;
 mod reader;
@@ -42,9 +43,10 @@ pub use self::fault::DiskFault;
 pub use self::health::Condition;
 use self::health::Health;
 use self::index::{Index, Item, Shard, What};
+pub use self::lending::Lent;
 pub use self::place::{PLACE, read_place, write_place};
-pub use self::reader::Reading;
-use self::reader::{Buffers, Flight, Target};
+pub use self::reader::{Borrowing, Landed, Reading};
+use self::reader::{Buffers, Flight, Target, Wanted};
 use self::stamping::Ack;
 pub use self::stamping::Stamping;
 use self::volume::{Opening, Volume};
@@ -261,19 +263,58 @@ impl Disk {
         self.shared.may_read() && self.shared.index.contains(self.shared.hash(key), key)
     }
 
+    /// Lends the content of what is stored under a key, whose head is empty, to be sent from where it
+    /// is. What that cannot be done with is read, see [`Landed`].
+    pub fn lend(&self, key: &[u8]) -> Borrowing {
+        let shared = &self.shared;
+        let lends = shared.volume().is_some_and(|volume| volume.lending().is_on());
+        Borrowing::new(match lends {
+            true => self.look_up(key, Wanted::Lent),
+            false => self.look_up(key, Wanted::Read),
+        })
+    }
+
+    /// Has what is stored under a key brought into the page cache by a thread, if there is nothing
+    /// more urgent: it will be lent soon.
+    pub fn bring_near(&self, key: &[u8]) {
+        let shared = &self.shared;
+        if !shared.may_read() {
+            return;
+        }
+        let hash = shared.hash(key);
+        let Some(target) = shared.target(&mut shared.index.shard(hash), hash) else { return };
+        if target.is_near() || shared.reads.is_busy() {
+            return;
+        }
+        // Looked up anew, for it may be gone meanwhile.
+        let mut shard = shared.index.shard(hash);
+        if shard.pending.contains_key(&hash) || shard.flights.contains_key(&hash) {
+            return;
+        }
+        let Some(target) = shared.target(&mut shard, hash) else { return };
+        let flight = Arc::new(Flight::new(key, target, Wanted::Near));
+        if shared.reads.push(&flight) {
+            shard.flights.insert(hash, flight);
+        }
+    }
+
     /// Reads what is stored under a key. What was written is found at once, also before it is on
     /// disk. What is small and in the page cache is copied here and now.
     pub fn read(&self, key: &[u8]) -> Reading {
+        self.look_up(key, Wanted::Read)
+    }
+
+    fn look_up(&self, key: &[u8], wanted: Wanted) -> Reading {
         let shared = &self.shared;
         shared.counts.reads.fetch_add(1, Relaxed);
         if !shared.may_read() {
             shared.counts.refused.fetch_add(1, Relaxed);
             return Reading::ready(None);
         }
-        self.begin(shared.hash(key), key, shared.cached.load(Relaxed))
+        self.begin(shared.hash(key), key, wanted, shared.cached.load(Relaxed))
     }
 
-    fn begin(&self, hash: u64, key: &[u8], cached: bool) -> Reading {
+    fn begin(&self, hash: u64, key: &[u8], wanted: Wanted, cached: bool) -> Reading {
         let shared = &self.shared;
         let mut shard = shared.index.shard(hash);
         if let Some(item) = shard.pending.get(&hash) {
@@ -283,33 +324,45 @@ impl Disk {
             };
             drop(shard);
             shared.counts.hits.fetch_add(u64::from(blob.is_some()), Relaxed);
-            return Reading::ready(blob);
+            return Reading::ready(blob.map(Landed::Blob));
         }
         if let Some(flight) = shard.flights.get(&hash) {
             if *flight.key != *key {
                 return Reading::ready(None);
             }
-            return Reading::join(Arc::clone(flight));
+            if flight.is_for(wanted) {
+                return Reading::join(Arc::clone(flight));
+            }
         }
         let Some(target) = shared.target(&mut shard, hash) else {
             return Reading::ready(None);
         };
-        if cached && target.is_small() {
+        let at_once = match wanted {
+            Wanted::Read => target.is_small(),
+            Wanted::Lent => target.verified,
+            Wanted::Near => false,
+        };
+        if cached && at_once {
             drop(shard);
-            return match reader::read_cached(shared, &target, key) {
-                Some(blob) => Reading::ready(blob),
+            let landed = match wanted {
+                Wanted::Lent => reader::lend_cached(shared, &target, key).map(Some),
+                _ => reader::read_cached(shared, &target, key),
+            };
+            return match landed {
+                Some(landed) => Reading::ready(landed),
                 // Looked up anew, for it may be gone meanwhile.
-                None => self.begin(hash, key, false),
+                None => self.begin(hash, key, wanted, false),
             };
         }
-        let flight = Arc::new(Flight { key: key.into(), target, state: Mutex::default() });
+        let flight = Arc::new(Flight::new(key, target, wanted));
         let reading = Reading::join(Arc::clone(&flight));
         if !shared.reads.push(&flight) {
             drop(shard);
             shared.counts.refused.fetch_add(1, Relaxed);
             return Reading::ready(None);
         }
-        shard.flights.insert(hash, flight);
+        // One of another kind stays: it is read twice then, which hardly ever happens.
+        shard.flights.entry(hash).or_insert(flight);
         reading
     }
 
@@ -479,12 +532,12 @@ impl Shared {
 
     /// What is to be read for a hash.
     fn target(&self, shard: &mut Shard, hash: u64) -> Option<Target> {
-        let place = self.index.place(shard, hash)?;
+        let (place, verified) = self.index.place(shard, hash)?;
         let volume = self.volume()?;
         // The generation is taken while the entry is there for sure: when its segment is taken for
         // something new, its entries go first.
         let generation = volume.generation(place.at());
-        Some(Target { hash, place, generation, volume })
+        Some(Target { hash, place, verified, generation, volume })
     }
 
     fn volume(&self) -> Option<Arc<Volume>> {

@@ -16,6 +16,7 @@ mod query;
 mod shown;
 mod url;
 
+pub use cookie::cookies;
 pub use device::{Device, device};
 pub use shown::shown;
 pub use url::{BadUrl, TypedUrl, Url};

@@ -24,6 +24,7 @@ use seawall_config::plan::CacheStore;
 
 use self::tier::Below;
 use crate::Millis;
+use crate::disk::Lent;
 pub use crate::memory::{Found, Mark, Refused, Variants};
 use crate::memory::{Place, Shard, Value};
 use crate::object::Object;
@@ -69,6 +70,38 @@ pub struct Usage {
     pub crowded: u64,
     /// Objects that were purged hard and are gone.
     pub purged: u64,
+}
+
+/// A piece of content.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// It is in memory.
+    Memory(Bytes),
+    /// It is on disk, and may be sent from there.
+    Disk(Lent),
+}
+
+impl Piece {
+    /// Bytes of content.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        match self {
+            Piece::Memory(bytes) => bytes.len(),
+            Piece::Disk(lent) => lent.len(),
+        }
+    }
+
+    /// The content from `from` on, at most `most` bytes of it.
+    #[must_use]
+    pub fn part(&self, from: usize, most: usize) -> Piece {
+        match self {
+            Piece::Memory(bytes) => {
+                let from = from.min(bytes.len());
+                Piece::Memory(bytes.slice(from..from.saturating_add(most).min(bytes.len())))
+            }
+            Piece::Disk(lent) => Piece::Disk(lent.part(from, most)),
+        }
+    }
 }
 
 /// A key that is used much.

@@ -75,7 +75,7 @@ fn every_key_finds_its_way() {
         purge: ["10.0.0.0/8", "::1/128"].map(|net| net.parse().expect("written here")).to_vec(),
         tags: Some("x-tags".into()),
         version: CacheVersion::Text("7".into()),
-        coalesce: Coalesce { wait: seconds(2), waiters: 3 },
+        coalesce: Coalesce { wait: seconds(4), waiters: 3 },
         parent: Some(1),
         tier: Tier::Regional,
     };
@@ -143,7 +143,8 @@ fn waiting_for_a_fill() {
         ("cache.coalesce = {}", 10, 20_000),
         ("cache.coalesce = false", 0, 0),
         ("cache.coalesce = { wait = \"1s\" }", 1, 20_000),
-        ("timeout = \"4s\"\ncache = {}", 2, 20_000),
+        ("timeout = \"4s\"\ncache = {}", 4, 20_000),
+        ("timeout = \"20s\"\ncache = {}", 10, 20_000),
         ("timeout = \"4s\"\ncache.coalesce = { wait = \"3s\", waiters = 1 }", 3, 1),
     ] {
         assert_eq!(cache(keys).coalesce, Coalesce { wait: seconds(wait), waiters }, "{keys}");
@@ -268,6 +269,25 @@ fn of(plan: Plan) -> Cache {
         Some(Action::Forward(Forward { cache: Some(cache), .. })) => *cache,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn nothing_is_said_of_times_and_rules_that_go_together() {
+    for keys in [
+        "cache = { ttl = \"1h\", negative-ttl = \"1m\" }",
+        "cache = { stale-while-revalidate = \"1h\", stale-if-error = \"1h\" }",
+        "cache = { stale-while-revalidate = \"1h\", stale-if-error = \"0s\" }",
+        "cache = { negative-ttl = \"1h\" }",
+        "cache = { force = \"1m\", ignore-origin = true }",
+    ] {
+        cache(keys);
+    }
+    // On all paths, but with a way past the cache.
+    let text = "[listen.web]\naddress = ':0'\n[upstream.app]\nservers = ['127.0.0.1:1']\n\
+                [[route]]\npath = '/*'\nto = 'app'\n\
+                cache = { force = '1m', ignore-origin = true, bypass = { cookies = ['session'] } }\n";
+    let loaded = load(text, "f", &|_: &str| None).expect("it is right");
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
 }
 
 /// What `head` and a route with these keys mean.

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use seawall_cache::disk::Lent;
 use seawall_h1::{BadMessage, BodyDecoder, Headers, Piece};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -225,6 +226,30 @@ impl Client {
         match &self.stream {
             Some(stream) => socket::poll_write(stream, parts, cx),
             None => Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum())),
+        }
+    }
+
+    /// Writes once from `bytes`, which are not empty and which something lent follows.
+    pub(crate) fn poll_write_ahead(
+        &self,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match &self.stream {
+            Some(stream) => socket::poll_write_ahead(stream, bytes, cx),
+            None => Poll::Ready(Ok(bytes.len())),
+        }
+    }
+
+    /// Sends once of what is lent; `None` if it cannot be had from there any more.
+    pub(crate) fn poll_send_lent(
+        &self,
+        lent: &Lent,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<usize>>> {
+        match &self.stream {
+            Some(stream) => socket::poll_send_lent(stream, lent, &self.worker.turn, cx),
+            None => Poll::Ready(Ok(Some(lent.len()))),
         }
     }
 

@@ -82,7 +82,7 @@ pub(crate) async fn forward_to_tier(
     to: &Forward,
     upstream: usize,
 ) -> Option<Response> {
-    let errand = Errand::new(request, route, to, upstream);
+    let errand = Errand::new(request, route, to, upstream).for_tier();
     errand.share.deposit();
     let answered = errand.run(request.ready, errand.pump(request.ready)).await.ok()?;
     if Refusal::is_of_tier(&answered.head) {

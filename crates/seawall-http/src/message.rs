@@ -9,7 +9,7 @@ use std::sync::Arc;
 use seawall_cache::object::Object;
 use seawall_config::plan::Listener;
 use seawall_h1::{RequestHead, ResponseHead};
-use seawall_telemetry::metrics::Route as RouteCells;
+use seawall_telemetry::metrics::{CacheOutcome, Route as RouteCells};
 use tokio::time::Instant;
 
 use crate::client::Client;
@@ -79,6 +79,10 @@ pub(crate) struct Facts {
     pub(crate) fell_back: Cell<bool>,
     /// The content of the answer comes out of the store of the cache.
     pub(crate) stored: Cell<bool>,
+    /// What the cache did with it; nothing where there is none.
+    pub(crate) cache: Cell<Option<CacheOutcome>>,
+    /// How old the answer of the cache is, in seconds.
+    pub(crate) age: Cell<Option<u32>>,
     /// The server it was last sent to.
     pub(crate) server: RefCell<Option<Rc<PooledServer>>>,
 }
@@ -91,6 +95,8 @@ impl Facts {
         self.trace.set(0);
         self.fell_back.set(false);
         self.stored.set(false);
+        self.cache.set(None);
+        self.age.set(None);
         self.server.replace(None);
     }
 }

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use seawall_h1::Known;
 use seawall_telemetry::access_log::Entry;
+use seawall_telemetry::metrics::CacheOutcome;
 use tokio::time::Instant;
 
 use crate::message::{Peer, Request};
@@ -116,6 +117,8 @@ fn entry<'a>(exchange: &Exchange<'a>, outcome: Outcome, ended: Instant) -> Entry
         duration: ended - exchange.started,
         server: "",
         refusal: description.map_or("", |description| description.code),
+        cache: exchange.facts.cache.get().map_or("", CacheOutcome::word),
+        age: exchange.facts.age.get(),
         agent: b"",
         trace: 0,
     }

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
 
+use seawall_cache::disk::Lent;
 use seawall_h1::{BodyLength, Known, Method, RequestHead, ResponseHead, Version, encode};
 
 use crate::client::Client;
@@ -14,6 +15,17 @@ use crate::worker::Worker;
 /// Content up to this size is copied behind the head: one plain write costs the kernel less than a
 /// write of several parts, and more than this copy does.
 const SHORT: usize = 4 * 1024;
+
+/// Content of these sizes is written in two halves. The client reads the first while the second is
+/// copied, and neither waits for the other: in one write this much just fills the window that
+/// Linux begins a connection with, and the rest has to be sent from within an acknowledgement. That
+/// costs up to half as much again ([decision 19]). Less fits, and more has the window opened.
+///
+/// [decision 19]: ../../../docs/decisions/019-large-content.md
+const HALVED: std::ops::RangeInclusive<usize> = 80 * 1024..=160 * 1024;
+
+/// The most that is sent from disk in one call: others want their turn.
+const AT_ONCE: usize = 512 * 1024;
 
 /// How the client learns where the content ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +73,9 @@ pub(crate) struct Sending {
     tail_at: usize,
     /// Nothing follows what is being written.
     last: bool,
+    /// The client was waited for since the content was given, so that it may have to be brought
+    /// into the page cache once more.
+    waited: bool,
     /// Bytes of content written.
     pub(crate) sent: u64,
     pub(crate) turn: Turn,
@@ -146,6 +161,7 @@ impl Sending {
             content_at: 0,
             tail: Vec::new(),
             tail_at: 0,
+            waited: false,
             sent: 0,
             turn: Turn::Client,
         }
@@ -232,6 +248,7 @@ impl Sending {
         self.content = length;
         self.content_at = 0;
         self.last = last;
+        self.waited = false;
         if self.framing == Framing::None {
             // Content of an answer that has none to the client is read past.
             self.content_at = length;
@@ -262,9 +279,21 @@ impl Sending {
     }
 
     fn poll_write(&mut self, client: &Client, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.content > 0
+            && let Body::Reading(reading) = &self.body
+            && let Some(lent) = reading.lent()
+        {
+            let lent = lent.part(self.content_at, AT_ONCE);
+            return self.poll_send_lent(&lent, client, cx);
+        }
         let out = &self.out[self.out_at..];
-        let content = content(&self.body, self.content_at, self.content);
-        let tail = &self.tail[self.tail_at..];
+        let half = self.content.div_ceil(2);
+        let (content, tail) = match HALVED.contains(&self.content) && self.content_at < half {
+            true => (content(&self.body, self.content_at, half), &[][..]),
+            false => {
+                (content(&self.body, self.content_at, self.content), &self.tail[self.tail_at..])
+            }
+        };
         let slices = [IoSlice::new(out), IoSlice::new(content), IoSlice::new(tail)];
         let used = match (content.is_empty(), tail.is_empty()) {
             (true, true) => &slices[..1],
@@ -284,6 +313,44 @@ impl Sending {
         self.sent += of_content as u64;
         self.tail_at += of_tail;
         self.finish_content();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Content that is on disk, with what goes before it.
+    fn poll_send_lent(
+        &mut self,
+        lent: &Lent,
+        client: &Client,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.out_at < self.out.len() {
+            match ready!(client.poll_write_ahead(&self.out[self.out_at..], cx))? {
+                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                written => self.out_at += written,
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let sent = if self.waited && !lent.is_resident() {
+            None
+        } else {
+            self.waited = true;
+            let sent = ready!(client.poll_send_lent(lent, cx))?;
+            self.waited = false;
+            sent
+        };
+        match sent {
+            Some(sent) => {
+                self.content_at += sent;
+                self.sent += sent as u64;
+                self.finish_content();
+            }
+            None => {
+                if let Body::Reading(reading) = &mut self.body {
+                    reading.renew(self.content_at);
+                }
+                (self.content, self.content_at, self.last) = (0, 0, false);
+            }
+        }
         Poll::Ready(Ok(()))
     }
 

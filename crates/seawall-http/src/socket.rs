@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use seawall_cache::disk::Lent;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -65,6 +66,65 @@ pub(crate) fn poll_write(
         }
         ready!(stream.poll_write_ready(cx))?;
     }
+}
+
+/// Writes once from `bytes`, which are not empty and which [`poll_send_lent`] follows: the kernel
+/// puts both into the same segments.
+pub(crate) fn poll_write_ahead(
+    stream: &TcpStream,
+    bytes: &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let write = || {
+        let flags = SendFlags::NOSIGNAL | SendFlags::MORE;
+        let written = rustix::net::send(stream, bytes, flags)?;
+        Ok((written, written < bytes.len()))
+    };
+    loop {
+        if let Some(result) = attempt(stream, Interest::WRITABLE, write) {
+            return Poll::Ready(result);
+        }
+        ready!(stream.poll_write_ready(cx))?;
+    }
+}
+
+/// Sends once of what is lent, without a copy, if the connection's turn is not over. `None` if it
+/// cannot be had from there any more.
+pub(crate) fn poll_send_lent(
+    stream: &TcpStream,
+    lent: &Lent,
+    turn: &Turn,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Option<usize>>> {
+    ready!(turn.poll(cx));
+    let send = || {
+        let sent = lent
+            .with(|log, mut at, length| rustix::fs::sendfile(stream, log, Some(&mut at), length));
+        match sent {
+            // A short count may have other reasons than a full socket, of which no event would tell.
+            Some(Ok(sent)) if sent > 0 => Ok((sent, false)),
+            Some(Err(error)) if !is_of_file(error) => Err(error),
+            Some(Ok(_) | Err(_)) => {
+                lent.refuse();
+                Ok((0, false))
+            }
+            None => Ok((0, false)),
+        }
+    };
+    loop {
+        if let Some(result) = attempt(stream, Interest::WRITABLE, send) {
+            turn.spend(*result.as_ref().unwrap_or(&0));
+            return Poll::Ready(result.map(|sent| (sent > 0).then_some(sent)));
+        }
+        ready!(stream.poll_write_ready(cx))?;
+    }
+}
+
+/// Whether an error of `sendfile` is about the file rather than the socket.
+fn is_of_file(error: Errno) -> bool {
+    use Errno as E;
+    [E::INVAL, E::NOSYS, E::OPNOTSUPP, E::PERM, E::ACCESS, E::IO, E::NOMEM, E::OVERFLOW]
+        .contains(&error)
 }
 
 /// Ends the sending side.

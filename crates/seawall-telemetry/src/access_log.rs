@@ -27,6 +27,15 @@ pub enum Destination {
     File(PathBuf),
 }
 
+impl std::fmt::Display for Destination {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Destination::Stdout => out.write_str("standard output"),
+            Destination::File(path) => write!(out, "{}", path.display()),
+        }
+    }
+}
+
 /// Buffers that may wait for the writer, all workers together.
 const MAX_WAITING: usize = 256;
 
@@ -57,10 +66,10 @@ impl AccessLog {
         let sink = open(destination)?;
         let (to_writer, messages) = sync_channel(MAX_WAITING);
         let dropped: Arc<AtomicU64> = Arc::default();
-        let lost = dropped.clone();
+        let (lost, to) = (dropped.clone(), destination.clone());
         std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write(sink, &messages, &lost))?;
+            .spawn(move || write(sink, to, &messages, &lost))?;
         Ok(AccessLog { to_writer, dropped })
     }
 
@@ -108,14 +117,22 @@ fn open(destination: &Destination) -> io::Result<Box<dyn Write + Send>> {
     })
 }
 
-fn write(mut sink: Box<dyn Write + Send>, messages: &Receiver<Message>, lost: &AtomicU64) {
+fn write(
+    mut sink: Box<dyn Write + Send>,
+    mut to: Destination,
+    messages: &Receiver<Message>,
+    lost: &AtomicU64,
+) {
     let mut failing = false;
     while let Ok(message) = messages.recv() {
         match message {
             Message::Lines { text, count } => {
                 let result = sink.write_all(&text).and_then(|()| sink.flush());
                 if let (Err(error), false) = (&result, failing) {
-                    tracing::error!(%error, "the access log cannot be written; its lines are lost until it can");
+                    tracing::error!(
+                        "the access log cannot be written to {to}: {error}; its lines are lost until it \
+                         can: make room there, or name another place in server.access-log"
+                    );
                 }
                 failing = result.is_err();
                 if failing {
@@ -123,8 +140,10 @@ fn write(mut sink: Box<dyn Write + Send>, messages: &Receiver<Message>, lost: &A
                 }
             }
             Message::Reopen(destination) => match open(&destination) {
-                Ok(fresh) => sink = fresh,
-                Err(error) => tracing::error!(%error, "the access log cannot be opened again"),
+                Ok(fresh) => (sink, to) = (fresh, destination),
+                Err(error) => tracing::error!(
+                    "the access log cannot be opened at {destination}: {error}; it goes on at {to}"
+                ),
             },
             Message::Flush(done) => {
                 let _ = done.send(());
@@ -172,6 +191,10 @@ pub struct Entry<'a> {
     pub server: &'a str,
     /// The code of the refusal, or nothing.
     pub refusal: &'a str,
+    /// What the cache did, in the words of its metrics; nothing where there is none.
+    pub cache: &'a str,
+    /// What `Age` of the answer says, in seconds.
+    pub age: Option<u32>,
     /// `User-Agent`.
     pub agent: &'a [u8],
     /// The trace id of `traceparent`, or 0.
@@ -290,6 +313,10 @@ impl Entry<'_> {
         line.plain("sent", self.sent);
         line.some("server", self.server.as_bytes());
         line.some("refusal", self.refusal.as_bytes());
+        line.some("cache", self.cache.as_bytes());
+        if let Some(age) = self.age {
+            line.plain("age", age);
+        }
         line.some("agent", self.agent);
         if self.trace != 0 {
             line.plain("trace", format_args!("\"{:032x}\"", self.trace));
@@ -353,6 +380,8 @@ mod tests {
         duration: Duration::from_micros(1500),
         server: "127.0.0.1:3000",
         refusal: "",
+        cache: "stale",
+        age: Some(61),
         agent: b"curl",
         trace: 0xab,
     };
@@ -364,7 +393,7 @@ mod tests {
         let expect = "{\"time\":\"2000-02-29T00:00:00.042Z\",\"listener\":\"web\",\"route\":\"api\",\
             \"client\":\"127.0.0.1\",\"method\":\"GET\",\"host\":\"example.com\",\"path\":\"/a\\\"b\",\
             \"query\":\"?x\",\"status\":200,\"received\":0,\"sent\":7,\"server\":\"127.0.0.1:3000\",\
-            \"agent\":\"curl\",\"trace\":\"000000000000000000000000000000ab\",\"duration_ms\":1.500}\n";
+            \"cache\":\"stale\",\"age\":61,\"agent\":\"curl\",\"trace\":\"000000000000000000000000000000ab\",\"duration_ms\":1.500}\n";
         assert_eq!(String::from_utf8_lossy(&out), expect);
     }
 

@@ -67,6 +67,7 @@ Examples:
   seawall run --to 127.0.0.1:3000       In front of one server, without a file
   seawall check                         Is ./seawall.toml right?
   seawall run --watch                   On ./seawall.toml, and on each change of it
+  seawall purge --tag prices            What its cache holds of prices is out of date
   seawall reference | less              What a file can say";
 
 const RUN_EXAMPLES: &str = "\

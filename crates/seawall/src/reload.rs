@@ -124,7 +124,9 @@ impl Reloader {
         }
         let server = plan.server.clone();
         let access_log = self.access_log(&server.access_log).map_err(|error| {
-            vec![bare("error", format!("the access log cannot be opened: {error}"))]
+            let place = destination(&server.access_log).map(|place| format!(" at {place}"));
+            let place = place.unwrap_or_default();
+            vec![bare("error", format!("the access log cannot be opened{place}: {error}"))]
         })?;
         let before = listeners(&self.door);
         if let Err(error) = self.door.apply(plan, &lists::good(&read), access_log.as_ref()).await {

@@ -48,9 +48,11 @@ pub(crate) fn run(source: &Source) -> anyhow::Result<()> {
         let metrics = Metrics::new(workers, door::refusal_codes()).with_unstorable(unstorable);
         let metrics = Arc::new(metrics);
         let access_log = destination(&plan.server.access_log)
-            .map(|destination| AccessLog::start(&destination))
-            .transpose()
-            .context("the access log cannot be opened")?;
+            .map(|destination| {
+                let begun = AccessLog::start(&destination);
+                begun.with_context(|| format!("the access log cannot be opened at {destination}"))
+            })
+            .transpose()?;
         let server = plan.server.clone();
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut stop = Stop::new()?;

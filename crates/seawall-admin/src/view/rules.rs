@@ -43,16 +43,22 @@ pub struct CacheRules {
     pub key: CacheKeyRules,
     /// Fields by which answers differ though they do not say so.
     pub vary: Vec<String>,
-    /// Fields, cookies and parameters with which requests go past the cache.
-    pub bypass: Vec<String>,
+    /// With what requests go past the cache.
+    pub bypass: BypassRules,
     /// Whether `HEAD` is answered from the cache.
     pub head: bool,
     /// The statuses that `ttl` is for; none means those that are cacheable by default.
     pub statuses: Vec<u16>,
     /// The most bytes of content of an answer that is stored.
     pub max_object_bytes: u64,
+    /// What answers say and is not listened to.
+    pub ignore_origin: Vec<&'static str>,
     /// Whether requests have a say.
     pub client_control: bool,
+    /// Who may send `PURGE`.
+    pub purge: Vec<String>,
+    /// A field with tags besides those that are always read.
+    pub tags: Option<String>,
     /// The next tier of caches.
     pub parent: Option<String>,
     /// The tier that this node is: `edge`, `regional` or `shield`.
@@ -61,6 +67,17 @@ pub struct CacheRules {
     pub coalesce_wait_seconds: f64,
     /// The most requests that wait for one.
     pub coalesce_waiters: usize,
+}
+
+/// With what requests go past the cache.
+#[derive(Debug, Clone, Serialize)]
+pub struct BypassRules {
+    /// Request fields.
+    pub headers: Vec<String>,
+    /// Cookies.
+    pub cookies: Vec<String>,
+    /// Parameters of the query.
+    pub query: Vec<String>,
 }
 
 /// Of what the key of an answer is made, besides the path.
@@ -103,7 +120,13 @@ impl CacheRules {
     pub(super) fn of(rules: &plan::Cache, plan: &plan::Plan) -> CacheRules {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         let bypass = &rules.bypass;
-        let bypass = [&bypass.headers, &bypass.cookies, &bypass.query].into_iter().flatten();
+        let ignored = &rules.ignore_origin;
+        let ignored = [
+            (ignored.cache_control, "cache-control"),
+            (ignored.expires, "expires"),
+            (ignored.vary, "vary"),
+            (ignored.set_cookie, "set-cookie"),
+        ];
         CacheRules {
             ttl_seconds: seconds(rules.ttl),
             force_seconds: seconds(rules.force),
@@ -115,11 +138,18 @@ impl CacheRules {
             early: rules.early,
             key: key(rules),
             vary: texts(&rules.vary),
-            bypass: bypass.map(|name| name.to_string()).collect(),
+            bypass: BypassRules {
+                headers: texts(&bypass.headers),
+                cookies: texts(&bypass.cookies),
+                query: texts(&bypass.query),
+            },
             head: rules.head,
             statuses: rules.statuses.clone(),
             max_object_bytes: rules.max_object,
+            ignore_origin: ignored.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect(),
             client_control: rules.client_control,
+            purge: rules.purge.iter().map(ToString::to_string).collect(),
+            tags: rules.tags.as_ref().map(ToString::to_string),
             parent: rules.parent.and_then(|at| Some(plan.upstreams.get(at)?.name.to_string())),
             tier: match rules.tier {
                 Tier::None => None,

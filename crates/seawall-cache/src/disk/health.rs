@@ -167,7 +167,9 @@ impl Shared {
 
     /// Lets go of the directory and of all that is known of it.
     pub(super) fn leave(&self) {
+        let volume = self.volume();
         self.set_volume(None);
+        volume.inspect(|volume| volume.retire());
         // Behind that, so that no entry is ever looked up in a volume that it is not of.
         self.index.forget_between(0, u64::MAX);
     }

@@ -24,6 +24,8 @@ pub(super) struct Place(u64);
 const UNIT_BITS: u32 = 42;
 const LENGTH_BITS: u32 = 16;
 const HIT: u64 = 1 << 63;
+/// Its checksums were right when it was last read by this process.
+const VERIFIED: u64 = 1 << 62;
 
 const _: () = assert!(MOST as u64 / UNIT < 1 << LENGTH_BITS);
 /// The most bytes that a store can have: positions have 42 bits.
@@ -44,12 +46,14 @@ impl Place {
 
     pub(super) fn from_bits(bits: u64) -> Option<Place> {
         let place = Place(bits);
-        (bits & HIT == 0 && bits >> (UNIT_BITS + LENGTH_BITS) == 0 && place.bytes() <= MOST as u64)
+        (bits & (HIT | VERIFIED) == 0
+            && bits >> (UNIT_BITS + LENGTH_BITS) == 0
+            && place.bytes() <= MOST as u64)
             .then_some(place)
     }
 
     pub(super) fn bits(self) -> u64 {
-        self.0 & !HIT
+        self.0 & !(HIT | VERIFIED)
     }
 
     pub(super) fn at(self) -> u64 {
@@ -129,11 +133,20 @@ impl Index {
         }
     }
 
-    /// Where what is stored under a hash is; it counts as read from now on.
-    pub(super) fn place(&self, shard: &mut Shard, hash: u64) -> Option<Place> {
+    /// Where what is stored under a hash is, and whether it was checked; it counts as read from now
+    /// on.
+    pub(super) fn place(&self, shard: &mut Shard, hash: u64) -> Option<(Place, bool)> {
         let place = shard.places.get_mut(&hash)?;
         place.0 |= HIT;
-        Some(Place(place.bits()))
+        Some((Place(place.bits()), place.0 & VERIFIED != 0))
+    }
+
+    /// What is at a place was checked.
+    pub(super) fn verified(&self, hash: u64, place: Place) {
+        let mut shard = self.shard(hash);
+        if let Some(its) = shard.places.get_mut(&hash).filter(|its| its.same(place)) {
+            its.0 |= VERIFIED;
+        }
     }
 
     /// Whether an entry is still what it was, and was read since it was written.

@@ -169,7 +169,7 @@ impl Log {
         let generation = self.next_generation;
         let volume = &self.volume;
         // From here on nothing that was read there before is served.
-        volume.set_generation(number, generation);
+        volume.renew(number, generation)?;
         let header = Segment { generation, number }.encode(volume.mark());
         volume.write(&header, start_of(volume, number))?;
         // A table of before, of another generation, says nothing; neither does half of one.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::format::{HEADER, MOST, Record};
 use super::index::Place;
+use super::lending::{self, Lent};
 use super::volume::Volume;
 use super::{Blob, Shared, held};
 
@@ -25,7 +26,28 @@ pub(super) const QUEUE: usize = 1024;
 pub(super) struct Flight {
     pub(super) key: Box<[u8]>,
     pub(super) target: Target,
-    pub(super) state: Mutex<Landing>,
+    wanted: Wanted,
+    state: Mutex<Landing>,
+}
+
+/// What is to become of a record that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// It comes into memory.
+    Read,
+    /// It is checked and lent.
+    Lent,
+    /// The same, but nobody waits for it yet.
+    Near,
+}
+
+/// What is given of a record.
+#[derive(Debug, Clone)]
+pub enum Landed {
+    /// What it is.
+    Blob(Blob),
+    /// Its content, which is all there is.
+    Lent(Lent),
 }
 
 /// What is to be read.
@@ -33,6 +55,8 @@ pub(super) struct Flight {
 pub(super) struct Target {
     pub(super) hash: u64,
     pub(super) place: Place,
+    /// It was checked before.
+    pub(super) verified: bool,
     /// That of its segment when it was looked up.
     pub(super) generation: u64,
     pub(super) volume: Arc<Volume>,
@@ -42,6 +66,14 @@ impl Target {
     /// Whether it costs less to copy it than to hand it to a thread.
     pub(super) fn is_small(&self) -> bool {
         self.place.bytes() <= SMALL
+    }
+
+    /// Whether it was checked, and seems to be in the page cache: both ends of it are.
+    pub(super) fn is_near(&self) -> bool {
+        let (at, length) = (self.place.at(), self.place.bytes() as usize);
+        self.verified
+            && lending::is_resident(&self.volume, at, 1)
+            && lending::is_resident(&self.volume, at + length as u64 - 1, 1)
     }
 }
 
@@ -53,7 +85,7 @@ const SMALL: u64 = 64 << 10;
 pub(super) struct Landing {
     waiting: usize,
     wakers: Vec<Option<Waker>>,
-    done: Option<Option<Blob>>,
+    done: Option<Option<Landed>>,
 }
 
 /// What [`super::Disk::read`] returns: it ends with what is stored, or with `None` if there is
@@ -64,15 +96,34 @@ pub(super) struct Landing {
 #[must_use = "a read does nothing unless it is awaited"]
 pub struct Reading(State);
 
+/// What [`super::Disk::lend`] returns, as [`Reading`] is for reads.
+#[derive(Debug)]
+#[must_use = "nothing is lent unless it is awaited"]
+pub struct Borrowing(Reading);
+
+impl Borrowing {
+    pub(super) fn new(reading: Reading) -> Borrowing {
+        Borrowing(reading)
+    }
+}
+
+impl Future for Borrowing {
+    type Output = Option<Landed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Landed>> {
+        self.0.poll_landed(context)
+    }
+}
+
 #[derive(Debug)]
 enum State {
-    Ready(Option<Blob>),
+    Ready(Option<Landed>),
     Waiting { flight: Arc<Flight>, seat: usize },
 }
 
 impl Reading {
-    pub(super) fn ready(blob: Option<Blob>) -> Reading {
-        Reading(State::Ready(blob))
+    pub(super) fn ready(landed: Option<Landed>) -> Reading {
+        Reading(State::Ready(landed))
     }
 
     /// Takes a seat among those who wait for a read. The lock of the flight's shard is held.
@@ -85,14 +136,10 @@ impl Reading {
         };
         Reading(State::Waiting { flight, seat })
     }
-}
 
-impl Future for Reading {
-    type Output = Option<Blob>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Blob>> {
+    fn poll_landed(&mut self, context: &mut Context<'_>) -> Poll<Option<Landed>> {
         match &mut self.0 {
-            State::Ready(blob) => Poll::Ready(blob.take()),
+            State::Ready(landed) => Poll::Ready(landed.take()),
             State::Waiting { flight, seat } => {
                 let mut state = held(&flight.state);
                 if let Some(done) = &state.done {
@@ -105,6 +152,18 @@ impl Future for Reading {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl Future for Reading {
+    type Output = Option<Blob>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Blob>> {
+        self.poll_landed(context).map(|landed| match landed {
+            Some(Landed::Blob(blob)) => Some(blob),
+            // Nobody who reads joins those who borrow.
+            Some(Landed::Lent(_)) | None => None,
+        })
     }
 }
 
@@ -138,6 +197,11 @@ impl Queue {
         drop(waiting);
         self.work.notify_one();
         true
+    }
+
+    /// Whether what is not urgent had better not be asked for.
+    pub(super) fn is_busy(&self) -> bool {
+        held(&self.waiting).0.len() >= QUEUE / 16
     }
 
     /// Ends the threads once they have done what waits.
@@ -178,13 +242,13 @@ pub(super) fn run(shared: &Shared) {
     while let Some(flight) = shared.reads.take() {
         {
             let mut shard = shared.index.shard(flight.target.hash);
-            if held(&flight.state).waiting == 0 {
+            if flight.wanted != Wanted::Near && held(&flight.state).waiting == 0 {
                 detach(&mut shard.flights, &flight);
                 continue;
             }
         }
-        let mut arrival = Arrival { shared, flight, blob: None };
-        arrival.blob = read(shared, &arrival.flight.target, &arrival.flight.key);
+        let mut arrival = Arrival { shared, flight, landed: None };
+        arrival.landed = read(shared, &arrival.flight);
     }
 }
 
@@ -200,23 +264,32 @@ impl Drop for Ended<'_> {
 struct Arrival<'a> {
     shared: &'a Shared,
     flight: Arc<Flight>,
-    blob: Option<Blob>,
+    landed: Option<Landed>,
 }
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
-        let Arrival { shared, flight, blob } = self;
+        let Arrival { shared, flight, landed } = self;
         // Nobody joins from here on.
         detach(&mut shared.index.shard(flight.target.hash).flights, flight);
-        flight.land(blob.take());
+        flight.land(landed.take());
     }
 }
 
 impl Flight {
-    fn land(&self, blob: Option<Blob>) {
+    pub(super) fn new(key: &[u8], target: Target, wanted: Wanted) -> Flight {
+        Flight { key: key.into(), target, wanted, state: Mutex::default() }
+    }
+
+    /// Whether it gives what is wanted.
+    pub(super) fn is_for(&self, wanted: Wanted) -> bool {
+        (self.wanted == Wanted::Read) == (wanted == Wanted::Read)
+    }
+
+    fn land(&self, landed: Option<Landed>) {
         let wakers = {
             let mut state = held(&self.state);
-            state.done = Some(blob);
+            state.done = Some(landed);
             std::mem::take(&mut state.wakers)
         };
         for waker in wakers.into_iter().flatten() {
@@ -233,11 +306,21 @@ fn detach<S: std::hash::BuildHasher>(flights: &mut Flights<S>, flight: &Arc<Flig
     }
 }
 
-fn read(shared: &Shared, target: &Target, key: &[u8]) -> Option<Blob> {
+fn read(shared: &Shared, flight: &Flight) -> Option<Landed> {
+    let Flight { key, target, wanted, .. } = flight;
     match load(&target.volume, target.place, &shared.buffers) {
         Ok(bytes) => {
             shared.read_worked();
-            judge(shared, target, key, bytes)
+            let blob = judge(shared, target, key, bytes)?;
+            // Off by now, if the kernel refused; and what has a head cannot be lent.
+            let lends = *wanted != Wanted::Read && target.volume.lending().is_on();
+            if !lends || !blob.head.is_empty() {
+                return Some(Landed::Blob(blob));
+            }
+            shared.index.verified(target.hash, target.place);
+            let at = target.place.at() + (HEADER + key.len()) as u64;
+            let volume = &target.volume;
+            Some(Landed::Lent(Lent::new(volume, target.generation, at, blob.content.len())))
         }
         Err(error) => {
             shared.read_failed(&error);
@@ -248,10 +331,10 @@ fn read(shared: &Shared, target: &Target, key: &[u8]) -> Option<Blob> {
 
 /// Reads on the thread that asks, if all of it is in the page cache. `None` if it is not, or if
 /// that cannot be known; then a reader is to do it.
-pub(super) fn read_cached(shared: &Shared, target: &Target, key: &[u8]) -> Option<Option<Blob>> {
+pub(super) fn read_cached(shared: &Shared, target: &Target, key: &[u8]) -> Option<Option<Landed>> {
     let mut bytes = vec![0; target.place.bytes() as usize];
     match target.volume.read_cached(&mut bytes, target.place.at()) {
-        Ok(true) => Some(judge(shared, target, key, bytes.into())),
+        Ok(true) => Some(judge(shared, target, key, bytes.into()).map(Landed::Blob)),
         Ok(false) => None,
         Err(error) => {
             // The reader says what is wrong, if something is.
@@ -263,9 +346,36 @@ pub(super) fn read_cached(shared: &Shared, target: &Target, key: &[u8]) -> Optio
     }
 }
 
+/// Lends a record that was checked before, if all of it is in the page cache. `None` if it is not;
+/// then a reader is to bring it, and to check it once more.
+pub(super) fn lend_cached(shared: &Shared, target: &Target, key: &[u8]) -> Option<Landed> {
+    let Target { place, generation, volume, .. } = target;
+    let mut start = [0; HEADER + LENT_KEY];
+    let start = start.get_mut(..HEADER + key.len())?;
+    if !volume.read_cached(start, place.at()).ok()? || start[HEADER..] != *key {
+        return None;
+    }
+    let header = Record::decode(volume.mark(), start.first_chunk()?)?;
+    let right = header.at == place.at()
+        && header.generation == *generation
+        && (header.key as usize, header.head) == (key.len(), 0)
+        && header.bytes() == place.bytes();
+    let at = place.at() + start.len() as u64;
+    let length = header.content as usize;
+    if !right || !volume.lending().is_on() || !lending::is_resident(volume, at, length) {
+        return None;
+    }
+    shared.counts.hits.fetch_add(1, Relaxed);
+    shared.counts.read_bytes.fetch_add(u64::from(header.content), Relaxed);
+    Some(Landed::Lent(Lent::new(volume, *generation, at, length)))
+}
+
+/// Bytes of the longest key of what is lent without a thread.
+const LENT_KEY: usize = 64;
+
 /// What was read, if it is what it should be.
 fn judge(shared: &Shared, target: &Target, key: &[u8], bytes: Bytes) -> Option<Blob> {
-    let Target { hash, place, generation, volume } = target;
+    let Target { hash, place, generation, volume, .. } = target;
     let counts = &shared.counts;
     let Some((header, bytes)) = check(volume, *place, *generation, bytes) else {
         // If its segment was taken for something new meanwhile, nothing is wrong.

@@ -18,6 +18,7 @@ use rustix::io::ReadWriteFlags;
 use super::fault::DiskFault;
 use super::format::{self, HEADER, SLOT, Store};
 use super::index::LARGEST;
+use super::lending::{Held, Lending};
 
 /// The bounds of the size of a segment, in bytes. The lower one is twice the longest record.
 const SEGMENT: std::ops::RangeInclusive<u64> = (4 << 20)..=(64 << 20);
@@ -38,6 +39,7 @@ pub(super) struct Volume {
     stamps: File,
     lock: File,
     generations: Box<[AtomicU64]>,
+    lending: Lending,
 }
 
 /// What is stamped, by slot.
@@ -90,7 +92,8 @@ impl Volume {
         }
         let generations = (0..segments).map(|_| AtomicU64::new(0)).collect();
         let path = path.to_owned();
-        Ok((Volume { path, store, header, log, stamps, lock, generations }, table))
+        let lending = Lending::new(&lock, segments);
+        Ok((Volume { path, store, header, log, stamps, lock, generations, lending }, table))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -128,6 +131,45 @@ impl Volume {
     pub(super) fn set_generation(&self, number: u32, generation: u64) {
         if let Some(segment) = self.generations.get(number as usize) {
             segment.store(generation, SeqCst);
+        }
+    }
+
+    pub(super) fn log(&self) -> &File {
+        &self.log
+    }
+
+    pub(super) fn lending(&self) -> &Lending {
+        &self.lending
+    }
+
+    /// Keeps what is at a position of the log as it is, if that still is of this generation. Not for
+    /// long: the writer waits for it.
+    pub(super) fn hold(&self, at: u64, generation: u64) -> Option<Held<'_>> {
+        // Announced first and looked at then, while whoever changes it does it the other way round:
+        // one of the two sees the other.
+        let held = self.lending.enter((at / self.store.segment) as usize)?;
+        (generation != 0 && self.generation(at) == generation).then_some(held)
+    }
+
+    /// Takes a segment for something new: nothing of what is in it is sent from here on, and what
+    /// was sent and did not arrive yet stays what it was.
+    ///
+    /// # Errors
+    /// Then it must not be written.
+    pub(super) fn renew(&self, number: u32, generation: u64) -> io::Result<()> {
+        self.set_generation(number, generation);
+        self.lending.quiesce(number as usize);
+        let start = u64::from(number) * self.store.segment;
+        self.lending.discard(&self.log, number as usize, start, self.store.segment)
+    }
+
+    /// Nothing is sent from here any more: its files may get another owner.
+    pub(super) fn retire(&self) {
+        for number in 0..self.segments() {
+            self.set_generation(number, 0);
+        }
+        for number in 0..self.segments() {
+            self.lending.quiesce(number as usize);
         }
     }
 

@@ -3,7 +3,7 @@
 use seawall_h1::{Known, RequestHead, fields};
 
 /// Name and value of each cookie, in order, over all lines.
-pub(crate) fn cookies(request: &RequestHead) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub fn cookies(request: &RequestHead) -> impl Iterator<Item = (&[u8], &[u8])> {
     let lines = request.headers.all_known(Known::Cookie);
     lines.flat_map(|line| line.split(|&b| b == b';')).filter_map(|pair| {
         let equals = pair.iter().position(|&b| b == b'=')?;

@@ -14,8 +14,8 @@ use bytes::Bytes;
 
 use super::codec::{self, Stored};
 use super::seen::Seen;
-use super::{Found, Refused, Store, Variants};
-use crate::disk::{Blob, Disk, Stamping};
+use super::{Found, Piece, Refused, Store, Variants};
+use crate::disk::{Blob, Disk, Landed, Stamping};
 use crate::memory::Place;
 use crate::object::{Content, Object};
 use crate::purge::{Purged, Stamp};
@@ -99,17 +99,27 @@ impl Store {
         self.disk().is_some_and(|disk| disk.contains(&chunk(id, number)))
     }
 
-    /// A piece of the content of an object that is on disk. It is in memory afterwards, if that
-    /// lets it in.
-    pub async fn load_chunk(&self, id: u64, number: u32) -> Option<Bytes> {
-        let Blob { content, .. } = self.disk()?.read(&chunk(id, number)).await?;
+    /// A piece of the content of an object that is on disk. It stays there if it can be lent: the
+    /// page cache has it, and memory is left to what is smaller. What cannot is in memory
+    /// afterwards, if that lets it in.
+    pub async fn load_chunk(&self, id: u64, number: u32) -> Option<Piece> {
+        let disk = self.disk()?;
+        let borrowing = disk.lend(&chunk(id, number));
+        // Who wants one piece is likely to want the next, and then need not wait for the disk.
+        if let Some(next) = number.checked_add(1) {
+            disk.bring_near(&chunk(id, next));
+        }
+        let content = match borrowing.await? {
+            Landed::Lent(lent) => return Some(Piece::Disk(lent)),
+            Landed::Blob(Blob { content, .. }) => content,
+        };
         let hash = self.chunk_hash(id, number);
         let mut gone = Vec::new();
         let bytes = content.clone();
         let put = self.shard(hash).put_chunk(hash, (id, number), bytes, &self.purges, &mut gone);
         // One that is too large for the memory is read each time.
         let _ = put;
-        Some(content)
+        Some(Piece::Memory(content))
     }
 
     /// Ends when all purges up to now outlast this process, with whether they do. Without a disk

@@ -9,7 +9,7 @@ use super::number;
 use super::route::Compiler;
 use super::state::largest_tier;
 use crate::config::{CacheEntry, Route, VersionEntry};
-use crate::plan::{Cache, CacheVersion, Coalesce, Tier};
+use crate::plan::{Cache, CacheVersion, Coalesce, PathPattern, Tier};
 use crate::read::{At, Given};
 use crate::source::{Span, quoted};
 use crate::units::{show_duration, show_size};
@@ -23,6 +23,8 @@ impl Compiler<'_, '_> {
         let tier = cache.tier.value().map_or(Tier::None, |at| at.value);
         let (ttl, force) = self.lifetimes(cache, tier);
         self.check_seconds(cache);
+        self.check_windows(cache);
+        self.check_private(route, cache);
         Some(Box::new(Cache {
             ttl,
             force,
@@ -68,6 +70,55 @@ impl Compiler<'_, '_> {
                 let help = format!("write \"{}s\"", at.value.as_secs() + 1);
                 self.report.error(at.span, message, Some(help));
             }
+        }
+    }
+
+    /// Times that are right by themselves, and odd beside each other.
+    fn check_windows(&mut self, cache: &CacheEntry) {
+        let (revalidate, error) = (&cache.stale_while_revalidate, &cache.stale_if_error);
+        if error.given && !error.value.is_zero() && error.value < revalidate.value {
+            let message = format!(
+                "this ends before `stale-while-revalidate` does, which is {}",
+                show_duration(revalidate.value)
+            );
+            let help = "until then what is stale is served anyway; write a longer time, for \
+                        outages, or take it away";
+            self.report.warning(error.span, message, Some(help.to_owned()));
+        }
+        let whole = cache.force.value().or(cache.ttl.value()).map(|at| at.value);
+        if let (Some(negative), Some(whole)) = (cache.negative_ttl.value(), whole)
+            && negative.value > whole.max(SHORT)
+        {
+            let message = format!(
+                "errors are kept longer than other answers, which are for {}",
+                show_duration(whole)
+            );
+            let help = "write a few seconds: what is missing may be there soon";
+            self.report.warning(negative.span, message, Some(help.to_owned()));
+        }
+    }
+
+    /// Warns of a whole site of which all answers are for everybody, those with `private` too.
+    fn check_private(&mut self, route: &Route, cache: &CacheEntry) {
+        let Some(at) = cache.ignore_origin.value().filter(|at| at.value.cache_control) else {
+            return;
+        };
+        let is_whole = match &route.path {
+            Given::Absent => true,
+            given => given.value().is_some_and(|at| match &at.value {
+                PathPattern::Any => true,
+                PathPattern::Prefix(prefix) => prefix.is_empty(),
+                PathPattern::Exact(_) => false,
+            }),
+        };
+        let has_way_past =
+            !cache.bypass.cookies.items().is_empty() || !cache.bypass.headers.items().is_empty();
+        if is_whole && !has_way_past {
+            let message =
+                "answers with `private` or `no-store` are given to everybody, on all paths";
+            let help = "name the paths that are the same for all in `path`, or in `bypass` the \
+                        cookies of those who are signed in";
+            self.report.warning(at.span, message, Some(help.to_owned()));
         }
     }
 
@@ -217,7 +268,7 @@ impl Compiler<'_, '_> {
 
     fn coalesce(&mut self, route: &Route, cache: &CacheEntry) -> Coalesce {
         let whole = route.timeout.value;
-        let standard = Coalesce { wait: DEFAULT_WAIT.min(whole / 2), waiters: DEFAULT_WAITERS };
+        let standard = Coalesce { wait: DEFAULT_WAIT.min(whole), waiters: DEFAULT_WAITERS };
         let Some(at) = cache.coalesce.value() else { return standard };
         let Some(coalesce) = &at.value else {
             return Coalesce { wait: Duration::ZERO, waiters: 0 };
@@ -285,3 +336,5 @@ fn jitter(tier: Tier) -> u32 {
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 const DEFAULT_WAITERS: usize = 20_000;
+/// Errors may be kept so long whatever the lifetime of other answers.
+const SHORT: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::plan::{CacheDisk, CacheStore, State, WithoutState};
 use crate::read::Given;
 use crate::report::Report;
+use crate::units::show_size;
 
 pub(super) fn state(config: &Config, report: &mut Report) -> State {
     let state = &config.state;
@@ -26,6 +27,16 @@ pub(super) fn store(config: &Config, report: &mut Report) -> CacheStore {
         let help = "add for example:\n[state]\nredis = \"redis://127.0.0.1:6379\"";
         let message = "there is no shared state that could be away";
         report.warning(without.span, message, Some(help.to_owned()));
+    }
+    if let Some(disk) = cache.disk.value()
+        && disk.size.value <= cache.memory.value
+    {
+        let message = format!(
+            "the disk holds no more than memory does, which is {}",
+            show_size(cache.memory.value)
+        );
+        let help = "write a larger `size`, or take `disk` away";
+        report.warning(disk.size.span, message, Some(help.to_owned()));
     }
     CacheStore {
         memory: cache.memory.value,

@@ -147,7 +147,8 @@ section! {
     /// leaving client holds up none of the others.
     CoalesceEntry {
         /// The longest that one waits for the head of the answer; then it asks the origin itself.
-        /// The default is at most half of the route's `timeout`.
+        /// With a `timeout` of the route that is not longer, they wait until that ends: whoever has
+        /// waited for most of it has no time left to ask.
         default "wait" wait: Duration = Duration::from_secs(10), Time(SHORTEST, LONGEST);
         /// The most that wait for one answer; those beyond ask the origin themselves.
         default "waiters" waiters: u64 = 20_000, Integer(1, 10_000_000);

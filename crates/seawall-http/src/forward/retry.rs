@@ -41,6 +41,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) share: &'a Share,
     /// It may be sent twice: idempotent, or with a key that makes it so.
     safe: bool,
+    /// Its path is sent without the edits of the route.
+    as_asked: bool,
 }
 
 impl<'a> Errand<'a> {
@@ -68,7 +70,13 @@ impl<'a> Errand<'a> {
         let at = request.facts.route.get().unwrap_or_default();
         let (watch, share) = (&running.compiled.watches[at], &running.shares[at]);
         search.share = Some(share);
-        Errand { request, route, to, search, watch, share, safe }
+        Errand { request, route, to, search, watch, share, safe, as_asked: false }
+    }
+
+    /// The same for the next tier of caches. That has routes of its own, and is to know what it
+    /// stores by the URL that clients ask for, which is what purges name.
+    pub(crate) fn for_tier(self) -> Errand<'a> {
+        Errand { as_asked: true, ..self }
     }
 
     pub(crate) fn config(&self) -> &'a plan::Upstream {
@@ -83,7 +91,8 @@ impl<'a> Errand<'a> {
     pub(crate) fn head(&self, now: Instant) -> Vec<u8> {
         let mut out = self.request.worker.take_text();
         let left = self.search.deadline.saturating_duration_since(now);
-        headers::write_request(self.request, self.route, self.to, left, &mut out);
+        let Errand { request, route, to, as_asked, .. } = self;
+        headers::write_request(request, route, to, *as_asked, left, &mut out);
         out
     }
 

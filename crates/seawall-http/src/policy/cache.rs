@@ -6,6 +6,7 @@
 //! anew; its content is read by [`reading`]. Requests that change something go past the cache and
 //! through [`invalidate`].
 
+pub(crate) mod advice;
 pub(crate) mod chunks;
 pub(crate) mod fill;
 pub(crate) mod fleet;
@@ -253,6 +254,12 @@ pub(crate) fn write_key(
 }
 
 impl Errand<'_> {
+    /// Says what became of the request, in metrics and in its line of the access log.
+    fn count(&self, outcome: CacheOutcome) {
+        self.cells.count(outcome);
+        self.request.facts.cache.set(Some(outcome));
+    }
+
     fn may_purge(&self) -> bool {
         let may = |client| self.rules.purge.iter().any(|network| network.contains(&client));
         !self.rules.purge.is_empty() && client_of(self.request).is_some_and(may)
@@ -299,21 +306,21 @@ impl Errand<'_> {
                 if is_early && self.refresh(key, &object) {
                     cells.early.add(1);
                 }
-                cells.count(CacheOutcome::Hit);
+                self.count(CacheOutcome::Hit);
                 Looked::Serve(self.serve(&object, Told::Fresh(left), None))
             }
             Standing::Stale { client_accepts: true, while_revalidate, by, .. } => {
                 if while_revalidate && self.refresh(key, &object) {
                     cells.background.add(1);
                 }
-                cells.count(CacheOutcome::Stale);
+                self.count(CacheOutcome::Stale);
                 Looked::Serve(self.serve(&object, Told::Stale(by, "max-stale"), None))
             }
             Standing::Stale { while_revalidate: true, by, .. } if !self.is_for_tier() => {
                 if self.refresh(key, &object) {
                     cells.background.add(1);
                 }
-                cells.count(CacheOutcome::Stale);
+                self.count(CacheOutcome::Stale);
                 Looked::Serve(self.serve(&object, Told::Stale(by, "revalidating"), None))
             }
             Standing::Stale { .. } => Looked::Fetch(Why::Stale, Some(object)),
@@ -391,7 +398,7 @@ impl Errand<'_> {
     ) -> Result<Response, Refusal> {
         let Errand { request, node, rules, demand, cells, .. } = self;
         if demand.only_if_cached {
-            cells.count(CacheOutcome::Refused);
+            self.count(CacheOutcome::Refused);
             return Err(Refusal::NotCached);
         }
         for round in 0..ROUNDS {
@@ -437,6 +444,8 @@ impl Errand<'_> {
             let verdict = match &handed {
                 // Who begins waits for as long as the route lets him.
                 Some(_) => verdict.await,
+                // Who leaves shortly before has no time to ask by himself, and asks all the same.
+                None if rules.coalesce.wait >= self.to.timeout => verdict.await,
                 None => match timeout(rules.coalesce.wait, verdict).await {
                     Ok(verdict) => verdict,
                     Err(_) => return self.go_past(Past::Crowded).await,
@@ -460,7 +469,7 @@ impl Errand<'_> {
                             continue;
                         }
                     }
-                    cells.count(match object.content {
+                    self.count(match object.content {
                         Content::Arriving { kept: false, .. } => CacheOutcome::Uncacheable,
                         Content::Arriving { kept: true, .. } => without(why),
                         // What was stored still holds, or another node of the fleet had it.
@@ -486,11 +495,11 @@ impl Errand<'_> {
                             let Some(refusal) = refusal else {
                                 return self.go_past(Past::Alone).await;
                             };
-                            cells.count(without(why));
+                            self.count(without(why));
                             return Err(refusal);
                         }
                     };
-                    cells.count(CacheOutcome::ErrorStale);
+                    self.count(CacheOutcome::ErrorStale);
                     return Ok(self.serve(&object, told, None));
                 }
                 Verdict::Again if handed.is_none() => match self.look_up(&mut key) {
@@ -501,14 +510,14 @@ impl Errand<'_> {
                 Verdict::Alone | Verdict::Again => {
                     return match handed.and_then(|handed| handed.take()) {
                         Some(response) => {
-                            cells.count(CacheOutcome::Uncacheable);
+                            self.count(CacheOutcome::Uncacheable);
                             Ok(response)
                         }
                         None => self.go_past(Past::Alone).await,
                     };
                 }
                 Verdict::Failed(refusal) => {
-                    cells.count(without(why));
+                    self.count(without(why));
                     return Err(refusal);
                 }
             }
@@ -562,7 +571,7 @@ impl Errand<'_> {
     /// Forwards the request as if there were no cache.
     async fn go_past(&self, past: Past) -> Result<Response, Refusal> {
         let Errand { request, route, to, cells, .. } = self;
-        cells.count(match past {
+        self.count(match past {
             Past::Method | Past::Bypass => CacheOutcome::Bypass,
             Past::Uncacheable => CacheOutcome::Pass,
             Past::Crowded => CacheOutcome::Miss,

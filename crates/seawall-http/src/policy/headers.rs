@@ -16,16 +16,18 @@ use crate::message::Request;
 /// How Seawall calls itself in `Via`.
 pub(crate) const PSEUDONYM: &[u8] = b"seawall";
 
-/// Writes the head of a request as a server is to see it, which has so much time `left`.
+/// Writes the head of a request as a server is to see it, which has so much time `left`. Its path is
+/// that of the request `as_asked`, or with the prefixes of the route stripped and added.
 pub(crate) fn write_request(
     request: &Request<'_>,
     route: &Route,
     to: &Forward,
+    as_asked: bool,
     left: Duration,
     out: &mut Vec<u8>,
 ) {
     let head = request.head;
-    write_request_line(head, to, out);
+    write_request_line(head, to, as_asked, out);
     let edits = &route.request_headers;
     let plain = edits.is_empty();
     let kept = |name: &[u8]| plain || !replaces(edits, name);
@@ -73,9 +75,10 @@ fn write_default_host(request: &Request<'_>, to: &Forward, out: &mut Vec<u8>) {
     encode::field(b"Host", host.as_bytes(), out);
 }
 
-fn write_request_line(head: &RequestHead, to: &Forward, out: &mut Vec<u8>) {
+fn write_request_line(head: &RequestHead, to: &Forward, as_asked: bool, out: &mut Vec<u8>) {
     let path = head.path();
-    if to.strip_prefix.is_none() && to.add_prefix.is_none() || head.form == TargetForm::Asterisk {
+    let has_prefixes = to.strip_prefix.is_some() || to.add_prefix.is_some();
+    if as_asked || !has_prefixes || head.form == TargetForm::Asterisk {
         return encode::request_line(head.method_text(), path, head.query(), out);
     }
     let prefix = to.strip_prefix.as_deref().unwrap_or_default();

@@ -6,7 +6,7 @@
 //! upstreams and routes, so that a reload changes the rules and forgets nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use super::trial::Guard;
 use super::{Endpoint, ServerState, Standing, Upstream};
 use crate::compiled::Compiled;
 use crate::door::status::{BreakerState, BreakerStatus};
+use crate::policy::cache::advice::Told;
 
 /// Time between two looks.
 const TICK: Duration = Duration::from_millis(100);
@@ -50,8 +51,8 @@ pub(crate) struct RouteWatch {
     p95: AtomicU64,
     latency: Mutex<(hedge::Latency, HistogramSnapshot)>,
     cells: Arc<PerWorker<RouteCells>>,
-    /// The log says that its answers have `Vary: User-Agent`.
-    pub(crate) told_of_user_agent: AtomicBool,
+    /// What the log says of its answers already.
+    pub(crate) told: Told,
 }
 
 impl RouteWatch {
@@ -66,7 +67,7 @@ impl RouteWatch {
             p95: AtomicU64::new(0),
             latency: Mutex::new((hedge::Latency::new(&BOUNDS), HistogramSnapshot::default())),
             cells,
-            told_of_user_agent: AtomicBool::new(false),
+            told: Told::default(),
         }
     }
 

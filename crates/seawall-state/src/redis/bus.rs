@@ -386,7 +386,10 @@ impl Reader {
 
     fn say(&mut self, trouble: &Trouble) {
         if self.voice.trouble(trouble, Instant::now()) {
-            tracing::warn!("the shared state is away: {trouble}");
+            tracing::warn!(
+                "the shared state is away: {trouble}; until it is back each node fetches for itself \
+                 and hears of no purges of others"
+            );
         }
     }
 

@@ -8,15 +8,21 @@ use redis::{ErrorKind, RedisError};
 /// Why the server cannot be used. Its text completes "the shared state is away: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Trouble {
-    #[error("no connection to {address}: {why}")]
+    #[error(
+        "no connection to {address}: {why}; see that Redis runs there and can be reached, or mend \
+         state.redis"
+    )]
     Connection { address: String, why: String },
-    #[error("{address} does not answer within {limit:?}")]
+    #[error("{address} does not answer within {limit:?}; see what it or the network is busy with")]
     Silent { address: String, limit: Duration },
     #[error("{address} refuses the user or the password of state.redis: {why}")]
     Password { address: String, why: String },
     #[error("{address} is a read-only replica; state.redis must name the primary")]
     ReadOnly { address: String },
-    #[error("{address} has no memory left for writes (its maxmemory): {why}")]
+    #[error(
+        "{address} has no memory left for writes: {why}; raise its maxmemory, and let it give up \
+         what has an end (maxmemory-policy volatile-lru)"
+    )]
     Full { address: String, why: String },
     #[error("{address} is still loading its data")]
     Loading { address: String },

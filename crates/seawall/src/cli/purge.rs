@@ -1,6 +1,6 @@
 //! `seawall purge`.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use crate::api::{Api, NodeArgs};
@@ -17,9 +17,10 @@ the origin fails. With it, it is gone.";
 
 /// What is to be purged, and where.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["urls", "tag", "prefix", "host", "everything"]).required(true).multiple(true))]
 pub(super) struct PurgeArgs {
     /// URLs, with all their variants
-    #[arg(value_name = "URL", required_unless_present_any = ["tag", "prefix", "host", "everything"])]
+    #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// Whatever has this tag; can be given several times, as can the next two
     #[arg(long, short)]
@@ -27,7 +28,7 @@ pub(super) struct PurgeArgs {
     /// Everything below this directory
     #[arg(long, value_name = "URL")]
     prefix: Vec<String>,
-    /// Everything of this host
+    /// Everything of this host, named with its port unless that is 80 or 443
     #[arg(long)]
     host: Vec<String>,
     /// Everything

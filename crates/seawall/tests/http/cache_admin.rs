@@ -203,6 +203,21 @@ fn it_explains_what_it_does() -> io::Result<()> {
 }
 
 #[test]
+fn what_is_known_of_users_is_not_explained_as_if_it_were_of_all() -> io::Result<()> {
+    let origin =
+        Origin::responding(|_| Response::new(200, "x").with("cache-control", "max-age=60"))?;
+    let seawall = Setup::before(&origin).route("cache = {}").start()?;
+    seawall.connect()?.exchange(get("/", "authorization: Basic x\r\n"))?;
+    let explained = explain(&seawall, "url=http://test/&header=authorization:Basic%20x")?;
+    assert_eq!(explained["outcome"], "pass");
+    assert!(found(&explained, "store").contains("requests with Authorization go"), "{explained}");
+    let explained = explain(&seawall, "url=http://test/")?;
+    assert_eq!(explained["outcome"], "miss", "{explained}");
+    assert!(found(&explained, "authorization").contains("has none"), "{explained}");
+    Ok(())
+}
+
+#[test]
 fn what_is_asked_for_most_is_told() -> io::Result<()> {
     let origin = counting()?;
     let seawall = Setup::before(&origin).route("cache = {}").start()?;
@@ -417,7 +432,7 @@ fn the_plan_tells_of_the_cache() -> io::Result<()> {
         let path = home.path().join(name);
         format!("[cache]\nmemory = \"64MiB\"\ndisk = {{ path = {path:?}, size = \"256MiB\" }}")
     };
-    let cache = "cache = { ttl = \"30s\", jitter = \"5%\", version = \"hunter2\", key = { query = [\"page\"] }, tier = \"edge\", parent = \"next\" }";
+    let cache = "cache = { ttl = \"30s\", jitter = \"5%\", version = \"hunter2\", key = { query = [\"page\"] }, tier = \"edge\", parent = \"next\", bypass = { cookies = [\"session\"] }, ignore-origin = [\"vary\"], purge = [\"10.0.0.0/8\"] }";
     let next = format!("[upstream.next]\nservers = [\"{}\"]", origin.address());
     let setup = Setup::before(&origin).with(&next).route(cache);
     let config = |name: &str| setup.clone().with(&disk(name)).text();
@@ -434,6 +449,15 @@ fn the_plan_tells_of_the_cache() -> io::Result<()> {
         (&json!("only"), &json!(["page"]))
     );
     assert_eq!(rules["key"]["version"], "text");
+    assert_eq!(
+        rules["bypass"],
+        json!({"headers": [], "cookies": ["session"], "query": []}),
+        "{rules}"
+    );
+    assert_eq!(
+        (&rules["ignore_origin"], &rules["purge"], &rules["tags"]),
+        (&json!(["vary"]), &json!(["10.0.0.0/8"]), &Value::Null)
+    );
     assert!(!response.text().contains("hunter2"), "a version may be a secret");
     metric_becomes(&seawall, "seawall_cache_disk_up", &[], 1.0)?;
     assert_eq!(

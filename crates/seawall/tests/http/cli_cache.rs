@@ -107,7 +107,7 @@ fn what_the_api_refuses_is_said() -> io::Result<()> {
         (&["purge", "--tag", "a"], None, 1, "--admin 127.0.0.1:9900"),
         (&["purge", "--tag", "a", "-c", "quiet.toml"], None, 1, "quiet.toml has no admin API"),
         (&["purge", "--tag", "a", "-c", "none.toml"], None, 1, "none.toml"),
-        (&["purge"], None, 2, "URL"),
+        (&["purge"], None, 2, "<URL|--tag <TAG>|--prefix <URL>|--host <HOST>|--everything>"),
         (&["warm"], None, 2, "SITEMAP-URL"),
         (&["warm", "--stop", "x"], None, 2, "--stop"),
         (&["warm", "x", "--rate", "0"], None, 2, "--rate"),

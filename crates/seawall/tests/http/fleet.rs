@@ -53,6 +53,11 @@ fn purge(node: &Seawall, target: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// What the admin API says of a request for `/a`.
+fn explained(node: &Seawall) -> io::Result<String> {
+    Ok(node.admin_get("/api/cache/explain?url=http://test/a")?.text())
+}
+
 #[test]
 fn a_fleet_fetches_once() -> io::Result<()> {
     let (redis, gate) = (Redis::start()?, Gate::new());
@@ -293,9 +298,19 @@ fn without_the_state_answers_are_served_or_validated() -> io::Result<()> {
         assert_eq!(text(node, "/a")?, "answer 1");
     }
     redis.kill()?;
+    assert!(explained(&serves)?.contains("knows of all purges"));
     for node in [&serves, &validates] {
         metric_becomes(node, "seawall_state_current", &[], 0.0)?;
     }
+    let told = [explained(&serves)?, explained(&validates)?];
+    assert!(
+        told[0].contains("has been away") && told[0].contains("served all the same"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("has been away") && told[1].contains("\"expired\""), "{told:?}");
+    eventually("what it means to be said", || {
+        Ok(serves.log().contains("mend state.redis; until it is back each node fetches for itself"))
+    })?;
     assert_eq!(text(&serves, "/a")?, "answer 1");
     eventually("the other to ask the origin", || Ok(text(&validates, "/a")? != "answer 1"))?;
     // What is purged now is told when it can be.

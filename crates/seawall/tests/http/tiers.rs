@@ -195,6 +195,20 @@ fn a_request_that_comes_back_is_refused() -> io::Result<()> {
 }
 
 #[test]
+fn a_parent_is_asked_for_the_url_that_the_client_asked_for() -> io::Result<()> {
+    let (origin, nobody) = (counting()?, ReservedPort::new()?);
+    let prefixes = "path = \"/shop/*\"\nstrip-prefix = \"/shop\"\nadd-prefix = \"/inner\"";
+    let parent = Origin::responding(|request| Response::new(200, request.target.clone()))?;
+    let seawall = edge(&origin, &[parent.address()]).route(prefixes).start()?;
+    assert_eq!(text(&seawall, "/shop/a?b")?, "/shop/a?b", "or no purge would find it there");
+    // The origin is asked for what the route makes of it.
+    let seawall = edge(&origin, &[nobody.address()]).route(prefixes).start()?;
+    assert_eq!(text(&seawall, "/shop/a?b")?, "answer 1");
+    assert!(origin.received(0).starts_with("GET /inner/a?b "), "{}", origin.received(0));
+    Ok(())
+}
+
+#[test]
 fn a_failure_of_the_origin_is_not_asked_for_again() -> io::Result<()> {
     let origin = Origin::responding(|_| Response::new(503, "too much"))?;
     let unasked = Origin::always("not asked")?;

@@ -66,6 +66,10 @@ impl Compiler<'_, '_> {
                  tablet, desktop or bot"
             }
             "cookie" => "nearly every client has its own; name cookies in `key.cookies`",
+            "authorization" => {
+                "every user has its own, and few answers to it are stored; name it in \
+                 `bypass.headers`"
+            }
             _ => return,
         };
         let message = format!("hardly two requests have the same {}", quoted(&at.value));

@@ -12,8 +12,9 @@ use seawall_cache::key::{self, Scheme, Url};
 use seawall_cache::object::{Content, Object};
 use seawall_cache::store::{Found, Mark, Variants};
 use seawall_cache::{Millis, vary};
-use seawall_config::plan::{Cache, CacheVersion};
-use seawall_h1::{Headers, RequestHead};
+use seawall_config::plan::{Cache, CacheVersion, WithoutState};
+use seawall_h1::{Headers, Known, RequestHead};
+use seawall_state::Standing as Purges;
 use seawall_telemetry::metrics::CacheOutcome;
 use tokio::time::Instant;
 
@@ -126,7 +127,7 @@ impl Explanation {
             false => Demand::default(),
         };
         let now = node.millis(Instant::now());
-        let look = Look { node, rules, head, demand, now };
+        let mut look = Look { node, rules, head, demand, now };
         if let Some(past) = past(head, rules, &look.demand) {
             self.end(CacheOutcome::Bypass);
             return match (past, look.demand.no_store) {
@@ -142,7 +143,33 @@ impl Explanation {
                 }
             };
         }
+        self.fleet(&mut look, compiled.plan.cache.without_state);
         self.look_up(&look, scheme).await;
+    }
+
+    /// Whether the node knows of all purges of its fleet, and what becomes of what is stored if not.
+    fn fleet(&mut self, look: &mut Look<'_>, without: WithoutState) {
+        let fleet = look.node.fleet();
+        let Some(fleet) = fleet.as_ref() else { return };
+        let state = match fleet.state().standing(Instant::now().into_std()) {
+            Purges::Current => {
+                let found = "this node knows of all purges of its fleet".to_owned();
+                return self.add("fleet", found, "state.redis");
+            }
+            Purges::CatchingUp => "is catching up with the purges of its fleet".to_owned(),
+            Purges::Away(since) => format!(
+                "may have missed purges: the shared state has been away for {}",
+                seconds(since.as_millis() as u64)
+            ),
+        };
+        let then = match without {
+            WithoutState::Serve => "what is stored is served all the same",
+            WithoutState::Validate => {
+                look.demand.no_cache = true;
+                "the origin is asked before each use"
+            }
+        };
+        self.add("fleet", format!("this node {state}; {then}"), "cache.without-state");
     }
 
     async fn look_up(&mut self, look: &Look<'_>, scheme: Scheme) {
@@ -182,7 +209,7 @@ impl Explanation {
         self.purged(look, scheme, &found);
         match found {
             Some(Found::Object { object, soft }) => self.stored(look, &object, soft),
-            Some(Found::Pass(mark)) if mark.until > look.now => self.marked(look, mark),
+            Some(Found::Pass(mark)) if mark.until > look.now => self.marked(look, &text, mark),
             Some(Found::Pass(_) | Found::Varies(_)) | None => {
                 self.add("store", "nothing is stored for it".to_owned(), None);
                 self.fetch(look, &text, CacheOutcome::Miss);
@@ -225,17 +252,27 @@ impl Explanation {
         self.add("purge", found, None);
     }
 
-    fn marked(&mut self, look: &Look<'_>, mark: Mark) {
+    fn marked(&mut self, look: &Look<'_>, key: &[u8], mark: Mark) {
+        let of_users = mark.why == Unstorable::Authorization as u8;
         let why = Unstorable::ALL.get(usize::from(mark.why));
         let why = why.map_or("for an unknown reason".to_owned(), |why| {
             format!("({}: {})", why.code(), why.why())
         });
         let left = seconds(mark.until.saturating_sub(look.now));
+        let whose = if of_users { "requests with Authorization" } else { "requests" };
         let found = format!(
-            "an answer to it was not stored {why}; for {left} more, requests go to the origin \
+            "an answer to it was not stored {why}; for {left} more, {whose} go to the origin \
              without waiting for each other"
         );
         self.add("store", found, None);
+        if of_users && look.head.headers.known(Known::Authorization).is_none() {
+            let found = "this request has none, so that it is as if nothing were known";
+            self.add("authorization", found.to_owned(), "RFC 9111 §3.5");
+            return self.fetch(look, key, CacheOutcome::Miss);
+        }
+        if look.demand.only_if_cached {
+            return self.fetch(look, key, CacheOutcome::Refused);
+        }
         self.end(CacheOutcome::Pass);
     }
 

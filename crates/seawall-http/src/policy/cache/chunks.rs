@@ -14,6 +14,7 @@ use seawall_cache::fill::{Follow, Join, Lead};
 use seawall_cache::merge;
 use seawall_cache::object::{CHUNK, Content, Object};
 use seawall_cache::range::{ContentRange, Part, Ranges, Resolved};
+use seawall_cache::store::Piece;
 use seawall_h1::RequestHead;
 
 use super::fill::{self, Parcel};
@@ -107,9 +108,9 @@ impl Drop for Held {
 }
 
 impl Origin {
-    async fn bring(self: Rc<Self>, number: u64) -> Option<Bytes> {
+    async fn bring(self: Rc<Self>, number: u64) -> Option<Piece> {
         if let Some(Some(chunk)) = self.held.chunks.get(number as usize) {
-            return Some(chunk.clone());
+            return Some(Piece::Memory(chunk.clone()));
         }
         if let Some(chunk) = self.node.stored_chunk(self.id, number).await {
             return Some(chunk);
@@ -128,7 +129,7 @@ impl Origin {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, brought).await.ok()?
+        tokio::time::timeout(PATIENCE, brought).await.ok()?.map(Piece::Memory)
     }
 
     /// Begins to fetch a chunk, or joins who does; `None` while there is no room.

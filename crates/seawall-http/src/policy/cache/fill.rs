@@ -210,7 +210,7 @@ async fn whose(
     // Whoever asks on behalf of another cache of the fleet may be the one that holds the lease.
     let patience = match parcel.for_tier {
         true => Duration::ZERO,
-        false => rules.coalesce.wait.min(timeout / 2),
+        false => rules.coalesce.wait.min(timeout - timeout / 10),
     };
     let mut labels = Vec::with_capacity(16);
     LABELS.write(&url_of(request), &rules.key, std::iter::empty(), &mut labels);

@@ -13,7 +13,7 @@ use seawall_cache::disk::Disk;
 use seawall_cache::fill::Fills;
 use seawall_cache::object::{Content, Object};
 use seawall_cache::purge::Kind;
-use seawall_cache::store::{Found, Store};
+use seawall_cache::store::{Found, Piece, Store};
 use seawall_cache::tags::Labels;
 use seawall_config::plan::{Action, CacheStore, CacheVersion, Plan};
 use seawall_state::{StateError, Value, Watched};
@@ -200,9 +200,9 @@ impl Node {
     }
 
     /// A chunk of an object, wherever it is stored.
-    pub(crate) async fn stored_chunk(&self, id: u64, number: u64) -> Option<Bytes> {
+    pub(crate) async fn stored_chunk(&self, id: u64, number: u64) -> Option<Piece> {
         match self.store.chunk(id, number as u32) {
-            Some(chunk) => Some(chunk),
+            Some(chunk) => Some(Piece::Memory(chunk)),
             None => self.store.load_chunk(id, number as u32).await,
         }
     }

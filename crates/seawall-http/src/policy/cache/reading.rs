@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use seawall_cache::disk::Lent;
 use seawall_cache::fill::{Follow, Unread};
 use seawall_cache::object::{CHUNK, Object};
+use seawall_cache::store::Piece;
 
 use crate::forward::conversation::{AnswerError, Chunk};
 use crate::refuse::Refusal;
@@ -33,7 +35,7 @@ pub(crate) enum Source {
 }
 
 /// One chunk that is being brought.
-pub(crate) type Bringing = Pin<Box<dyn Future<Output = Option<Bytes>>>>;
+pub(crate) type Bringing = Pin<Box<dyn Future<Output = Option<Piece>>>>;
 
 /// The chunks of an object, wherever they are.
 pub(crate) struct Chunks {
@@ -41,7 +43,7 @@ pub(crate) struct Chunks {
     bring: Box<dyn Fn(u64) -> Bringing>,
     bringing: Option<Bringing>,
     /// The chunk last brought, and its number.
-    last: Option<(u64, Bytes)>,
+    last: Option<(u64, Piece)>,
 }
 
 impl Chunks {
@@ -50,11 +52,11 @@ impl Chunks {
     }
 
     /// Content from `at` to the end of its chunk; `None` if it cannot be had.
-    fn poll(&mut self, at: u64, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll(&mut self, at: u64, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let number = at / CHUNK;
-        let within = |chunk: &Bytes| {
+        let within = |chunk: &Piece| {
             let from = (at % CHUNK) as usize;
-            (from < chunk.len()).then(|| chunk.slice(from..))
+            (from < chunk.len()).then(|| chunk.part(from, usize::MAX))
         };
         if let Some((last, chunk)) = &self.last
             && *last == number
@@ -75,12 +77,18 @@ impl Chunks {
 pub(crate) struct Reading {
     source: Source,
     parts: VecDeque<Part>,
-    content: Bytes,
+    content: Piece,
+    /// Where the content is in the whole.
+    at: u64,
 }
+
+/// Content that is on disk up to this size is copied into memory: to send it from there by itself
+/// costs more.
+const COPIED: usize = 32 * 1024;
 
 impl Reading {
     pub(crate) fn new(source: Source, parts: impl Into<VecDeque<Part>>) -> Reading {
-        Reading { source, parts: parts.into(), content: Bytes::new() }
+        Reading { source, parts: parts.into(), content: Piece::Memory(Bytes::new()), at: 0 }
     }
 
     /// The next content; `None` at the end. Take it with [`Reading::consume`].
@@ -92,7 +100,7 @@ impl Reading {
             let (at, to) = match self.parts.front_mut() {
                 None => return Poll::Ready(Ok(None)),
                 Some(Part::Text(text)) => {
-                    self.content = std::mem::take(text);
+                    self.content = Piece::Memory(std::mem::take(text));
                     self.parts.pop_front();
                     return Poll::Ready(Ok(self.chunk()));
                 }
@@ -111,14 +119,26 @@ impl Reading {
                 continue;
             };
             if let Some(to) = to {
-                piece.truncate(usize::try_from(to - at).unwrap_or(usize::MAX));
+                piece = piece.part(0, usize::try_from(to - at).unwrap_or(usize::MAX));
+            }
+            // The length of what has no end yet goes out before it, so it must be there.
+            if let Piece::Disk(lent) = &piece
+                && (to.is_none() || lent.len() <= COPIED)
+            {
+                match lent.copy() {
+                    Some(copy) => piece = Piece::Memory(copy.into()),
+                    None => {
+                        self.bring_anew();
+                        continue;
+                    }
+                }
             }
             let next = at + piece.len() as u64;
             match to {
                 Some(to) if to == next => drop(self.parts.pop_front()),
                 _ => self.parts[0] = Part::Content(next, to),
             }
-            self.content = piece;
+            (self.content, self.at) = (piece, at);
             return Poll::Ready(Ok(self.chunk()));
         }
     }
@@ -131,14 +151,16 @@ impl Reading {
         &mut self,
         at: u64,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, AnswerError>> {
+    ) -> Poll<Result<Option<Piece>, AnswerError>> {
         let chunks = match &mut self.source {
             Source::Whole(object) => {
                 let rest = object.body().get(at as usize..).filter(|rest| !rest.is_empty());
-                return Poll::Ready(Ok(rest.map(Bytes::copy_from_slice)));
+                return Poll::Ready(Ok(
+                    rest.map(|rest| Piece::Memory(Bytes::copy_from_slice(rest)))
+                ));
             }
             Source::Fill(fill, chunks) => match ready!(fill.poll_read(at, cx)) {
-                Ok(piece) => return Poll::Ready(Ok(piece)),
+                Ok(piece) => return Poll::Ready(Ok(piece.map(Piece::Memory))),
                 Err(Unread::Broken) => return Poll::Ready(Err(AnswerError::Closed)),
                 Err(Unread::Behind) => chunks,
             },
@@ -150,14 +172,41 @@ impl Reading {
         }
     }
 
-    /// The content last given.
+    /// The content last given, if it is in memory.
     #[inline]
     pub(crate) fn content(&self) -> &[u8] {
-        &self.content
+        match &self.content {
+            Piece::Memory(bytes) => bytes,
+            Piece::Disk(_) => &[],
+        }
+    }
+
+    /// The content last given, if it is on disk.
+    #[inline]
+    pub(crate) fn lent(&self) -> Option<&Lent> {
+        match &self.content {
+            Piece::Memory(_) => None,
+            Piece::Disk(lent) => Some(lent),
+        }
     }
 
     /// Drops the content last given.
     pub(crate) fn consume(&mut self) {
-        self.content = Bytes::new();
+        self.content = Piece::Memory(Bytes::new());
+    }
+
+    /// The content last given, of which `sent` bytes were sent, is to be had from where it is no
+    /// longer, or not without waiting: the rest of it is given once more.
+    pub(crate) fn renew(&mut self, sent: usize) {
+        let rest = self.at + sent as u64..self.at + self.content.len() as u64;
+        self.parts.push_front(Part::Content(rest.start, Some(rest.end)));
+        self.consume();
+        self.bring_anew();
+    }
+
+    fn bring_anew(&mut self) {
+        if let Source::Fill(_, chunks) | Source::Chunks(chunks) = &mut self.source {
+            chunks.last = None;
+        }
     }
 }

@@ -55,7 +55,9 @@ impl Errand<'_> {
             Told::Fetched { .. } => node.millis(request.worker.turn.now()),
             _ => self.now,
         };
-        let age = u64::from(freshness::age(&object.meta, now));
+        let age = freshness::age(&object.meta, now);
+        request.facts.age.set(Some(age));
+        let age = u64::from(age);
         head.headers.append(|out| {
             out.extend_from_slice(b"Age: ");
             encode::decimal(age, out);

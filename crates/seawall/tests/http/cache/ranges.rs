@@ -9,7 +9,7 @@ use seawall_testkit::{Origin, RawClient, Response, Seawall};
 use super::{ask, caching, content, fresh, is_hit, range_of, status_of};
 use crate::setup::get;
 
-fn range(seawall: &Seawall, target: &str, range: &str) -> io::Result<Response> {
+pub(super) fn range(seawall: &Seawall, target: &str, range: &str) -> io::Result<Response> {
     ask(seawall, target, &format!("range: bytes={range}\r\n"))
 }
 
@@ -83,7 +83,7 @@ fn ask_part(seawall: &Seawall, field: &str) -> io::Result<Response> {
 
 /// How an origin of large content behaves.
 #[derive(Default)]
-struct Behaviour {
+pub(super) struct Behaviour {
     /// It takes no notice of `Range`.
     whole_only: bool,
     /// It says nothing by which one version could be told from another.
@@ -91,14 +91,17 @@ struct Behaviour {
     vary: bool,
     /// It has another version by now.
     changed: AtomicBool,
-    wholes: AtomicUsize,
-    parts: AtomicUsize,
+    pub(super) wholes: AtomicUsize,
+    pub(super) parts: AtomicUsize,
 }
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// An origin of two versions of large content.
-fn large(behaviour: &Arc<Behaviour>, versions: [&Arc<Vec<u8>>; 2]) -> io::Result<Origin> {
+pub(super) fn large(
+    behaviour: &Arc<Behaviour>,
+    versions: [&Arc<Vec<u8>>; 2],
+) -> io::Result<Origin> {
     let behaviour = behaviour.clone();
     let versions = versions.map(Arc::clone);
     Origin::scripted(move |conversation| {
@@ -225,7 +228,7 @@ fn chunks_of_another_version() -> io::Result<()> {
 }
 
 /// At most so many bytes, until the connection ends.
-fn read_while_it_lasts(client: &mut RawClient, most: usize) -> Vec<u8> {
+pub(super) fn read_while_it_lasts(client: &mut RawClient, most: usize) -> Vec<u8> {
     let mut got = Vec::new();
     while got.len() < most {
         match client.read_some() {

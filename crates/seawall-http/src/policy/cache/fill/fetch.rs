@@ -2,7 +2,6 @@
 //! Called by [`super::run`]; the content is taken in by [`super::content`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use seawall_cache::conditional::Validators;
 use seawall_cache::fill::{Lead, Verdict};
@@ -24,7 +23,7 @@ use crate::policy::cache::fleet::Debt;
 use crate::policy::cache::invalidate::url_of;
 use crate::policy::cache::node::Node;
 use crate::policy::cache::shelf::{self, Card, Shelf};
-use crate::policy::cache::{chunks, serve};
+use crate::policy::cache::{advice, chunks, serve};
 use crate::refuse::Refusal;
 
 /// A fetch whose answer is there.
@@ -68,31 +67,10 @@ impl Fetch<'_> {
         })
     }
 
-    /// Counts answers that are as many as there are browsers, unless that is wanted.
-    fn look_for_user_agent(&self, names: &[Box<[u8]>]) {
-        let is_it = |name: &[u8]| name == b"user-agent";
-        let is_wanted = self.rules.vary.iter().any(|name| is_it(name.as_bytes()));
-        if is_wanted || !names.iter().any(|name| is_it(name)) {
-            return;
-        }
-        self.cells.vary_user_agent.add(1);
-        let compiled = &self.request.running.compiled;
-        let Some(route) = self.request.facts.route.get() else { return };
-        if !compiled.watches[route].told_of_user_agent.swap(true, Relaxed) {
-            tracing::warn!(
-                route = &*compiled.plan.routes[route].name,
-                path = %String::from_utf8_lossy(self.request.head.path()),
-                "answers have `Vary: User-Agent`, so that nearly each browser has its own; \
-                 if they differ by class of device, set `cache.key.device = true` and \
-                 `cache.ignore-origin = [\"vary\"]`"
-            );
-        }
-    }
-
     /// What of an answer is stored beside its content.
     fn card(&self, answer: &Headers, terms: &Terms<'_>) -> Card {
         let names = shelf::names(answer, self.rules);
-        self.look_for_user_agent(&names);
+        advice::about(self.request, self.rules, self.cells, &names, answer, terms);
         let shelf = Shelf {
             node: self.node,
             rules: self.rules,
