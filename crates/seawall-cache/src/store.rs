@@ -201,6 +201,17 @@ impl Store {
         Some(found)
     }
 
+    /// Whether anything is in memory under a key, which is that of a variant if there are any. That
+    /// is no use of it.
+    pub fn holds(&self, variants: Option<&Arc<Variants>>, hash: u64, key: &[u8]) -> bool {
+        match variants {
+            None => self.shard(hash).holds(hash, Place::Primary(key)),
+            Some(variants) => {
+                self.shard(variants.hash()).holds(hash, Place::Variant(variants, key))
+            }
+        }
+    }
+
     /// How many variants of a URL are stored, or marked as not to be.
     pub fn count_variants(&self, hash: u64, key: &[u8]) -> usize {
         self.shard(hash).members(hash, key)

@@ -1,6 +1,6 @@
 //! `cargo xtask bench cache`: hits of Seawall's cache beside those of NGINX, HAProxy and Varnish on
 //! the same machine in the same run, in alternating rounds; and what the cache needs of memory and
-//! disk, and of time to forget a million objects.
+//! disk, of time to forget a million objects, and until another node has forgotten one.
 //!
 //! What counts is the CPU time of a hit. Traffic goes to loopback addresses only, for a bounded
 //! time.
@@ -20,6 +20,8 @@ use crate::tools::Tool;
 
 mod disk;
 mod fill;
+mod fleet;
+mod kept;
 mod million;
 mod origin;
 mod proxies;
@@ -41,6 +43,10 @@ pub(crate) struct Cache {
     /// Only these cases.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "CASE,...")]
     case: Vec<Case>,
+    /// Keep what the results of an earlier run say of other cases. Run case by case, it takes a
+    /// minute at a time.
+    #[arg(long)]
+    keep: bool,
 }
 
 /// What is measured.
@@ -73,6 +79,9 @@ pub(crate) enum Case {
     /// A million objects of 100 bytes: their memory, and a purge of all of them by tag.
     #[value(name = "million")]
     Million,
+    /// Purges at one of three nodes that share a Redis, until the others have them.
+    #[value(name = "purge-redis")]
+    PurgeRedis,
 }
 
 impl Case {
@@ -90,7 +99,7 @@ impl Case {
             Self::Large64 => Some((64, Ask::Large)),
             Self::Unchanged64 => Some((64, Ask::Unchanged)),
             Self::Zipf64 => Some((64, Ask::Zipf)),
-            Self::Workers2 | Self::Disk | Self::Million => None,
+            Self::Workers2 | Self::Disk | Self::Million | Self::PurgeRedis => None,
         }
     }
 }
@@ -105,6 +114,9 @@ impl Cache {
         let cases: BTreeSet<Case> = chosen(&self.case);
         let mut wanted = vec![Tool::named("nginx"), Tool::named("wrk")];
         wanted.extend(proxies.iter().filter_map(|proxy| proxy.installed_as()));
+        if cases.contains(&Case::PurgeRedis) {
+            wanted.push(Tool { program: "redis-server", package: "redis-server" });
+        }
         let setting = self.options.setting(&wanted, proxies.contains(&Proxy::Seawall), (3, 2))?;
         let mut report = Report::new(&setting);
         let loads: Vec<(Case, u32, Ask)> = cases
@@ -124,13 +136,17 @@ impl Cache {
                 Case::Million => {
                     (report.memory, report.purges) = million::case(&setting, &proxies)?
                 }
+                Case::PurgeRedis => report.fleet = fleet::case(&setting)?,
                 _ => {}
             }
         }
-        let markdown = report.markdown();
-        println!("{markdown}");
-        let all = self.only.is_empty() && cases.len() == Case::value_variants().len();
+        let all =
+            self.only.is_empty() && (cases.len() == Case::value_variants().len() || self.keep);
         let directory = self.options.directory(all);
+        if self.keep {
+            report.keep(&directory)?;
+        }
+        println!("{}", report.markdown());
         report
             .write(&directory)
             .with_context(|| format!("cannot write results to {}", directory.display()))?;

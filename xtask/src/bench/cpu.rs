@@ -40,6 +40,33 @@ pub(crate) fn of_tree(root: u32) -> anyhow::Result<Cpu> {
     Ok(sum)
 }
 
+/// CPU time that all processes of the machine used so far, interrupts included.
+pub(crate) fn of_machine() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    parse_machine(&stat).context("cannot read /proc/stat")
+}
+
+/// CPU time of the children of this process that have ended.
+pub(crate) fn of_ended_children() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    parse_ended_children(&stat).with_context(|| format!("cannot read {stat:?}"))
+}
+
+/// See proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+fn parse_machine(stat: &str) -> Option<Duration> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let fields: Vec<u64> = fields.take(8).map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    let [user, nice, system, _, _, irq, softirq, steal] = fields.try_into().ok()?;
+    Some(ticks(user + nice + system + irq + softirq + steal))
+}
+
+/// `cutime` and `cstime` are the 14th and 15th after the name.
+fn parse_ended_children(stat: &str) -> Option<Duration> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ').skip(13).map(str::parse::<u64>);
+    Some(ticks(fields.next()?.ok()? + fields.next()?.ok()?))
+}
+
 /// CPU time of each thread of one process, by thread id.
 pub(crate) fn of_threads(pid: u32) -> anyhow::Result<Vec<(u32, Duration)>> {
     let mut threads = Vec::new();
@@ -144,6 +171,16 @@ mod tests {
         assert_eq!(stat.cpu.user, ticks(250));
         assert_eq!(stat.cpu.system, ticks(50));
         assert!(parse_stat("7 (a").is_none());
+    }
+
+    #[test]
+    fn time_of_the_machine_and_of_children_is_read() {
+        let stat = "cpu  1 2 3 1000 1000 4 5 6 7 7\ncpu0 1 2 3 4 5 6 7 8 9 9\n";
+        assert_eq!(parse_machine(stat), Some(ticks(21)));
+        assert_eq!(parse_machine("cpu  1 2\n"), None);
+        let line = "7 (a) b) S 3 7 7 0 -1 4194560 1 0 0 0 250 50 30 4 20 0 1 0 1 1 1";
+        assert_eq!(parse_ended_children(line), Some(ticks(34)));
+        assert!(of_machine().expect("a time") > of_ended_children().expect("a time"));
     }
 
     #[test]

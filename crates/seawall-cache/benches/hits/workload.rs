@@ -1,7 +1,7 @@
 //! What is asked for, in which order, and how large it is. All of it from seeds or files: two runs
 //! see the same.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Objects of a generated workload, without those of a scan.
@@ -50,6 +50,13 @@ pub(crate) enum Order {
     TraceWeb07,
 }
 
+impl Order {
+    /// Whether it is always the same, whatever the seed.
+    pub(crate) fn is_recorded(self) -> bool {
+        matches!(self, Self::TraceRequest | Self::TraceWeb07)
+    }
+}
+
 /// How large the objects of a workload are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sizes {
@@ -94,8 +101,14 @@ pub(crate) fn name(order: Order, sizes: Sizes) -> String {
 }
 
 impl Workload {
-    /// Makes it from a seed, or reads it.
-    pub(crate) fn new(order: Order, sizes: Sizes, requests: Option<usize>, seed: u64) -> Workload {
+    /// Makes it from a seed, or reads it from a folder.
+    pub(crate) fn new(
+        order: Order,
+        sizes: Sizes,
+        requests: Option<usize>,
+        seed: u64,
+        traces: &Path,
+    ) -> Workload {
         let length = requests.unwrap_or(REQUESTS);
         match order {
             Order::Zipf(alpha) => {
@@ -103,11 +116,12 @@ impl Workload {
             }
             Order::Scan(alpha) => Self::sized(&with_scans(alpha, length, seed), sizes, seed),
             Order::TraceRequest => {
-                let text = String::from_utf8(unpacked("request.trace.xz")).expect("it is ASCII");
+                let text = String::from_utf8(unpacked(&traces.join("request.trace.xz")))
+                    .expect("it is ASCII");
                 Self::sum_up(sizes, text.lines().map(traced).collect(), |_| true)
             }
             Order::TraceWeb07 => {
-                let bytes = unpacked("web07.trace.xz");
+                let bytes = unpacked(&traces.join("web07.trace.xz"));
                 let ids: Vec<u32> =
                     bytes.as_chunks().0.iter().map(|id| u32::from_be_bytes(*id)).collect();
                 let request = |&id| Request { id, size: EQUAL };
@@ -199,9 +213,13 @@ fn traced(line: &str) -> Request {
     Request { id, size }
 }
 
-fn unpacked(name: &str) -> Vec<u8> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/data").join(name);
-    let output = Command::new("xz").arg("-dc").arg(&file).output().expect("to run xz (xz-utils)");
+/// Where the traces are that come with the repository.
+pub(crate) fn traces() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/data")
+}
+
+fn unpacked(file: &Path) -> Vec<u8> {
+    let output = Command::new("xz").arg("-dc").arg(file).output().expect("to run xz (xz-utils)");
     assert!(output.status.success(), "xz cannot read {}", file.display());
     output.stdout
 }

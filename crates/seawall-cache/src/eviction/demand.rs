@@ -53,9 +53,10 @@ impl Demand {
         Demand { seen: now, levels: FIRST.map(packed) }
     }
 
-    /// How much it is wanted now. Larger than 0, unless nobody has for ages.
+    /// How much it is wanted now, `longer` being what all half-lives but the shortest count. Larger
+    /// than 0, unless nobody has for ages.
     #[inline]
-    pub(super) fn worth(&self, now: u32) -> f32 {
+    pub(super) fn worth(&self, now: u32, longer: f32) -> f32 {
         let turns = self.turns(now);
         let left = left(turns);
         let worth: [f32; LEVELS] = std::array::from_fn(|at| {
@@ -65,7 +66,7 @@ impl Demand {
             let surprise = (missing * (1.0 / ODD)) * (missing * (1.0 / ODD));
             WEIGHTS[at] * level * left[at] / (1.0 + surprise * surprise)
         });
-        (worth[0] + worth[1]) + (worth[2] + worth[3])
+        worth[0] + longer * (worth[1] + (worth[2] + worth[3]))
     }
 
     /// One more, now.
@@ -160,7 +161,7 @@ mod tests {
     fn demand_falls_by_a_power_law() {
         let one = Demand { seen: 0, levels: [packed(1.0); LEVELS] };
         for turns in [1, 2, 4, 8, 16, 32] {
-            let fall = one.worth(2 * turns * TICKS) / one.worth(turns * TICKS);
+            let fall = one.worth(2 * turns * TICKS, 1.0) / one.worth(turns * TICKS, 1.0);
             // 2^-0.37 = 0.77, which the exponentials waver around.
             assert!((0.66..0.88).contains(&fall), "{turns}: {fall}");
         }
@@ -174,11 +175,11 @@ mod tests {
             often.again(turn * TICKS);
         }
         let mut lately = Demand::first(now - 3 * TICKS);
-        assert!(often.worth(now) > lately.worth(now));
+        assert!(often.worth(now, 1.0) > lately.worth(now, 1.0));
         for tick in 0..10 {
             lately.again(now - 10 + tick);
         }
-        assert!(often.worth(now) < lately.worth(now));
+        assert!(often.worth(now, 1.0) < lately.worth(now, 1.0));
     }
 
     #[test]
@@ -194,8 +195,8 @@ mod tests {
             }
         }
         let now = 19 * TICKS;
-        assert!(hot.worth(now + TICKS) > 10.0 * rare.worth(now + TICKS));
-        assert!(hot.worth(now + 30 * TICKS) < rare.worth(now + 30 * TICKS));
+        assert!(hot.worth(now + TICKS, 1.0) > 10.0 * rare.worth(now + TICKS, 1.0));
+        assert!(hot.worth(now + 30 * TICKS, 1.0) < rare.worth(now + 30 * TICKS, 1.0));
     }
 
     #[test]
@@ -207,6 +208,6 @@ mod tests {
         assert_eq!(demand.levels.map(unpacked), [512.0; LEVELS]);
         demand.again(u32::MAX);
         assert_eq!(demand.levels.map(unpacked), [1.0; LEVELS]);
-        assert!(demand.worth(u32::MAX - 1).is_finite());
+        assert!(demand.worth(u32::MAX - 1, 1.0).is_finite());
     }
 }

@@ -89,7 +89,7 @@ impl Ghosts {
         let mut least = f32::INFINITY;
         let mut chosen = 0;
         for (at, place) in self.buckets[position].0.iter().enumerate() {
-            let worth = place.map_or(-1.0, |ghost| ghost.demand.worth(now));
+            let worth = place.map_or(-1.0, |ghost| ghost.demand.worth(now, 1.0));
             if worth < least {
                 (chosen, least) = (at, worth);
             }

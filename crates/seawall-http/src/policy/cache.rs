@@ -413,6 +413,22 @@ impl Errand<'_> {
                     matches!(standing, Standing::Fresh { .. })
                 }) {
                     Join::Lead(lead, follow) => {
+                        // A fetch may have ended since it was looked for what that has stored.
+                        let variants = key.variants.clone();
+                        if old.is_none() && node.store.holds(variants.as_ref(), hash, &key.text) {
+                            let looked = self.look_up(&mut key);
+                            if key.text != lead.key() || !matches!(looked, Looked::Fetch(..)) {
+                                lead.say(Verdict::Again);
+                            }
+                            match looked {
+                                Looked::Serve(response) => return Ok(response),
+                                Looked::Past(past) => return self.go_past_mark(past, &key).await,
+                                Looked::Fetch(reason, stored) => (why, old) = (reason, stored),
+                            }
+                            if key.text != lead.key() {
+                                continue;
+                            }
+                        }
                         let handed = Rc::new(Handed::default());
                         let parcel = Parcel::new(self, &key, old.take(), true);
                         fill::begin(request.worker, parcel, lead, Some(handed.clone()));

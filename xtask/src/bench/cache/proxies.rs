@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use rustix::process::{Resource, getrlimit};
 
 use super::origin::{HUGE_PATH, Origin};
 use crate::bench::options::Setting;
 use crate::bench::peers::{
-    Server, haproxy_config, nginx_config, nginx_server, pinned, seawall_config, seawall_upstream,
+    OPEN_FILES, Server, haproxy_config, nginx_config, nginx_server, pinned, seawall_config,
+    seawall_upstream,
 };
 use crate::bench::wrk::Ask;
 use crate::tools::{Tool, output_of};
@@ -51,6 +53,11 @@ impl Proxy {
         }
     }
 
+    /// The one with a name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|proxy| proxy.name() == name)
+    }
+
     /// What has to be installed for it.
     pub(super) fn installed_as(self) -> Option<Tool> {
         match self {
@@ -81,6 +88,16 @@ impl Proxy {
     }
 }
 
+/// A node of a fleet.
+pub(super) fn node(setting: &Setting, origin: &Origin, redis: &str) -> anyhow::Result<Server> {
+    let mut config = seawall_config(1, &seawall_upstream(origin.address()), "cache = {}\n");
+    // Writing to a String cannot fail.
+    write!(config, "[state]\nredis = \"{redis}\"\n").ok();
+    Server::seawall(&setting.proxy_cores, setting.binary()?, &config)
+}
+
+/// It may store the largest of what is asked for, which with less than eight times as much on disk
+/// it would not by itself.
 fn seawall(
     setting: &Setting,
     origin: SocketAddr,
@@ -88,7 +105,8 @@ fn seawall(
     workers: u32,
 ) -> anyhow::Result<Server> {
     let home = tempfile::tempdir()?;
-    let mut config = seawall_config(workers, &seawall_upstream(origin), "cache = {}\n");
+    let cache = "cache = { max-object = \"2GiB\" }\n";
+    let mut config = seawall_config(workers, &seawall_upstream(origin), cache);
     // Writing to a String cannot fail.
     write!(config, "[cache]\nmemory = \"{}MiB\"\n", room.memory).ok();
     if room.disk > 0 {
@@ -99,21 +117,32 @@ fn seawall(
 }
 
 /// The index is in shared memory, with room for more than a million keys; the objects are files,
-/// which the kernel keeps in memory, and which are held open. What is small goes faster without
-/// `sendfile`, what is large with it, and both without `tcp_nopush`.
+/// which the kernel keeps in memory, and which are held open, as many as may be. What is small goes
+/// faster without `sendfile`, what is large with it, and both without `tcp_nopush`.
 fn nginx(address: SocketAddr, origin: SocketAddr) -> String {
     let large: String = [Ask::Large.path(), HUGE_PATH]
         .map(|path| format!("      location = {path} {{ sendfile on; proxy_pass http://app; }}\n"))
         .concat();
     let location = format!("      proxy_cache hits;\n      sendfile off;\n{large}");
     let server = nginx_server(address, &format!("server {origin};"), &location);
+    let held_open = held_open(getrlimit(Resource::Nofile).current);
     nginx_config(&format!(
         "  proxy_cache_path cache levels=1:2 keys_zone=hits:256m max_size=16g inactive=1h
     use_temp_path=off;
-  open_file_cache max=200000 inactive=1h; open_file_cache_valid 1h;
+  open_file_cache max={held_open} inactive=1h; open_file_cache_valid 1h;
 {server}"
     ))
 }
+
+/// Files that NGINX may hold open, by the limit of what it may open: some are for connections.
+fn held_open(limit: Option<u64>) -> u64 {
+    limit.unwrap_or(OPEN_FILES).saturating_sub(FOR_CONNECTIONS).clamp(1, MOST_HELD_OPEN)
+}
+
+const FOR_CONNECTIONS: u64 = 2000;
+
+/// Twice as many as there are keys.
+const MOST_HELD_OPEN: u64 = 200_000;
 
 /// It keeps at most 4095 MiB, and no object that is larger than half of that; hits are found in the
 /// front end, before a back end is chosen.
@@ -175,6 +204,14 @@ fn listening(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nginx_keeps_files_open_and_has_some_left() {
+        assert_eq!(held_open(Some(20_000)), 18_000);
+        assert_eq!(held_open(Some(1_000)), 1);
+        assert_eq!(held_open(Some(1 << 30)), 200_000);
+        assert!(held_open(None) > 0);
+    }
 
     #[test]
     fn varnish_says_where_it_listens() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use seawall_testkit::RawClient;
+use seawall_testkit::{RawClient, Response};
 
 use super::origin::{Origin, TAG, TAGGED_PREFIX};
 use crate::bench::balance::stay_on;
@@ -69,17 +69,11 @@ fn one(core: usize, server: SocketAddr, admin: SocketAddr) -> anyhow::Result<Pur
             stay_on(core)?;
             let mut client = RawClient::connect(admin)?;
             std::thread::sleep(BEFORE);
-            let body = format!("{{\"tags\":[\"{TAG}\"],\"hard\":true}}");
-            let request = format!(
-                "POST /api/cache/purge HTTP/1.1\r\nhost: {admin}\r\n\
-                 content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
+            let request = request(admin, TAG);
             let start = Instant::now();
             let answer = client.exchange(request)?;
             let took = start.elapsed();
-            let text = String::from_utf8_lossy(&answer.body);
-            ensure!(answer.status == 200, "the purge is answered with {}: {text}", answer.status);
+            accepted(&answer)?;
             std::thread::sleep(DURING + AFTER);
             Ok((start, took))
         });
@@ -100,14 +94,36 @@ fn one(core: usize, server: SocketAddr, admin: SocketAddr) -> anyhow::Result<Pur
     })
 }
 
-fn lost() -> anyhow::Error {
+/// Whether a purge was done.
+pub(super) fn accepted(answer: &Response) -> anyhow::Result<()> {
+    let text = String::from_utf8_lossy(&answer.body);
+    ensure!(answer.status == 200, "the purge is answered with {}: {text}", answer.status);
+    Ok(())
+}
+
+/// The request to the admin API that purges all that have a tag.
+pub(super) fn request(admin: SocketAddr, tag: &str) -> String {
+    let body = format!("{{\"tags\":[\"{tag}\"],\"hard\":true}}");
+    format!(
+        "POST /api/cache/purge HTTP/1.1\r\nhost: {admin}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub(super) fn lost() -> anyhow::Error {
     anyhow::anyhow!("a thread of the load panicked")
 }
 
 /// In milliseconds.
-fn p99(mut times: Vec<Duration>) -> f64 {
+fn p99(times: Vec<Duration>) -> f64 {
+    percentile(times, 99)
+}
+
+/// In milliseconds; the nearest rank.
+pub(super) fn percentile(mut times: Vec<Duration>, percent: usize) -> f64 {
     times.sort_unstable();
-    let at = (times.len() * 99).div_ceil(100).saturating_sub(1);
+    let at = (times.len() * percent).div_ceil(100).saturating_sub(1);
     times.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::disk::{self, Disk};
+use super::fleet::{self, Fleet};
 use super::million::Memory;
 use super::origin::TINY;
 use super::proxies::Proxy;
@@ -22,6 +23,7 @@ pub(super) struct Report {
     pub(super) disk: Vec<Disk>,
     pub(super) memory: Vec<Memory>,
     pub(super) purges: Vec<Purge>,
+    pub(super) fleet: Vec<Fleet>,
     rounds: u32,
     seconds: u32,
     facts: Vec<(&'static str, String)>,
@@ -45,9 +47,25 @@ impl Report {
             disk: Vec::new(),
             memory: Vec::new(),
             purges: Vec::new(),
+            fleet: Vec::new(),
             rounds: setting.rounds,
             seconds: setting.seconds,
             facts: machine::cache_facts(setting.seawall.as_deref()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn empty() -> Self {
+        Self {
+            rows: Vec::new(),
+            workers: Vec::new(),
+            disk: Vec::new(),
+            memory: Vec::new(),
+            purges: Vec::new(),
+            fleet: Vec::new(),
+            rounds: 3,
+            seconds: 1,
+            facts: vec![("cpu", "one".to_owned())],
         }
     }
 
@@ -79,6 +97,7 @@ impl Report {
         self.write_disk(&mut out);
         self.write_memory(&mut out);
         self.write_purges(&mut out);
+        self.write_fleet(&mut out);
         out
     }
 
@@ -88,10 +107,11 @@ impl Report {
         }
         let _ = write!(
             out,
-            "\n## From the disk\n\nA file of 1 GiB, read whole once a round on one connection; {} MiB of \
+            "\n## From the disk\n\nA file of 1 GiB, read whole {} times a round; {} MiB of \
              memory for objects (NGINX: none). The peak of resident memory includes storing the file. \
              It has been written shortly before, so that the kernel may well have it in memory.\n\n\
              | proxy | GiB per CPU second | GiB/s | peak, MiB |\n|---|--:|--:|--:|\n",
+            disk::READS,
             disk::ROOM.memory
         );
         for disk in &self.disk {
@@ -158,6 +178,27 @@ impl Report {
         }
     }
 
+    fn write_fleet(&self, out: &mut String) {
+        if self.fleet.is_empty() {
+            return;
+        }
+        let _ = write!(
+            out,
+            "\n## Purges of a fleet\n\nThree nodes with one Redis, all of them on the core of the \
+             proxies; {} purges by tag at the first of them. Each counts from its request until the \
+             others have both been asked for what it was for and did not answer with what they had \
+             stored: they are asked all the time. `load` is {} connections that have hits of 1 KiB of \
+             the second node, as many as it can serve.\n\n\
+             | | p50, ms | p99 | slowest |\n|---|--:|--:|--:|\n",
+            fleet::PURGES,
+            fleet::CONNECTIONS,
+        );
+        for fleet in &self.fleet {
+            let [p50, p99, slowest] = fleet.percentiles();
+            let _ = writeln!(out, "| {} | {p50:.2} | {p99:.2} | {slowest:.2} |", fleet.name());
+        }
+    }
+
     /// Every target for which there is a result.
     fn verdicts(&self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
@@ -176,6 +217,11 @@ impl Report {
         verdicts.extend(table::worker_verdict(Case::Workers2.name(), &self.workers));
         verdicts.extend(self.disk_verdicts());
         verdicts.extend(self.million_verdicts());
+        verdicts.extend(self.fleet.iter().map(|fleet| {
+            let case = format!("{}, {}", Case::PurgeRedis.name(), fleet.name());
+            let [_, p99, _] = fleet.percentiles();
+            at_most(case, "p99 until all have it, ms", "itself", p99, 500.0)
+        }));
         verdicts
     }
 
@@ -241,6 +287,10 @@ impl Report {
                 "took_ms": purge.took,
                 "p99_ms_before_around_after": purge.hits,
             })).collect::<Vec<_>>(),
+            "purges_of_a_fleet": self.fleet.iter().map(|fleet| json!({
+                "load": fleet.loaded,
+                "times_ms": fleet.times.iter().map(|time| time.as_secs_f64() * 1e3).collect::<Vec<_>>(),
+            })).collect::<Vec<_>>(),
         })
     }
 }
@@ -263,19 +313,6 @@ mod tests {
     use crate::bench::table::rounded;
     use crate::bench::wrk::Errors;
 
-    fn report() -> Report {
-        Report {
-            rows: Vec::new(),
-            workers: Vec::new(),
-            disk: Vec::new(),
-            memory: Vec::new(),
-            purges: Vec::new(),
-            rounds: 3,
-            seconds: 1,
-            facts: vec![("cpu", "one".to_owned())],
-        }
-    }
-
     fn row(case: Case, proxy: Proxy, cpu: f64, p99: f64) -> Row {
         let sample = Sample { cpu, user: 1.0, rate: 1000.0, p99, errors: Errors::default() };
         Row { case: case.name(), proxy: proxy.name(), samples: vec![sample] }
@@ -288,7 +325,7 @@ mod tests {
 
     #[test]
     fn hits_are_compared_with_the_best_of_three() {
-        let mut report = report();
+        let mut report = Report::empty();
         for case in [Case::Small64, Case::Large64] {
             report.rows.push(row(case, Proxy::Seawall, 6.5, 2.1));
             report.rows.push(row(case, Proxy::Nginx, 20.0, 3.0));
@@ -310,7 +347,7 @@ mod tests {
 
     #[test]
     fn disk_memory_and_purges_have_targets() {
-        let mut report = report();
+        let mut report = Report::empty();
         let disk =
             |proxy, per_cpu, peak| Disk { proxy, per_cpu: vec![per_cpu], rate: vec![1e9], peak };
         report.disk = vec![disk(Proxy::Seawall, 2e9, 100 << 20), disk(Proxy::Nginx, 1e9, 20 << 20)];
@@ -322,12 +359,15 @@ mod tests {
         ];
         let purge = |took, around| Purge { took, hits: [0.1, around, 0.1] };
         report.purges = vec![purge(0.5, 0.1), purge(11.0, 0.12), purge(0.5, 0.9)];
+        let times = (1..=100).map(std::time::Duration::from_millis).collect();
+        report.fleet = vec![Fleet { loaded: true, times }];
         let expected = [
             ("peak MiB", 100.0, true),
             ("bytes per CPU time", 2.0, true),
             ("bytes beside an object", 260.0, false),
             ("slowest purge, ms", 11.0, false),
             ("p99 of hits around a purge", 1.2, true),
+            ("p99 until all have it, ms", 99.0, true),
         ];
         assert_eq!(seen(&report), expected);
         let table = report.markdown();
@@ -336,6 +376,7 @@ mod tests {
             "{table}"
         );
         assert!(table.contains("| 2 | 11.00 | 0.100 | 0.120 | 0.100 |"), "{table}");
+        assert!(table.contains("| load | 50.00 | 99.00 | 100.00 |"), "{table}");
         assert_eq!(report.json()["targets"][3]["met"], false);
     }
 }

@@ -172,6 +172,7 @@ async fn run(worker: Rc<Worker>, parcel: Parcel, lead: Lead<Refusal>, handed: Rc
         primary: parcel.primary,
         variants: parcel.variants.as_ref(),
         validates: old.is_some(),
+        wants_all: parcel.wants_all,
         requested,
         received: node.millis(Instant::now()),
         debt,

@@ -190,7 +190,10 @@ fn chunks_that_cannot_be_fetched_again() -> io::Result<()> {
             let response = ask(&seawall, target, "")?;
             assert!(response.body == *body, "{target}: {}", status_of(&response));
             let part = range(&seawall, target, "1000000-2999999")?;
-            assert!(part.body == body[1_000_000..3_000_000], "{target}: {}", status_of(&part));
+            // While the one before is still being stored there may be no room, and the origin
+            // answers as it likes.
+            let expect = if part.status == 206 { &body[1_000_000..3_000_000] } else { &body[..] };
+            assert!(part.body == expect, "{target}: {}", status_of(&part));
         }
     }
     Ok(())

@@ -38,6 +38,8 @@ pub(super) struct Fetch<'a> {
     pub(super) variants: Option<&'a Arc<Variants>>,
     /// Something is stored, about which the origin was asked.
     pub(super) validates: bool,
+    /// The answer is what whoever asked first wants, as it is.
+    pub(super) wants_all: bool,
     pub(super) requested: Millis,
     pub(super) received: Millis,
     /// What is owed to the other nodes.
@@ -200,8 +202,10 @@ impl Fetch<'_> {
         };
         if keep && !self.lead.reserve(needed(length)) {
             // So many are being fetched that it can only be passed on.
-            serve::tell_past(&mut response.head, Why::UriMiss, Some("no-room"), false);
-            self.handed.response.replace(Some(response));
+            if self.wants_all {
+                serve::tell_past(&mut response.head, Why::UriMiss, Some("no-room"), false);
+                self.handed.response.replace(Some(response));
+            }
             self.lead.say(Verdict::Alone);
             if let Some(debt) = self.debt {
                 debt.alone().await;

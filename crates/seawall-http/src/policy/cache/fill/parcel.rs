@@ -41,6 +41,8 @@ pub(in crate::policy::cache) struct Parcel {
     /// What whoever asked first wants of the cache.
     pub(super) demand: Demand,
     pub(super) asked: Asked,
+    /// Whoever asked first wants all of the answer, whatever they have of it.
+    pub(super) wants_all: bool,
     /// Counts it among those that nobody waits for.
     _background: Option<Background>,
 }
@@ -94,6 +96,7 @@ impl Parcel {
         let Errand { request, node, .. } = errand;
         let mut head = request.head.clone();
         head.become_get();
+        let wants_all = head.headers.iter().all(|it| !conditional::is_about_a_part(it.known));
         // What the next server is told is not the client's to take away.
         head.headers.remove(b"connection");
         head.connection.names_fields = false;
@@ -151,6 +154,7 @@ impl Parcel {
             old,
             demand: if foreground { errand.demand } else { Demand::default() },
             asked,
+            wants_all,
             _background: (!foreground).then(|| Background::new(node)),
         }
     }
