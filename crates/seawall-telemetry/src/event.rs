@@ -32,8 +32,8 @@ pub struct Event<'a> {
 /// beyond is cut off, so that no client can fill the buffer with a few requests.
 pub const MOST: [usize; 4] = [4096, 256, 2048, 512];
 
-/// More bytes than a line of an [`Event`] can have: each byte of a text takes three at most, when it
-/// is not UTF-8, since control characters are in none that can be parsed.
+/// More bytes than a line of an [`Event`] can have: each byte of a text takes six at most, as a
+/// control character that is escaped.
 pub const LONGEST: usize = 6 * (MOST[0] + MOST[1] + MOST[2] + MOST[3]) + 1024;
 
 impl Event<'_> {

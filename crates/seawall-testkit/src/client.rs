@@ -106,7 +106,8 @@ impl RawClient {
             if sent >= limit {
                 break Ok(sent);
             }
-            match self.wire.stream().write(bytes) {
+            let left = usize::try_from(limit - sent).unwrap_or(usize::MAX);
+            match self.wire.stream().write(&bytes[..bytes.len().min(left)]) {
                 Ok(count) => sent += count as u64,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(sent),

@@ -161,6 +161,8 @@ struct Stop {
 
 impl Stop {
     fn new() -> std::io::Result<Stop> {
+        // A limit on the size of files is to be an error of whoever writes, and not the end.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         let terminate = signal(SignalKind::terminate())?;
         Ok(Stop { terminate, interrupt: signal(SignalKind::interrupt())? })
     }

@@ -150,6 +150,8 @@ pub(crate) struct Errors {
     /// Answers other than 2xx and 3xx.
     pub(crate) status: u64,
     pub(crate) timeout: u64,
+    /// Hundredths of the machine's time that others had, if that was too much.
+    pub(crate) others: u64,
 }
 
 impl Errors {
@@ -162,11 +164,12 @@ impl Errors {
             ("bad status", self.status),
             ("timeout", self.timeout),
         ];
-        let list: Vec<String> = named
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| format!("{count} {name}"))
-            .collect();
+        let counted = named.iter().filter(|(_, count)| *count > 0);
+        let mut list: Vec<String> =
+            counted.map(|(name, count)| format!("{count} {name}")).collect();
+        if self.others > 0 {
+            list.push(format!("others had {} % of the machine", self.others));
+        }
         (!list.is_empty()).then(|| list.join(", "))
     }
 }
@@ -204,7 +207,7 @@ fn parse(printed: &str) -> Option<Outcome> {
         requests,
         micros,
         p99,
-        errors: Errors { connect, read, write, status, timeout },
+        errors: Errors { connect, read, write, status, timeout, others: 0 },
     })
 }
 

@@ -464,8 +464,9 @@ fn an_application_that_refuses_is_not_asked_again() -> io::Result<()> {
     numbers.dedup();
     assert_eq!(numbers.len(), posts.len(), "none was posted twice: {posts:?}");
     assert!(posts.iter().all(|(_, status)| *status == 401), "{posts:?}");
-    let log = seawall.log();
-    assert_eq!(log.matches("refused and dropped").count(), 1, "{log}");
+    let told_of = || seawall.log().matches("refused and dropped").count();
+    eventually("the log to tell of it", || Ok(told_of() > 0))?;
+    assert_eq!(told_of(), 1, "{}", seawall.log());
     seawall.rewrite(&setup("Bearer s3cret token").text())?;
     assert_eq!(seawall.reload()?.status, 200);
     statuses(&seawall, &vec![get("/b", ""); 10])?;

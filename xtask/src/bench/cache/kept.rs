@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::disk::Disk;
 use super::fleet::Fleet;
@@ -23,11 +23,16 @@ impl Report {
     /// file there is nothing to take over. Rounds in which something went wrong are not kept.
     ///
     /// # Errors
-    /// When the file is not one of these.
+    /// When the file is not one of these, or is about another machine, commit or kind of rounds.
     pub(super) fn keep(&mut self, directory: &Path) -> anyhow::Result<()> {
         let file = directory.join("cache.json");
         let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
         let old: Value = serde_json::from_str(&text)?;
+        ensure!(
+            circumstances(&old) == circumstances(&self.json()),
+            "{} was measured in other circumstances, or with another commit: begin anew without it",
+            file.display()
+        );
         let found = self.take(&old);
         found.with_context(|| format!("{} is no report of this benchmark", file.display()))
     }
@@ -59,6 +64,18 @@ impl Report {
         }
         Some(())
     }
+}
+
+/// All but the date, and whether there were changes to the commit: results make some.
+fn circumstances(report: &Value) -> Value {
+    let mut facts = report["machine"].clone();
+    if let Some(facts) = facts.as_object_mut() {
+        facts.remove("date");
+        if let Some(Value::String(commit)) = facts.get_mut("commit") {
+            commit.truncate(commit.find(' ').unwrap_or(commit.len()));
+        }
+    }
+    json!([facts, report["rounds"], report["seconds"]])
 }
 
 fn all<T>(list: &Value, one: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
@@ -181,6 +198,10 @@ mod tests {
         assert_eq!(new.purges[0].took, 0.7);
         assert_eq!(new.fleet[0].times, old.fleet[0].times);
         assert_eq!(new.disk[0].peak, 7);
+        let text = fs::read_to_string(home.path().join("cache.json")).expect("to read it");
+        let other = text.replace(r#""seconds": 1"#, r#""seconds": 2"#);
+        fs::write(home.path().join("cache.json"), other).expect("to write it");
+        assert!(Report::empty().keep(home.path()).is_err(), "of rounds of another length");
         fs::write(home.path().join("cache.json"), "{}").expect("to write it");
         assert!(Report::empty().keep(home.path()).is_err());
         assert!(Report::empty().keep(&home.path().join("elsewhere")).is_ok());

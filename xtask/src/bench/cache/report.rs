@@ -262,7 +262,7 @@ impl Report {
         verdicts
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         json!({
             "machine": table::facts_json(&self.facts),
             "rounds": self.rounds,
