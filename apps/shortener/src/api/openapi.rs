@@ -21,6 +21,9 @@ use utoipa::{Modify, OpenApi};
         super::links::change,
         super::links::remove,
         super::links::tags,
+        super::stats::of_link,
+        super::stats::of_all,
+        super::report::take,
         super::bulk::create,
         super::keys::list,
         super::keys::create,
@@ -30,6 +33,7 @@ use utoipa::{Modify, OpenApi};
     ),
     tags(
         (name = "links", description = "Links, and what they are tagged with"),
+        (name = "clicks", description = "How links are clicked"),
         (name = "keys", description = "API keys"),
     ),
     modifiers(&Common),
@@ -48,6 +52,12 @@ impl Modify for Common {
             .components
             .get_or_insert_with(Components::new)
             .add_security_scheme("key", SecurityScheme::Http(bearer));
+        let mut report = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        report.description = Some("What `clicks.report-token` says".to_owned());
+        document
+            .components
+            .get_or_insert_with(Components::new)
+            .add_security_scheme("report", SecurityScheme::Http(report));
         document.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
     }
 }
