@@ -5,6 +5,7 @@ pub mod api;
 pub mod auth;
 pub mod caches;
 pub mod cli;
+pub mod clicks;
 pub mod code;
 pub mod config;
 pub mod edge;

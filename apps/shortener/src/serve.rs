@@ -34,6 +34,7 @@ use tracing::{info, warn};
 
 use crate::api::{self, Api};
 use crate::caches::Caches;
+use crate::clicks::Clicks;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::health::Health;
@@ -71,6 +72,8 @@ pub struct App {
     pub edge: Edge,
     /// What `/readyz` found last.
     pub health: Health,
+    /// What counts clicks.
+    pub clicks: Arc<Clicks>,
     /// Who tries passwords.
     pub tries: Tries,
     /// What is counted.

@@ -23,6 +23,9 @@ use utoipa::{Modify, OpenApi};
         super::links::change,
         super::links::remove,
         super::links::tags,
+        super::stats::of_link,
+        super::stats::of_all,
+        super::report::take,
         super::bulk::create,
         super::keys::list,
         super::keys::create,
@@ -32,6 +35,7 @@ use utoipa::{Modify, OpenApi};
     ),
     tags(
         (name = "links", description = "Links, and what they are tagged with"),
+        (name = "clicks", description = "How links are clicked"),
         (name = "keys", description = "API keys"),
     ),
     modifiers(&Common),
@@ -50,6 +54,12 @@ impl Modify for Common {
             .components
             .get_or_insert_with(Components::new)
             .add_security_scheme("key", SecurityScheme::Http(bearer));
+        let mut report = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        report.description = Some("What `clicks.report-token` says".to_owned());
+        document
+            .components
+            .get_or_insert_with(Components::new)
+            .add_security_scheme("report", SecurityScheme::Http(report));
         for parameter in document.paths.paths.values_mut().flat_map(parameters) {
             if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
                 schema.schema_type = present(&schema.schema_type);
