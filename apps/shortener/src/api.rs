@@ -13,7 +13,9 @@ mod links;
 mod openapi;
 mod page;
 mod precondition;
+mod qr;
 mod report;
+mod session;
 mod stats;
 mod view;
 
@@ -31,6 +33,7 @@ use crate::config::Config;
 use crate::link::Redirect;
 use crate::links::Links;
 use crate::problem::Problem;
+use crate::session::Sessions;
 use crate::store::{Store, StoreError};
 use crate::target::Rules;
 
@@ -38,8 +41,9 @@ pub use self::bulk::{BulkResult, BulkView, CreateLinks, MOST_LINKS, MOST_PASSWOR
 pub use self::draft::{CreateLink, PatchLink, UtmView};
 pub use self::keys::{CreateKey, KeyList, KeyView, MadeKey, Me};
 pub use self::links::{LinkList, TagList, TagView};
-pub use self::stats::{PointView, StatsView, ValueView};
 pub use self::openapi::document;
+pub use self::session::SignIn;
+pub use self::stats::{PointView, StatsView, ValueView};
 pub use self::view::{LinkView, WarningView};
 
 /// Bytes that the body of a request has at most.
@@ -57,6 +61,7 @@ pub struct Api {
     pub(crate) links: Links,
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) sessions: Sessions,
     pub(crate) clicks: Arc<Clicks>,
     /// What reports of clicks must carry; without it there are none.
     pub(crate) report_token: Option<String>,
@@ -73,7 +78,7 @@ impl Api {
     /// The API over a store. `url` is what short links begin with, without a slash at its end.
     ///
     /// # Errors
-    /// As the store, which is asked for the secret by which cursors are signed.
+    /// As the store, which is asked for the secrets by which cursors and sessions are signed.
     pub async fn new(
         config: &Config,
         url: &str,
@@ -81,10 +86,22 @@ impl Api {
         (store, links, keys, clicks): (Store, Links, Arc<Keys>, Arc<Clicks>),
     ) -> Result<Api, StoreError> {
         let cursors = store.secret("cursors").await?;
+        let sessions = Sessions::new(store.secret("sessions").await?, url);
         let redirect = config.links.redirect;
         let report_token = config.clicks.report_token.clone();
         let url = url.to_owned();
-        Ok(Api { links, store, keys, clicks, report_token, rules, url, redirect, cursors })
+        Ok(Api {
+            links,
+            store,
+            keys,
+            sessions,
+            clicks,
+            report_token,
+            rules,
+            url,
+            redirect,
+            cursors,
+        })
     }
 }
 
@@ -96,6 +113,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/links", get(links::list).post(links::create))
         .route("/links/bulk", bulk)
         .route("/links/{code}", get(links::read).patch(links::change).delete(links::remove))
+        .route("/links/{code}/qr.svg", get(qr::svg))
+        .route("/links/{code}/qr.png", get(qr::png))
         .route("/links/{code}/stats", get(stats::of_link))
         .route("/stats", get(stats::of_all))
         .route("/clicks/report", report)
@@ -103,6 +122,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{id}", delete(keys::revoke))
         .route("/me", get(keys::me))
+        .route("/session", post(session::begin).delete(session::end))
         .route("/openapi.json", get(openapi::serve))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

@@ -241,6 +241,6 @@ fn form(status: StatusCode, words: &str) -> Response<Content> {
     answer
 }
 
-const FORM_HTML: &str = "<form method=post><label for=p>Password </label>\
-    <input id=p name=password type=password required autofocus autocomplete=off maxlength=256> \
-    <button>Continue</button></form>";
+const FORM_HTML: &str = "<form method=post><label for=p>Password</label>\
+    <input id=p name=password type=password required autofocus autocomplete=off maxlength=256>\
+    <button class=main>Continue</button></form>";
