@@ -18,6 +18,7 @@ const TOOLS: &[Tool] = &[
     Tool::named("redis-server"),
     Tool::named("wrk"),
     Tool { program: "postgres", package: "postgresql" },
+    Tool::named("chromium"),
 ];
 
 /// As many connections as the largest test opens, at both ends, if that is allowed.

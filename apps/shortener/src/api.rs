@@ -13,6 +13,10 @@ mod links;
 mod openapi;
 mod page;
 mod precondition;
+mod qr;
+mod report;
+mod session;
+mod stats;
 mod view;
 
 use std::sync::Arc;
@@ -24,10 +28,12 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 
 use crate::auth::Keys;
+use crate::clicks::Clicks;
 use crate::config::Config;
 use crate::link::Redirect;
 use crate::links::Links;
 use crate::problem::Problem;
+use crate::session::Sessions;
 use crate::store::{Store, StoreError};
 use crate::target::Rules;
 
@@ -36,6 +42,8 @@ pub use self::draft::{CreateLink, PatchLink, UtmView};
 pub use self::keys::{CreateKey, KeyList, KeyView, MadeKey, Me};
 pub use self::links::{LinkList, TagList, TagView};
 pub use self::openapi::document;
+pub use self::session::SignIn;
+pub use self::stats::{PointView, StatsView, ValueView};
 pub use self::view::{LinkView, WarningView};
 
 /// Bytes that the body of a request has at most.
@@ -44,12 +52,19 @@ pub const LARGEST_BODY: usize = 64 * 1024;
 /// Bytes that the body of a bulk request has at most.
 pub const LARGEST_BULK: usize = 16 * 1024 * 1024;
 
+/// Bytes that a report of clicks has at most: four times what Seawall sends at once.
+pub const LARGEST_REPORT: usize = 4 * 1024 * 1024;
+
 /// What the handlers of the API share.
 #[derive(Debug)]
 pub struct Api {
     pub(crate) links: Links,
     pub(crate) store: Store,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) sessions: Sessions,
+    pub(crate) clicks: Arc<Clicks>,
+    /// What reports of clicks must carry; without it there are none.
+    pub(crate) report_token: Option<String>,
     pub(crate) rules: Rules,
     /// What short links begin with, without a slash at its end.
     pub(crate) url: String,
@@ -63,32 +78,51 @@ impl Api {
     /// The API over a store. `url` is what short links begin with, without a slash at its end.
     ///
     /// # Errors
-    /// As the store, which is asked for the secret by which cursors are signed.
+    /// As the store, which is asked for the secrets by which cursors and sessions are signed.
     pub async fn new(
         config: &Config,
         url: &str,
         rules: Rules,
-        store: Store,
-        links: Links,
-        keys: Arc<Keys>,
+        (store, links, keys, clicks): (Store, Links, Arc<Keys>, Arc<Clicks>),
     ) -> Result<Api, StoreError> {
         let cursors = store.secret("cursors").await?;
+        let sessions = Sessions::new(store.secret("sessions").await?, url);
         let redirect = config.links.redirect;
-        Ok(Api { links, store, keys, rules, url: url.to_owned(), redirect, cursors })
+        let report_token = config.clicks.report_token.clone();
+        let url = url.to_owned();
+        Ok(Api {
+            links,
+            store,
+            keys,
+            sessions,
+            clicks,
+            report_token,
+            rules,
+            url,
+            redirect,
+            cursors,
+        })
     }
 }
 
 /// The routes of the API, from `/api/v1` on.
 pub fn router(api: Arc<Api>) -> Router {
     let bulk = post(bulk::create).layer(DefaultBodyLimit::max(LARGEST_BULK));
+    let report = post(report::take).layer(DefaultBodyLimit::max(LARGEST_REPORT));
     let routes = Router::new()
         .route("/links", get(links::list).post(links::create))
         .route("/links/bulk", bulk)
         .route("/links/{code}", get(links::read).patch(links::change).delete(links::remove))
+        .route("/links/{code}/qr.svg", get(qr::svg))
+        .route("/links/{code}/qr.png", get(qr::png))
+        .route("/links/{code}/stats", get(stats::of_link))
+        .route("/stats", get(stats::of_all))
+        .route("/clicks/report", report)
         .route("/tags", get(links::tags))
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{id}", delete(keys::revoke))
         .route("/me", get(keys::me))
+        .route("/session", post(session::begin).delete(session::end))
         .route("/openapi.json", get(openapi::serve))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

@@ -1,4 +1,5 @@
-//! Who asks: API keys, what they may do, and the extractor that says so to handlers.
+//! Who asks: API keys, what they may do, and the extractor that says so to handlers. Browsers send
+//! a session in place of a key; see `session.rs`.
 //!
 //! A key is shown once, when it is made; what is stored is its SHA-256, which suffices for 256
 //! random bits. A key that was found is remembered for a second, so that a key that is revoked at
@@ -18,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::Api;
 use crate::problem::Problem;
-use crate::store::{Key, NewKey, Store, StoreError};
+use crate::store::{Key, NewKey, Store, StoreError, system_clock};
 
 /// What every key begins with, so that it is known for one where it does not belong.
 const PREFIX: &str = "snip_";
@@ -160,6 +161,8 @@ pub struct Actor {
     pub name: Box<str>,
     /// What it may be used for.
     pub scopes: Scopes,
+    /// Whether a session stood for the key.
+    pub by_session: bool,
 }
 
 impl Actor {
@@ -232,8 +235,28 @@ impl Keys {
     /// # Errors
     /// As the store.
     pub async fn actor(&self, text: &str) -> Result<Option<Actor>, StoreError> {
+        Ok(self.actor_and_hash(text).await?.map(|(actor, _)| actor))
+    }
+
+    /// The same, with what is stored of the key, which [`Keys::actor_of`] takes.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn actor_and_hash(
+        &self,
+        text: &str,
+    ) -> Result<Option<(Actor, [u8; 32])>, StoreError> {
         let Some(secret) = Secret::parse(text) else { return Ok(None) };
         let hash = secret.hash();
+        Ok(self.actor_of(hash).await?.map(|actor| (actor, hash)))
+    }
+
+    /// Whose key has this hash; nobody's when there is none or it was revoked. A hash is not a key:
+    /// whoever has one must have it from here.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn actor_of(&self, hash: [u8; 32]) -> Result<Option<Actor>, StoreError> {
         if let Some((actor, at)) = self.seen.get(&hash)
             && at.elapsed() < BELIEVED
         {
@@ -245,7 +268,8 @@ impl Keys {
             self.seen.remove(&hash);
             return Ok(None);
         };
-        let actor = Actor { key: key.id, name: key.name, scopes: Scopes::parse(&key.scopes) };
+        let scopes = Scopes::parse(&key.scopes);
+        let actor = Actor { key: key.id, name: key.name, scopes, by_session: false };
         self.seen.insert(hash, (actor.clone(), asked));
         // It may have been revoked between being read and being remembered.
         if self.revoked.load(Ordering::SeqCst) != revoked {
@@ -281,13 +305,18 @@ impl FromRequestParts<Arc<Api>> for Actor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Actor, Problem> {
-        let Some(token) = bearer(&parts.headers)? else {
-            return Err(Problem::Unauthenticated(
-                "send an API key as `Authorization: Bearer snip_…`",
-            ));
-        };
-        let actor = api.keys.actor(token).await?;
-        actor.ok_or(Problem::Unauthenticated("the API key is unknown or revoked"))
+        if let Some(token) = bearer(&parts.headers)? {
+            let actor = api.keys.actor(token).await?;
+            return actor.ok_or(Problem::Unauthenticated("the API key is unknown or revoked"));
+        }
+        let session = api.sessions.of(&parts.headers, system_clock());
+        let session = session.ok_or(Problem::Unauthenticated(
+            "send an API key as `Authorization: Bearer snip_…`, or sign in",
+        ))?;
+        api.sessions.check_origin(&parts.method, &parts.headers)?;
+        let actor = api.keys.actor_of(session.key).await?;
+        let actor = actor.ok_or(Problem::Unauthenticated("the key of this session is revoked"))?;
+        Ok(Actor { by_session: true, ..actor })
     }
 }
 

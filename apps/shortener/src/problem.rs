@@ -24,6 +24,8 @@ pub enum Problem {
     Forbidden(&'static str),
     /// 403: a key cannot give what it does not have.
     Escalation(String),
+    /// 403: a browser sent a cookie from a page of another server.
+    CrossSite,
     /// 404: there is nothing at this path.
     NotFound,
     /// 404: there is no such link.
@@ -140,6 +142,9 @@ impl Problem {
             Problem::Forbidden(_) | Problem::Escalation(_) => {
                 (StatusCode::FORBIDDEN, "forbidden", "The key is not allowed to do this")
             }
+            Problem::CrossSite => {
+                (StatusCode::FORBIDDEN, "cross-site", "The request comes from another site")
+            }
             Problem::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
             Problem::NoLink(_) => (StatusCode::NOT_FOUND, "no-link", "There is no such link"),
             Problem::NoKey(_) => (StatusCode::NOT_FOUND, "no-key", "There is no such key"),
@@ -187,6 +192,9 @@ impl Problem {
             Problem::Forbidden(scope) => format!("this needs a key with the scope `{scope}`"),
             Problem::Escalation(scopes) => {
                 format!("a key can only give scopes that it has itself; it has not {scopes}")
+            }
+            Problem::CrossSite => {
+                "a session changes something only for pages of this server; send a key".to_owned()
             }
             Problem::NotFound => "no resource of this API has this path".to_owned(),
             Problem::NoLink(code) => format!("there is no link `{code}`"),

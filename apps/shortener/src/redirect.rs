@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERER, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::clicks::event::Origin;
 use crate::edge::Edge;
 use crate::link::Code;
 use crate::metrics::Counted;
@@ -50,22 +51,35 @@ pub async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) ->
         Err(refusal) => refuse(app, code, refusal),
     };
     if answer.headers().contains_key(LOCATION) {
-        clicked(app, peer, request.method(), request.headers());
+        clicked(app, peer, code, request.method(), request.headers());
     }
     app.metrics.took(begun.elapsed());
     answer
 }
 
 /// The one place where clicks are counted: a redirect was answered.
-fn clicked(app: &App, peer: IpAddr, method: &Method, headers: &HeaderMap) {
+fn clicked(app: &App, peer: IpAddr, code: &str, method: &Method, headers: &HeaderMap) {
+    let peer = Peer::new(peer, &app.config);
     let counted = if method == Method::HEAD {
         Counted::Not
-    } else if Peer::new(peer, &app.config).has_reported(headers) {
+    } else if peer.has_reported(headers) {
         Counted::BySeawall
     } else {
+        app.clicks.record(code, peer.client(headers), origin(headers));
         Counted::Here
     };
     app.metrics.redirected(counted);
+}
+
+/// What a request says of where it comes from.
+fn origin(headers: &HeaderMap) -> Origin<'_> {
+    let field = |name: HeaderName| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_one = |name: &str| headers.get(name).is_some_and(|value| value == "1");
+    Origin {
+        referrer: field(REFERER),
+        agent: field(USER_AGENT),
+        is_private: is_one("dnt") || is_one("sec-gpc"),
+    }
 }
 
 /// The redirect of a link, or what stands in its way. `HEAD` takes none of the clicks it has left.
@@ -163,7 +177,7 @@ async fn unlock(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Res
     let client = Peer::new(peer, &app.config).client(&parts.headers);
     let mut answer = match check(app, client, code, &parts.headers, body).await {
         Ok(answer) => {
-            clicked(app, peer, &parts.method, &parts.headers);
+            clicked(app, peer, code, &parts.method, &parts.headers);
             answer
         }
         Err(Refusal::WrongPassword) => {
@@ -227,6 +241,6 @@ fn form(status: StatusCode, words: &str) -> Response<Content> {
     answer
 }
 
-const FORM_HTML: &str = "<form method=post><label for=p>Password </label>\
-    <input id=p name=password type=password required autofocus autocomplete=off maxlength=256> \
-    <button>Continue</button></form>";
+const FORM_HTML: &str = "<form method=post><label for=p>Password</label>\
+    <input id=p name=password type=password required autofocus autocomplete=off maxlength=256>\
+    <button class=main>Continue</button></form>";

@@ -1,12 +1,17 @@
 //! What a short link does not do, in one list: the only place that knows the status codes of what
 //! people see who follow one. They are people, so they get a small page; the API has `problem.rs`.
 
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use std::sync::LazyLock;
+
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, RETRY_AFTER,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use crate::serve::Content;
+use crate::web::SMALL_STYLE;
 
 /// Why a request for a short link leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +53,11 @@ impl Refusal {
             Refusal::Missing => {
                 (StatusCode::NOT_FOUND, "missing", "There is no such link. Was it typed right?")
             }
-            Refusal::Gone => (StatusCode::GONE, "gone", "This link has ended."),
+            Refusal::Gone => (
+                StatusCode::GONE,
+                "gone",
+                "This link has ended. Whoever gave it to you may have another.",
+            ),
             Refusal::WrongPassword => {
                 (StatusCode::FORBIDDEN, "wrong-password", "This is not the password.")
             }
@@ -122,7 +131,9 @@ impl Refusal {
 
 /// A small page: a sentence, and behind it `rest`, which is HTML. No script, nothing from elsewhere.
 pub fn page(status: StatusCode, words: &str, rest: &str) -> axum::http::Response<Content> {
-    let html = [HEAD, words, "</p>", rest, TAIL].concat();
+    let (first, more) = words.split_once(". ").unwrap_or((words.trim_end_matches('.'), ""));
+    let more = if more.is_empty() { String::new() } else { format!("<p>{more}</p>") };
+    let html = [&HEAD, first, "</h1>", &more, rest, TAIL].concat();
     let mut answer = axum::http::Response::new(Content::from(Bytes::from(html)));
     *answer.status_mut() = status;
     dress(answer.headers_mut());
@@ -133,23 +144,35 @@ fn dress(headers: &mut HeaderMap) {
     for (name, value) in FIELDS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
 }
 
-/// No `form-action`: browsers would apply it to the redirect that follows the form too.
-const FIELDS: [(&str, &str); 4] = [
+const FIELDS: [(&str, &str); 3] = [
     ("x-content-type-options", "nosniff"),
-    (
-        "content-security-policy",
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
-    ),
     ("referrer-policy", "no-referrer"),
     ("x-robots-tag", "noindex"),
 ];
 
-const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
-    <meta name=viewport content=\"width=device-width,initial-scale=1\">\
-    <title>Short link</title><style>:root{color-scheme:light dark}\
-    body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1rem}\
-    input,button{font:inherit;padding:.4rem .6rem}</style><main><p>";
+/// No `form-action`: browsers would apply it to the redirect that follows the form too.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let source = &SMALL_STYLE.source;
+    let policy =
+        format!("default-src 'none'; style-src {source}; frame-ancestors 'none'; base-uri 'none'");
+    HeaderValue::try_from(policy).expect("Base64 is fit for a field")
+});
+
+static HEAD: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width,initial-scale=1\">\
+         <title>Short link</title><style>{}</style><main>{MARK}<h1>",
+        SMALL_STYLE.css
+    )
+});
+
+const MARK: &str = "<svg class=mark viewBox=\"0 0 32 32\" aria-hidden=true>\
+    <rect width=32 height=32 rx=8 fill=#0f766e /><path d=\"M8 16h5m6 0h5M14 22l4-12\" fill=none \
+    stroke=#fff stroke-width=3 stroke-linecap=round /></svg>";
+
 const TAIL: &str = "</main></html>\n";

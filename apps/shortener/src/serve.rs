@@ -34,6 +34,7 @@ use tracing::{info, warn};
 
 use crate::api::{self, Api};
 use crate::caches::Caches;
+use crate::clicks::Clicks;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::health::Health;
@@ -42,7 +43,7 @@ use crate::redirect::tries::Tries;
 use crate::refusal::Refusal;
 use crate::store::Store;
 use crate::target::RESERVED;
-use crate::{health, metrics, redirect};
+use crate::{health, metrics, redirect, web};
 
 pub use self::content::Content;
 pub use self::peer::Peer;
@@ -71,6 +72,8 @@ pub struct App {
     pub edge: Edge,
     /// What `/readyz` found last.
     pub health: Health,
+    /// What counts clicks.
+    pub clicks: Arc<Clicks>,
     /// Who tries passwords.
     pub tries: Tries,
     /// What is counted.
@@ -129,6 +132,7 @@ fn router(app: Arc<App>, api: Arc<Api>) -> Router {
         .fallback(async || Refusal::Missing.page())
         .with_state(app)
         .merge(api::router(api))
+        .merge(web::router())
 }
 
 /// One connection, up to its end, or the end of the request that it is in when the process drains.

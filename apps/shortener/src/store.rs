@@ -12,6 +12,7 @@ mod postgres;
 mod record;
 mod sqlite;
 mod types;
+mod upkeep;
 
 pub use error::StoreError;
 pub use postgres::Postgres;
@@ -21,6 +22,15 @@ pub use types::{
     Taken, Update, system_clock,
 };
 
+pub use upkeep::Upkeep;
+
+use upkeep::{ahead, day_of, merged};
+
+use std::sync::Arc;
+
+use crate::clicks::stats::{Stats, StatsQuery};
+use crate::clicks::tally::Part;
+use crate::clicks::unit::Keep;
 use crate::link::{Code, Link, LinkPatch, LinkQuery, Millis, NewLink};
 
 /// What came of each link that was to be made, in their order.
@@ -257,6 +267,43 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn has_keys(&self) -> Result<bool, StoreError> {
         either!(self, it => it.has_keys().await)
+    }
+
+    /// Counts clicks, all in one transaction: each part once, however often it is brought as long
+    /// as it is remembered. Says of each whether it was counted now. What is no longer kept is
+    /// passed over.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says; trying again with the same parts is safe after any of them.
+    pub async fn count(&self, parts: Arc<[Part]>, keep: Keep) -> Result<Vec<bool>, StoreError> {
+        either!(self, it => it.count(parts, keep).await)
+    }
+
+    /// Clicks that were counted. A replica may answer, as of a moment ago.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn stats(&self, query: &StatsQuery) -> Result<Stats, StoreError> {
+        either!(self, it => it.stats(query).await)
+    }
+
+    /// What hashes of the visitors of a day are made with: random, made when it is first asked
+    /// for, the same for all instances, and deleted by [`Store::keep_up`] when the day after is
+    /// over. `day` is when it begins.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn salt(&self, day: Millis) -> Result<[u8; 32], StoreError> {
+        either!(self, it => it.salt(day).await)
+    }
+
+    /// Makes the tables that clicks will need next, drops those that are over, and deletes salts
+    /// and parts that need not be known any more.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn keep_up(&self, keep: Keep) -> Result<Upkeep, StoreError> {
+        either!(self, it => it.keep_up(keep).await)
     }
 
     /// Asks the primary, and each replica, whether it does its work: the primary whether it can

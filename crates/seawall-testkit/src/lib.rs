@@ -15,6 +15,7 @@ use std::time::Duration;
 
 mod address;
 mod apps;
+mod browser;
 mod client;
 mod dns;
 mod gate;
@@ -31,6 +32,7 @@ mod wire;
 
 pub use address::{ReservedPort, Stalled};
 pub use apps::{NodeApp, PythonHttpServer};
+pub use browser::{Browser, Page};
 pub use client::RawClient;
 pub use dns::{DnsServer, ServiceTarget};
 pub use gate::Gate;

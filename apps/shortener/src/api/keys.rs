@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,7 +14,7 @@ use super::body::{Field, Fields, Json};
 use crate::auth::{Actor, Scope, Scopes};
 use crate::instant;
 use crate::problem::{Problem, Shown};
-use crate::store::Key;
+use crate::store::{Key, system_clock};
 
 /// Characters of a name at most.
 const LONGEST_NAME: usize = 100;
@@ -94,6 +95,16 @@ pub struct Me {
     /// What it may be used for.
     #[schema(value_type = Vec<ScopeName>)]
     pub scopes: Vec<&'static str>,
+    /// What short links begin with, without a slash at its end.
+    #[schema(format = "uri", example = "https://sn.ip")]
+    pub url: String,
+}
+
+impl Me {
+    pub(super) fn of(actor: Actor, api: &Api) -> Me {
+        let url = api.url.clone();
+        Me { key: actor.key, name: actor.name.into(), scopes: actor.scopes.names(), url }
+    }
 }
 
 impl KeyView {
@@ -193,8 +204,16 @@ pub(super) async fn revoke(
         (status = 503, description = "The database is not available", body = Shown, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn me(actor: Actor) -> Answer<Me> {
-    Answer(Me { key: actor.key, name: actor.name.into(), scopes: actor.scopes.names() })
+pub(super) async fn me(State(api): State<Arc<Api>>, actor: Actor, headers: HeaderMap) -> Response {
+    // The page asks this when it is opened, and now and then: a session that is used goes on.
+    let now = system_clock();
+    let session = api.sessions.of(&headers, now).filter(|_| actor.by_session);
+    let cookie = session.and_then(|session| api.sessions.renewed(&session, now));
+    let mut response = Answer(Me::of(actor, &api)).into_response();
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 fn read(body: serde_json::Value) -> Result<(String, Scopes), Problem> {

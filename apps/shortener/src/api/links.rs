@@ -58,6 +58,13 @@ pub struct TagView {
 #[derive(Debug)]
 pub(super) struct Named(Code);
 
+impl Named {
+    /// The code.
+    pub(super) fn code(self) -> Code {
+        self.0
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Named {
     type Rejection = Problem;
 

@@ -23,16 +23,24 @@ use utoipa::{Modify, OpenApi};
         super::links::change,
         super::links::remove,
         super::links::tags,
+        super::qr::svg,
+        super::qr::png,
+        super::stats::of_link,
+        super::stats::of_all,
+        super::report::take,
         super::bulk::create,
         super::keys::list,
         super::keys::create,
         super::keys::revoke,
         super::keys::me,
+        super::session::begin,
+        super::session::end,
         serve,
     ),
     tags(
         (name = "links", description = "Links, and what they are tagged with"),
-        (name = "keys", description = "API keys"),
+        (name = "clicks", description = "How links are clicked"),
+        (name = "keys", description = "API keys, and sessions of the web page"),
     ),
     modifiers(&Common),
 )]
@@ -50,6 +58,12 @@ impl Modify for Common {
             .components
             .get_or_insert_with(Components::new)
             .add_security_scheme("key", SecurityScheme::Http(bearer));
+        let mut report = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        report.description = Some("What `clicks.report-token` says".to_owned());
+        document
+            .components
+            .get_or_insert_with(Components::new)
+            .add_security_scheme("report", SecurityScheme::Http(report));
         for parameter in document.paths.paths.values_mut().flat_map(parameters) {
             if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
                 schema.schema_type = present(&schema.schema_type);

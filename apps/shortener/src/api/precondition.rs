@@ -60,6 +60,12 @@ pub(super) fn is_known(headers: &HeaderMap, current: i64) -> bool {
         .any(|tag| tag == "*" || version(tag.strip_prefix("W/").unwrap_or(tag)) == Some(current))
 }
 
+/// Whether the client has what this entity tag, with its quotes, is of.
+pub(super) fn is_known_text(headers: &HeaderMap, etag: &str) -> bool {
+    let tags = tags(headers, header::IF_NONE_MATCH).flatten().unwrap_or_default();
+    tags.iter().any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
 fn version(tag: &str) -> Option<i64> {
     let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
     // `"01"` and `"+1"` are other tags than `"1"`.

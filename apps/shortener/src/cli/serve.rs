@@ -13,6 +13,8 @@ use tracing::info;
 use crate::api::Api;
 use crate::auth::Keys;
 use crate::caches::Caches;
+use crate::clicks::Clicks;
+use crate::clicks::writer::Writer;
 use crate::config::Config;
 use crate::edge::{Edge, Purger};
 use crate::health::Health;
@@ -26,6 +28,9 @@ use crate::target::Rules;
 
 /// How long caches in front are told of changes at the end.
 const LAST_PURGES: Duration = Duration::from_secs(2);
+
+/// How long the last clicks may take to be written at the end.
+const LAST_CLICKS: Duration = Duration::from_secs(10);
 
 /// Serve short links, the API and the pages.
 #[derive(Debug, clap::Args)]
@@ -86,10 +91,14 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let following = follow(caches.clone(), config.edge.s_maxage, drain.clone()).await?;
     let following = tokio::spawn(following);
 
+    let clicks = Clicks::open(&config, store.clone()).await?;
+    let writer = Writer::start(clicks.clone());
+
     let rules = Rules::load(&config, &url)?;
     let keys = Arc::new(Keys::new(store.clone()));
     let links = Links::new(store.clone(), caches.clone());
-    let api = Api::new(&config, &url, rules, store.clone(), links, keys.clone()).await?;
+    let shared = (store.clone(), links, keys.clone(), clicks.clone());
+    let api = Api::new(&config, &url, rules, shared).await?;
 
     let app = Arc::new(App {
         edge: Edge::new(&config),
@@ -97,6 +106,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         store,
         caches,
         health: Health::default(),
+        clicks,
         tries: Tries::default(),
         metrics: Metrics::default(),
         drain,
@@ -111,6 +121,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     info!(%address, url = app.url, name = app.config.name, "ready");
 
     serve(app.clone(), Arc::new(api), listener).await;
+    // No more clicks come.
+    writer.finish(LAST_CLICKS).await;
     following.await.ok();
     app.caches.purger.finish(LAST_PURGES).await;
     info!("ended");

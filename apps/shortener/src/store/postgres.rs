@@ -7,6 +7,7 @@
 
 mod block;
 mod changes;
+mod clicks;
 mod error;
 mod keys;
 mod links;

@@ -6,6 +6,7 @@
 //! reports) goes to blocking threads of the runtime. No lock is held across an `.await`.
 
 mod changes;
+mod clicks;
 mod error;
 mod keys;
 mod links;

@@ -14,7 +14,7 @@ const OLD: &str = "https://old.example/";
 const NEW: &str = "https://new.example/";
 
 /// The program `seawall` beside the one under test, built if it is not there.
-fn seawall() -> PathBuf {
+pub(crate) fn seawall() -> PathBuf {
     let snip = Path::new(env!("CARGO_BIN_EXE_snip"));
     let seawall = snip.with_file_name("seawall");
     if !seawall.exists() {

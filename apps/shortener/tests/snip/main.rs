@@ -9,4 +9,6 @@ mod lookup;
 mod openapi;
 mod program;
 mod redirects;
+mod session;
 mod store;
+mod web;

@@ -11,6 +11,9 @@ pub(super) const CHANGES: i64 = lock(2);
 /// Making the first key.
 pub(super) const FIRST_KEY: i64 = lock(3);
 
+/// Counting clicks.
+pub(super) const CLICKS: i64 = lock(4);
+
 /// An idempotent creation. Two that share a number by chance only wait for each other.
 pub(super) fn creation(owner: i64, key: &str) -> i64 {
     let hash = Sha256::new().chain_update(owner.to_le_bytes()).chain_update(key).finalize();
