@@ -225,9 +225,7 @@ mod tests {
             let (length, rest) = rest.split_once('v').expect("a run and its height");
             assert_eq!(rest, format!("1h-{length}z"));
             let number = |text: &str| text.parse::<usize>().expect("a number");
-            for x in number(x)..number(x) + number(length) {
-                drawn[number(y)][x] = true;
-            }
+            drawn[number(y)][number(x)..][..number(length)].fill(true);
         }
         assert_eq!(drawn, modules(&drawing));
     }

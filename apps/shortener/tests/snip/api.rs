@@ -315,7 +315,10 @@ fn keys_do_what_their_scopes_say_and_nothing_when_revoked() {
         assert_eq!(made["scopes"], json!([scope]));
         let mut client = snip.client_with(made["key"].as_str().expect("a key"));
         let me = json(&client.get("/me"));
-        assert_eq!(me, json!({ "key": made["id"], "name": scope, "scopes": [scope] }));
+        let expect = json!({
+            "key": made["id"], "name": scope, "scopes": [scope], "url": "https://sn.ip",
+        });
+        assert_eq!(me, expect);
         for (method, path, needed, body) in &wanted {
             let answer = match body {
                 Some(body) => client.send(method, path, &[], body),
