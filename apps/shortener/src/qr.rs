@@ -125,10 +125,11 @@ impl Drawing {
     /// # Errors
     /// `TooSmall`.
     pub fn png(&self, size: u32) -> Result<Vec<u8>, NotDrawn> {
-        let (side, size) = (self.side(), size.min(LARGEST));
-        let pixels = size / side;
-        if pixels == 0 {
-            return Err(NotDrawn::TooSmall(side));
+        let size = size.min(LARGEST);
+        // Where even that is too much, the margin gives way.
+        let pixels = (size / self.side()).max(1);
+        if self.modules > size {
+            return Err(NotDrawn::TooSmall(self.modules));
         }
         let before = (size - self.modules * pixels) / 2;
         let row_bytes = size.div_ceil(8) as usize;
@@ -234,7 +235,9 @@ mod tests {
     fn what_cannot_be_drawn_is_said() {
         let long = format!("https://sn.ip/{}", "x".repeat(3000));
         assert_eq!(Drawing::new(&long, Level::Low, 4).err(), Some(NotDrawn::TooLong));
+        let tight = Drawing::new("https://sn.ip/spring-sale", Level::High, 16).expect("it fits");
+        assert!(tight.side() > 64 && tight.png(64).is_ok(), "the margin gives way");
         let large = Drawing::new(&long[..500], Level::High, 16).expect("it fits");
-        assert_eq!(large.png(64).err(), Some(NotDrawn::TooSmall(large.side())));
+        assert_eq!(large.png(64).err(), Some(NotDrawn::TooSmall(large.modules)));
     }
 }

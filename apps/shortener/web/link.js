@@ -80,7 +80,7 @@ export async function link({ me, code, signal, go }) {
     const box = editing(now, async (body) => {
       try {
         await change(body);
-        notice("Saved. Caches in front know it already.");
+        notice("Saved");
       } catch (error) {
         throw await renewed(error);
       }

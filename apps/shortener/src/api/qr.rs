@@ -58,7 +58,7 @@ pub(super) async fn svg(
     get, path = "/links/{code}/qr.png", tag = "links", operation_id = "readQrPng",
     params(
         ("code" = String, Path, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "What it is called"),
-        ("size" = Option<u32>, Query, minimum = 64, maximum = 4096, description = "Pixels of a side. Default 512; a module is a pixel at least"),
+        ("size" = Option<u32>, Query, minimum = 64, maximum = 4096, description = "Pixels of a side. Default 512; the margin gives way where a module would be less than a pixel"),
         ("margin" = Option<u32>, Query, minimum = 0, maximum = 16, description = "Modules of white around it. Default 4, which readers may need"),
         ("level" = Option<String>, Query, pattern = "^[LMQH]$", description = "How much of it may be covered: `L` 7 %, `M` 15 % (default), `Q` 25 %, `H` 30 %"),
     ),

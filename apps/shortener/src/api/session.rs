@@ -23,7 +23,7 @@ const LONGEST_KEY: usize = 200;
 #[serde(deny_unknown_fields)]
 pub struct SignIn {
     /// An API key.
-    #[schema(min_length = 1, max_length = 200, example = "snip_…")]
+    #[schema(pattern = "^[!-~]{1,200}$", example = "snip_…")]
     pub key: String,
 }
 
