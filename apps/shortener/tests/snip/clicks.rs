@@ -3,6 +3,7 @@
 
 mod contract;
 mod countries;
+mod edge;
 mod partitions;
 mod stream;
 
