@@ -17,6 +17,7 @@ const TOOLS: &[Tool] = &[
     Tool::named("curl"),
     Tool::named("redis-server"),
     Tool::named("wrk"),
+    Tool::named("nats-server"),
     Tool { program: "postgres", package: "postgresql" },
     Tool::named("chromium"),
 ];

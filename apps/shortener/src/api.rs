@@ -10,6 +10,7 @@ mod draft;
 mod idempotency;
 mod keys;
 mod links;
+mod live;
 mod openapi;
 mod page;
 mod precondition;
@@ -118,6 +119,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/links/{code}/stats", get(stats::of_link))
         .route("/stats", get(stats::of_all))
         .route("/clicks/report", report)
+        .route("/clicks/live", get(live::look))
         .route("/tags", get(links::tags))
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{id}", delete(keys::revoke))

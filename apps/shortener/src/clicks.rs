@@ -4,7 +4,8 @@
 //! (`event.rs`, `agent.rs`), and adds it to what is held in memory (`buffer.rs`). A task writes that
 //! down (`writer.rs`) once in [`every`](crate::config::ClicksConfig::every), in transactions that
 //! count each piece once. What Seawall answered from its cache comes as a report (`report.rs`).
-//! With NATS, clicks go to a stream first (`jetstream.rs`), and whoever reads it counts them.
+//! With NATS, clicks go to a stream first (`jetstream.rs`), and whoever reads it counts them
+//! (`publisher.rs`). Who wants to sees them pass (`live.rs`).
 //!
 //! What can be lost: what came in since the last flush when the process is killed; what is beyond
 //! [`most`](crate::config::ClicksConfig::most) while the database is away. The latter is counted.
@@ -13,6 +14,9 @@ pub mod agent;
 pub mod buffer;
 pub mod detail;
 pub mod event;
+pub mod jetstream;
+pub mod live;
+mod publisher;
 pub mod report;
 pub mod sketch;
 pub mod stats;
@@ -32,10 +36,13 @@ use anyhow::Context;
 use foldhash::fast::RandomState;
 use maxminddb::PathElement::Key;
 use quick_cache::sync::Cache;
+use tokio::sync::watch;
 
 use self::agent::{Agent, Device, LONGEST_AGENT};
 use self::buffer::Buffer;
 use self::event::{Click, Country, Origin, Traits, host_of, visitor};
+use self::jetstream::Stream;
+use self::live::Live;
 use self::unit::{Keep, Unit};
 use crate::config::Config;
 use crate::link::{Code, Millis};
@@ -58,6 +65,8 @@ pub struct Clicks {
     keep: Keep,
     every: Duration,
     buffer: Buffer,
+    stream: Option<Stream>,
+    live: Live,
     agents: Cache<u64, Agent>,
     hasher: RandomState,
     countries: Option<maxminddb::Reader<Vec<u8>>>,
@@ -86,13 +95,26 @@ pub struct Counts {
 }
 
 impl Clicks {
-    /// Gets ready to count: the tables of now and the salts of the day.
+    /// Gets ready to count: the tables of now and the salts of the day. Whoever looks on is let go
+    /// when `drain` becomes true.
     ///
     /// # Errors
-    /// When the database cannot be asked, or the database of countries cannot be read.
-    pub async fn open(config: &Config, store: Store) -> anyhow::Result<Arc<Clicks>> {
+    /// When the database cannot be asked, the database of countries cannot be read, or the URL of
+    /// NATS is none.
+    pub async fn open(
+        config: &Config,
+        store: Store,
+        drain: watch::Receiver<bool>,
+    ) -> anyhow::Result<Arc<Clicks>> {
         let countries = config.country.as_deref().map(countries).transpose()?;
         let limit = &config.clicks;
+        let stream = match &config.nats {
+            Some(url) => {
+                let stream = Stream::open(url, &config.name, limit.most).await;
+                Some(stream.context("NATS cannot be used")?)
+            }
+            None => None,
+        };
         let millis = |span: Duration| Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX);
         let clicks = Clicks {
             store,
@@ -103,6 +125,8 @@ impl Clicks {
             },
             every: limit.every,
             buffer: Buffer::new(limit.most),
+            stream,
+            live: Live::new(drain),
             agents: Cache::new(AGENTS),
             hasher: RandomState::default(),
             countries,
@@ -131,8 +155,20 @@ impl Clicks {
         &self.buffer
     }
 
+    /// The stream, if clicks go through NATS.
+    pub fn stream(&self) -> Option<&Stream> {
+        self.stream.as_ref()
+    }
+
     fn take_in(&self, click: Click) {
-        if !self.buffer.add(click) {
+        let has_room = match &self.stream {
+            Some(stream) => stream.push(click),
+            None => {
+                self.live.tell(&click);
+                self.buffer.add(click)
+            }
+        };
+        if !has_room {
             self.counts.lost.fetch_add(1, Relaxed);
         }
     }

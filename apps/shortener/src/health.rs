@@ -2,7 +2,7 @@
 //! `application/health+json` (draft-inadarei-api-health-check-06).
 //!
 //! `fail` (503) is for what stops redirects: the primary, the disk under a file, the end of the
-//! process. What only makes them slower or older is `warn` (200): a replica, Redis, a cache in
+//! process. What only makes them slower or older is `warn` (200): a replica, Redis, NATS, a cache in
 //! front that cannot be purged. What was found is good for a second, so that asking costs nothing.
 
 use std::path::Path;
@@ -153,6 +153,20 @@ async fn look(app: &App) -> Report {
                 observed_value: None,
                 observed_unit: None,
                 output: (!is_live).then(|| output.to_owned()),
+            },
+        );
+    }
+    if let Some(stream) = app.clicks.stream() {
+        let is_up = stream.is_up();
+        report.add(
+            "nats:waiting",
+            Check {
+                component_id: "nats".to_owned(),
+                component_type: "datastore",
+                status: if is_up { Status::Pass } else { Status::Warn },
+                observed_value: Some(stream.waiting() as f64),
+                observed_unit: Some("clicks"),
+                output: (!is_up).then(|| "away; clicks are held in memory meanwhile".to_owned()),
             },
         );
     }

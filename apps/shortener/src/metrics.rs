@@ -149,21 +149,57 @@ fn write(text: &mut String, app: &App) -> fmt::Result {
         out.single("snip_redis_failures_total", "counter", help, of(&counts.redis_failures))?;
     }
     let counts = app.clicks.counts();
-    out.family("snip_clicks_total", "counter", "Clicks that were taken in, by where they came from.")?;
+    out.family(
+        "snip_clicks_total",
+        "counter",
+        "Clicks that were taken in, by where they came from.",
+    )?;
     out.sample("snip_clicks_total", &[("from", "redirect")], of(&counts.redirects))?;
     out.sample("snip_clicks_total", &[("from", "report")], of(&counts.reported))?;
     for (name, help, value) in [
         ("snip_clicks_stored_total", "Clicks that are in the database.", of(&counts.stored)),
-        ("snip_clicks_lost_total", "Clicks for which there was no room, or no time at the end.", of(&counts.lost)),
-        ("snip_clicks_write_failures_total", "Times that clicks could not be written.", of(&counts.failures)),
-        ("snip_clicks_visitors_unknown_total", "Clicks whose visitors there was no room to tell apart.", app.clicks.buffer().unknown()),
-        ("snip_reports_repeated_total", "Reports that had been counted before.", of(&counts.repeated)),
-        ("snip_report_lines_unreadable_total", "Lines of reports that were no events.", of(&counts.unreadable)),
+        (
+            "snip_clicks_lost_total",
+            "Clicks for which there was no room, or no time at the end.",
+            of(&counts.lost),
+        ),
+        (
+            "snip_clicks_write_failures_total",
+            "Times that clicks could not be written.",
+            of(&counts.failures),
+        ),
+        (
+            "snip_clicks_visitors_unknown_total",
+            "Clicks whose visitors there was no room to tell apart.",
+            app.clicks.buffer().unknown(),
+        ),
+        (
+            "snip_reports_repeated_total",
+            "Reports that had been counted before.",
+            of(&counts.repeated),
+        ),
+        (
+            "snip_report_lines_unreadable_total",
+            "Lines of reports that were no events.",
+            of(&counts.unreadable),
+        ),
     ] {
         out.single(name, "counter", help, value)?;
     }
     let held = app.clicks.buffer().held() as u64;
     out.single("snip_clicks_held", "gauge", "Counters in memory that are to be written.", held)?;
+    if let Some(stream) = app.clicks.stream() {
+        out.single(
+            "snip_nats_up",
+            "gauge",
+            "Whether clicks can be sent to NATS.",
+            stream.is_up().into(),
+        )?;
+        let help = "Clicks that NATS has taken.";
+        out.single("snip_clicks_sent_total", "counter", help, stream.sent())?;
+        let help = "Clicks in memory that are to be sent to NATS.";
+        out.single("snip_clicks_waiting", "gauge", help, stream.waiting() as u64)?;
+    }
     let nodes = app.caches.purger.standings();
     if !nodes.is_empty() {
         let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> u64| {

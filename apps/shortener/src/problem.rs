@@ -48,6 +48,8 @@ pub enum Problem {
     Invalid(Vec<Invalid>),
     /// 422: the idempotency key was used for something else.
     KeyReused,
+    /// 503: there is no room for one more now; with what there is too much of, or away.
+    Busy(&'static str),
     /// 503 or 500: the database does not do its work.
     Store(StoreError),
     /// 500: a bug; what is known of it is in the log.
@@ -172,6 +174,7 @@ impl Problem {
                 "idempotency-key-reused",
                 "The idempotency key was used for another request",
             ),
+            Problem::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", "It cannot be done now"),
             Problem::Store(error) if error.is_transient() => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The database is not available")
             }
@@ -212,6 +215,7 @@ impl Problem {
             Problem::KeyReused => {
                 "this Idempotency-Key came with another request before; use a new one".to_owned()
             }
+            Problem::Busy(what) => (*what).to_owned(),
             // What exactly is the operator's: it is in the log.
             Problem::Store(error) if error.is_transient() => {
                 "the database does not answer now; try again".to_owned()
@@ -259,7 +263,7 @@ impl IntoResponse for Problem {
             Problem::Unauthenticated(_) => {
                 set(header::WWW_AUTHENTICATE, "Bearer realm=\"snip\"");
             }
-            Problem::InProgress => {
+            Problem::InProgress | Problem::Busy(_) => {
                 set(header::RETRY_AFTER, "1");
             }
             Problem::Store(error) if error.is_transient() => {

@@ -28,6 +28,7 @@ use utoipa::{Modify, OpenApi};
         super::stats::of_link,
         super::stats::of_all,
         super::report::take,
+        super::live::look,
         super::bulk::create,
         super::keys::list,
         super::keys::create,

@@ -204,11 +204,7 @@ fn read(query: Option<&str>, code: Option<Code>, now: Millis) -> Result<StatsQue
     Ok(StatsQuery { code, unit, from, to })
 }
 
-async fn show(
-    api: &Api,
-    asked: StatsQuery,
-    since: Millis,
-) -> Result<Answer<StatsView>, Problem> {
+async fn show(api: &Api, asked: StatsQuery, since: Millis) -> Result<Answer<StatsView>, Problem> {
     // What a link had that had the code before is not this one's.
     let first = asked.unit.floor(since).max(asked.from).min(asked.to);
     let within = StatsQuery { from: first, ..asked.clone() };
@@ -287,8 +283,16 @@ mod tests {
             ("", "2026-10-25T00:00", "2026-11-24T00:00"),
             ("by=hour", "2026-11-21T14:00", "2026-11-23T14:00"),
             ("by=minute&x=y", "2026-11-23T12:20", "2026-11-23T13:20"),
-            ("from=2026-11-01T01:00:00Z&to=2026-11-02T00:00:00Z", "2026-11-01T00:00", "2026-11-02T00:00"),
-            ("by=hour&from=2026-12-31T23:59:59Z&to=2027-01-01T00:00:01Z", "2026-12-31T23:00", "2027-01-01T01:00"),
+            (
+                "from=2026-11-01T01:00:00Z&to=2026-11-02T00:00:00Z",
+                "2026-11-01T00:00",
+                "2026-11-02T00:00",
+            ),
+            (
+                "by=hour&from=2026-12-31T23:59:59Z&to=2027-01-01T00:00:01Z",
+                "2026-12-31T23:00",
+                "2027-01-01T01:00",
+            ),
             ("to=2027-01-01T00:00:00%2B01:00", "2026-12-02T00:00", "2027-01-01T00:00"),
         ] {
             let whole = |text: &str| format!("{text}:00.000Z");

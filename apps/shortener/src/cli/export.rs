@@ -1,6 +1,10 @@
-//! `snip export`: all links of a running shortener, page by page, on the standard output.
+//! `snip export`: all links of a running shortener, page by page, on the standard output; or the
+//! clicks that are in the stream of NATS, which it reads itself.
+
+mod clicks;
 
 use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -35,6 +39,13 @@ pub(super) struct Export {
     /// Only links with this tag
     #[arg(long)]
     tag: Option<String>,
+    /// Not links but clicks, those of the last seven days, as JSON lines; read from the `nats` of the
+    /// configuration
+    #[arg(long, conflicts_with_all = ["format", "tag"])]
+    clicks: bool,
+    /// Configuration file, for --clicks [default: snip.toml, if there is one]
+    #[arg(long, value_name = "FILE", requires = "clicks")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     access: Access,
 }
@@ -63,6 +74,9 @@ impl Export {
     }
 
     fn write(self) -> anyhow::Result<()> {
+        if self.clicks {
+            return clicks::write(self.config.as_deref());
+        }
         let server = self.access.server()?;
         let mut out = Out::new(self.format, BufWriter::new(io::stdout().lock()))?;
         let tag: String = self.tag.unwrap_or_default();

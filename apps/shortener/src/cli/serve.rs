@@ -91,7 +91,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let following = follow(caches.clone(), config.edge.s_maxage, drain.clone()).await?;
     let following = tokio::spawn(following);
 
-    let clicks = Clicks::open(&config, store.clone()).await?;
+    let clicks = Clicks::open(&config, store.clone(), drain.clone()).await?;
     let writer = Writer::start(clicks.clone());
 
     let rules = Rules::load(&config, &url)?;

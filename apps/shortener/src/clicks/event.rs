@@ -154,13 +154,12 @@ impl ClickLine {
 
     /// The click. Names that are not known here (of a newer version) are `other`.
     pub fn click(self) -> Click {
-        let host = |host: &Box<str>| host.len() <= LONGEST_HOST;
         let hash = |text: Box<str>| u64::from_str_radix(&text, 16).ok();
         Click {
             code: self.code,
             at: self.time,
             traits: Traits {
-                referrer: self.referrer.filter(host),
+                referrer: self.referrer.filter(|host| host.len() <= LONGEST_HOST),
                 country: self.country.and_then(|text| Country::new(&text)),
                 agent: Agent {
                     device: Device::of(&self.device).unwrap_or(Device::Other),

@@ -293,8 +293,9 @@ mod tests {
     fn all_registers_can_be_full_or_empty() {
         assert!(estimate(&[HIGHEST as u8; REGISTERS]) > 1 << 60);
         assert_eq!(estimate(&[0; REGISTERS]), 0);
+        // 0 and 1 share a place.
         let extremes = of([0, u64::MAX, 1, 1 << 52, 1 << 39]);
-        assert_eq!(extremes.count(), 5);
+        assert_eq!(extremes.count(), 4);
     }
 
     #[test]
@@ -304,7 +305,10 @@ mod tests {
         let dense = bytes(&of(hashes(7, 5_000)));
         assert_eq!(dense.len(), LONGEST_SKETCH);
         let sum = dense.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
-        assert_eq!(sum, 0, "a sketch of another form cannot be joined with those that are stored");
+        assert_eq!(
+            sum, 13_056_981_770_911_319_204,
+            "a sketch of another form cannot be joined with those that are stored"
+        );
     }
 
     proptest! {

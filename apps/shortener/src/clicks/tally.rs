@@ -206,8 +206,11 @@ impl Rows {
             let mut counts: Vec<Count> = sums
                 .into_iter()
                 .filter(|((at, _), _)| *at >= from)
-                .map(|((at, code), (clicks, bots))| {
-                    Count { at, code: code.into(), clicks: signed(clicks), bots: signed(bots) }
+                .map(|((at, code), (clicks, bots))| Count {
+                    at,
+                    code: code.into(),
+                    clicks: signed(clicks),
+                    bots: signed(bots),
                 })
                 .collect();
             counts.sort_unstable_by(|a, b| (a.at, &a.code).cmp(&(b.at, &b.code)));

@@ -1,21 +1,22 @@
-//! Writes down what is held in memory, in turns, and the rest of it at the end.
+//! The tasks that write clicks down while the process lives, and what is left of them at its end.
 //!
-//! A piece that was taken from the buffer has a number, under which it is brought again until it is
-//! known to be written; the database counts it once. So nothing is counted twice when an answer is
-//! lost, and nothing is given up while the process lives.
+//! Without NATS, what is held in memory is written to the database in turns (this file); with it,
+//! `publisher.rs` does its part instead. A piece that was taken from the buffer has a number, under
+//! which it is brought again until it is known to be written; the database counts it once. So
+//! nothing is counted twice when an answer is lost, and nothing is given up while the process lives.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::tally::Part;
-use super::{Clicks, REMEMBERED};
+use super::{Clicks, REMEMBERED, publisher};
 use crate::store::{StoreError, system_clock};
 
 /// How often tables are made and dropped, and salts changed. The tables and salts of tomorrow are
@@ -25,35 +26,101 @@ const UPKEEP: Duration = Duration::from_secs(600);
 /// The longest wait between attempts to write.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// The task that writes.
+/// The tasks.
 #[derive(Debug)]
 pub struct Writer {
-    stop: oneshot::Sender<Duration>,
-    task: JoinHandle<()>,
+    stop: watch::Sender<Option<Duration>>,
+    writing: Vec<JoinHandle<()>>,
+    upkeep: JoinHandle<()>,
+}
+
+/// Tells a task to come to its end, and how long that may take.
+#[derive(Debug, Clone)]
+pub(super) struct Stop(watch::Receiver<Option<Duration>>);
+
+impl Stop {
+    /// Waits until it is told so.
+    pub(super) async fn told(&mut self) -> Duration {
+        let limit = self.0.wait_for(Option::is_some).await.map(|limit| *limit);
+        limit.ok().flatten().unwrap_or_default()
+    }
 }
 
 impl Writer {
     /// Begins to write.
     pub fn start(clicks: Arc<Clicks>) -> Writer {
-        let (stop, stopped) = oneshot::channel();
-        let name = format!("{:016x}", fastrand::u64(..));
-        let pieces = Pieces { clicks, name, number: 0, left: VecDeque::new(), settled: None };
-        Writer { stop, task: tokio::spawn(work(pieces, stopped)) }
+        let (stop, stopped) = watch::channel(None);
+        let stopped = Stop(stopped);
+        let upkeep = tokio::spawn(keep_up(clicks.clone()));
+        let writing = match clicks.stream() {
+            Some(_) => publisher::start(&clicks, &stopped).into(),
+            None => vec![tokio::spawn(work(Pieces::new(clicks), stopped))],
+        };
+        Writer { stop, writing, upkeep }
     }
 
     /// Writes all that is left, when no more clicks come. What cannot be written within `limit` is
     /// counted as lost.
     pub async fn finish(self, limit: Duration) {
-        // It has ended by itself only if it panicked, which was said.
-        self.stop.send(limit).ok();
-        self.task.await.ok();
+        self.upkeep.abort();
+        self.stop.send_replace(Some(limit));
+        for task in self.writing {
+            // It has ended by itself only if it panicked, which was said.
+            task.await.ok();
+        }
     }
+}
+
+async fn keep_up(clicks: Arc<Clicks>) {
+    loop {
+        sleep(UPKEEP).await;
+        if let Err(error) = clicks.keep_up().await {
+            warn!(%error, "the tables of clicks were not tidied up");
+        }
+    }
+}
+
+/// How long to wait before the next attempt.
+#[derive(Debug, Default)]
+pub(super) struct Backoff(Duration);
+
+impl Backoff {
+    /// After success, or at the beginning, nothing.
+    pub(super) async fn wait(&self) {
+        if !self.0.is_zero() {
+            sleep(self.0).await;
+        }
+    }
+
+    /// It went well.
+    pub(super) fn reset(&mut self) {
+        self.0 = Duration::ZERO;
+    }
+
+    /// It failed. True: for the first time.
+    pub(super) fn failed(&mut self) -> bool {
+        let is_first = self.0.is_zero();
+        self.0 = (self.0 * 2).clamp(Duration::from_millis(100), LONGEST_WAIT);
+        is_first
+    }
+}
+
+/// Turns, the first of which comes when the time has passed once.
+pub(super) fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.reset();
+    ticks
+}
+
+/// A random name, so that what two processes bring is never taken for one.
+pub(super) fn random_name() -> String {
+    format!("own:{:016x}", fastrand::u64(..))
 }
 
 /// What was taken from the buffer.
 struct Pieces {
     clicks: Arc<Clicks>,
-    /// Random, so that pieces of two processes are never taken for one.
     name: String,
     number: u64,
     left: VecDeque<Arc<[Part]>>,
@@ -61,45 +128,38 @@ struct Pieces {
     settled: Option<Box<str>>,
 }
 
-async fn work(mut pieces: Pieces, mut stopped: oneshot::Receiver<Duration>) {
-    let mut ticks = interval(pieces.clicks.every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut upkeep = interval(UPKEEP);
-    // It was done at the start.
-    upkeep.reset();
-    let mut wait = Duration::ZERO;
+async fn work(mut pieces: Pieces, mut stop: Stop) {
+    let mut turns = ticks(pieces.clicks.every);
+    let mut backoff = Backoff::default();
     let limit = loop {
         let turn = async {
-            sleep(wait).await;
-            ticks.tick().await;
+            backoff.wait().await;
+            turns.tick().await;
         };
         tokio::select! {
-            limit = &mut stopped => break limit.unwrap_or_default(),
-            _ = upkeep.tick() => {
-                if let Err(error) = pieces.clicks.keep_up().await {
-                    warn!(%error, "the tables of clicks were not tidied up");
-                }
-                continue;
-            }
+            limit = stop.told() => break limit,
             () = turn => {}
         }
-        wait = match pieces.write().await {
-            Ok(()) => Duration::ZERO,
-            Err(error) => {
-                if wait.is_zero() {
-                    warn!(%error, "clicks cannot be written; they are held in memory meanwhile");
-                }
-                (wait * 2).clamp(Duration::from_millis(100), LONGEST_WAIT)
+        match pieces.write().await {
+            Ok(()) => backoff.reset(),
+            Err(error) if backoff.failed() => {
+                warn!(%error, "clicks cannot be written; they are held in memory meanwhile");
             }
-        };
+            Err(_) => {}
+        }
     };
     pieces.finish(limit).await;
 }
 
 impl Pieces {
+    fn new(clicks: Arc<Clicks>) -> Pieces {
+        let name = random_name();
+        Pieces { clicks, name, number: 0, left: VecDeque::new(), settled: None }
+    }
+
     /// Writes all that was held when it began.
     async fn write(&mut self) -> Result<(), StoreError> {
-        // What is left of before goes first, and alone: so one number at a time is in doubt.
+        // What is left of before goes first.
         self.write_left().await?;
         self.take();
         self.write_left().await
@@ -109,18 +169,18 @@ impl Pieces {
         let until = system_clock().saturating_add(REMEMBERED);
         for tally in self.clicks.buffer.take() {
             self.number += 1;
-            let id = format!("own:{}:{}", self.name, self.number).into();
+            let id = format!("{}:{}", self.name, self.number).into();
             self.left.push_back(Arc::new([Part { id, until, settled: None, tally }]));
         }
     }
 
     async fn write_left(&mut self) -> Result<(), StoreError> {
         while let Some(piece) = self.left.front_mut() {
-            if let Some(settled) = self.settled.take() {
-                // Nobody else has it: it has never been sent.
-                if let Some([part]) = Arc::get_mut(piece) {
-                    part.settled = Some(settled);
-                }
+            // The one before is known to be written. Nobody else has this one: it was not sent.
+            if self.settled.is_some()
+                && let Some([part]) = Arc::get_mut(piece)
+            {
+                part.settled = self.settled.take();
             }
             let piece = piece.clone();
             if let Err(error) = self.clicks.store.count(piece.clone(), self.clicks.keep).await {
@@ -138,7 +198,6 @@ impl Pieces {
     }
 
     async fn finish(&mut self, limit: Duration) {
-        let deadline = Instant::now() + limit;
         let all = async {
             while let Err(error) = self.write().await {
                 warn!(%error, "the last clicks cannot be written yet");
@@ -146,7 +205,7 @@ impl Pieces {
             }
         };
         if timeout(limit, all).await.is_ok() {
-            info!(within = ?limit - deadline.duration_since(Instant::now()), "all clicks are written");
+            info!("all clicks are written");
             return;
         }
         self.take();

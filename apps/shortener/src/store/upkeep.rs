@@ -24,7 +24,8 @@ pub(super) fn ahead(unit: Unit, now: Millis) -> Vec<Partition> {
     let mut partitions: Vec<_> = unit.partition(this.from - 1).into_iter().collect();
     let mut next = this.to;
     partitions.push(this);
-    for partition in std::iter::from_fn(|| unit.partition(next).inspect(|it| next = it.to)).take(2) {
+    for partition in std::iter::from_fn(|| unit.partition(next).inspect(|it| next = it.to)).take(2)
+    {
         partitions.push(partition);
     }
     partitions

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use seawall_testkit::{PATIENCE, Process, RawClient, Response};
@@ -19,15 +20,20 @@ pub(crate) struct Instance {
 }
 
 /// A directory for instances.
-pub(crate) struct Home(TempDir);
+pub(crate) struct Home(TempDir, OnceLock<String>);
 
 impl Home {
     pub(crate) fn new() -> Home {
-        Home(tempfile::tempdir().expect("a directory can be made"))
+        Home(tempfile::tempdir().expect("a directory can be made"), OnceLock::new())
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// The key that the first instance printed.
+    pub(crate) fn key(&self) -> String {
+        self.1.get().expect("an instance was started").clone()
     }
 
     /// Starts an instance with this configuration. Those of one home share the file `snip.db`,
@@ -46,6 +52,9 @@ impl Home {
             .lines()
             .iter()
             .find_map(|line| line.text.strip_prefix("admin key: ").map(str::to_owned));
+        if let Some(key) = &key {
+            self.1.get_or_init(|| key.clone());
+        }
         Instance { process, address, key }
     }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod cli;
+mod clicks;
 mod edge;
 mod health;
 mod instance;

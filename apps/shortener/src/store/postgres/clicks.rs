@@ -45,7 +45,8 @@ impl Postgres {
         let units: Vec<Millis> = query.units().collect();
         let values: Values<'_> = &[&units, &query.from, &query.to, &code];
         for row in self.query_any(&sql(query.unit, "clicks, bots"), values).await? {
-            let point = Point { at: row.try_get(0)?, clicks: row.try_get(1)?, bots: row.try_get(2)? };
+            let point =
+                Point { at: row.try_get(0)?, clicks: row.try_get(1)?, bots: row.try_get(2)? };
             stats.series.push(point);
         }
         let days: Vec<Millis> = query.days().collect();
@@ -113,10 +114,7 @@ async fn aside<T: Send + 'static>(
 }
 
 /// Notes parts, and says which of them were not there before.
-async fn remember(
-    transaction: &Transaction<'_>,
-    parts: &[Part],
-) -> Result<Vec<bool>, Failure> {
+async fn remember(transaction: &Transaction<'_>, parts: &[Part]) -> Result<Vec<bool>, Failure> {
     let insert = transaction
         .prepare_cached(
             "INSERT INTO batches (id, until) SELECT * FROM UNNEST($1::text[], $2::bigint[])
@@ -232,7 +230,8 @@ async fn make_missing(
         }
     }
     let names: Vec<&str> = wanted.iter().map(|partition| &*partition.name).collect();
-    let sql = "SELECT name FROM UNNEST($1::text[]) AS wanted (name) WHERE to_regclass(name) IS NULL";
+    let sql =
+        "SELECT name FROM UNNEST($1::text[]) AS wanted (name) WHERE to_regclass(name) IS NULL";
     let missing = transaction.prepare_cached(sql).await?;
     let missing = transaction.query(&missing, &[&names]).await?;
     for row in missing {

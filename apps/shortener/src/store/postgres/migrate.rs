@@ -6,11 +6,10 @@ use super::{StoreError, locks};
 use crate::link::Millis;
 
 /// What was added to the tables, in order. What is here once never changes.
-const MIGRATIONS: &[(&str, &str)] =
-    &[
-        ("links", include_str!("../migrations/postgres/0001-links.sql")),
-        ("clicks", include_str!("../migrations/postgres/0002-clicks.sql")),
-    ];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("links", include_str!("../migrations/postgres/0001-links.sql")),
+    ("clicks", include_str!("../migrations/postgres/0002-clicks.sql")),
+];
 
 /// Applies what is missing, in one transaction. Instances that do so at once wait for each other.
 pub(super) async fn bring_up_to_date(server: &Server, now: Millis) -> Result<(), StoreError> {

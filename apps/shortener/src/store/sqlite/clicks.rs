@@ -55,7 +55,9 @@ impl Sqlite {
             let mut fresh = [0; 32];
             getrandom::fill(&mut fresh).map_err(StoreError::unavailable)?;
             connection
-                .prepare_cached("INSERT INTO salts (day, salt) VALUES (?, ?) ON CONFLICT DO NOTHING")?
+                .prepare_cached(
+                    "INSERT INTO salts (day, salt) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                )?
                 .execute((day, fresh))?;
             let sql = "SELECT salt FROM salts WHERE day = ?";
             Ok(connection.prepare_cached(sql)?.query_row([day], |row| row.get(0))?)
@@ -128,8 +130,7 @@ fn write(connection: &Connection, rows: &Rows) -> Result<(), StoreError> {
         );
         let mut put = connection.prepare_cached(&put)?;
         for (at, code, detail) in days {
-            let known: Option<Vec<u8>> =
-                find.query_row((at, code), |row| row.get(0)).optional()?;
+            let known: Option<Vec<u8>> = find.query_row((at, code), |row| row.get(0)).optional()?;
             let merged = match known {
                 Some(known) => &crate::store::merged(&known, detail, code),
                 None => detail,

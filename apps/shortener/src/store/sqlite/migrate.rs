@@ -6,11 +6,10 @@ use super::StoreError;
 use crate::link::Millis;
 
 /// What was added to the tables, in order. What is here once never changes.
-const MIGRATIONS: &[(&str, &str)] =
-    &[
-        ("links", include_str!("../migrations/sqlite/0001-links.sql")),
-        ("clicks", include_str!("../migrations/sqlite/0002-clicks.sql")),
-    ];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("links", include_str!("../migrations/sqlite/0001-links.sql")),
+    ("clicks", include_str!("../migrations/sqlite/0002-clicks.sql")),
+];
 
 /// Applies what is missing. Processes that do so at once wait for each other.
 pub(super) fn bring_up_to_date(connection: &mut Connection, now: Millis) -> Result<(), StoreError> {
