@@ -247,7 +247,8 @@ fn connections_are_encrypted_as_the_url_says() {
     let plain = Postgres::start().expect("a server");
     let port = server.address().port();
     let authority = server.authority().display().to_string();
-    let url = |host: &str, query: &str| format!("postgres://postgres@{host}:{port}/postgres{query}");
+    let url =
+        |host: &str, query: &str| format!("postgres://postgres@{host}:{port}/postgres{query}");
     let encrypted = || {
         let sql = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
                    WHERE application_name = 'snip'";
