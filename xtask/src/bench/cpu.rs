@@ -40,6 +40,12 @@ pub(crate) fn of_tree(root: u32) -> anyhow::Result<Cpu> {
     Ok(sum)
 }
 
+/// CPU time of a process with all its threads, without its children.
+pub(crate) fn of_process(pid: u32) -> anyhow::Result<Cpu> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse_stat(&stat).map(|stat| stat.cpu).with_context(|| format!("cannot read {stat:?}"))
+}
+
 /// CPU time that all processes of the machine used so far, interrupts included.
 pub(crate) fn of_machine() -> anyhow::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
