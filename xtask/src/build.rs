@@ -25,19 +25,10 @@ pub(crate) fn cargo() -> Command {
 /// When there is no such binary, or it does not compile.
 pub(crate) fn release(name: &str) -> anyhow::Result<PathBuf> {
     eprintln!("building {name} (release)");
-    // Both at once: built apart, what they share would be compiled for each of them.
-    release_of(&["seawall", "hello"], name)
-}
-
-/// Builds the binaries of these packages in the release profile, and returns where the one of this
-/// name is.
-///
-/// # Errors
-/// As [`release`].
-pub(crate) fn release_of(packages: &[&str], name: &str) -> anyhow::Result<PathBuf> {
+    // All at once: built apart, what they share would be compiled for each of them.
     let output = cargo()
-        .args(["build", "--release", "--bins"])
-        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(["build", "--release", "--package", "seawall", "--package", "hello"])
+        .args(["--package", "snip", "--bins"])
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()

@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod scene;
 mod schemathesis;
+mod stage;
 mod test;
 mod tiers;
 mod tools;
@@ -29,6 +30,8 @@ enum Task {
     Demo(demo::Demo),
     /// Show tiers of caches: two edges, a regional node and a shield before one server.
     Tiers(tiers::Tiers),
+    /// Run, or measure, a stage of the link shortener's growth: from one process to an edge.
+    Stage(stage::Stage),
     /// Install what the tests need, and run all of them.
     Test(test::Test),
     /// Measure Seawall beside its peers on this machine.
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Demo(demo) => demo.run(),
         Task::Tiers(tiers) => tiers.run(),
+        Task::Stage(stage) => stage.run(),
         Task::Test(test) => test.run(),
         Task::Bench(bench) => match bench.what {
             BenchWhat::Http(http) => http.run(),

@@ -43,6 +43,20 @@ pub(crate) fn cache_facts(seawall: Option<&Path>) -> Vec<(&'static str, String)>
     facts
 }
 
+/// What has to be known of the stages of the shortener, and the commit, which each has of its own.
+pub(crate) fn stage_facts(seawall: &Path, snip: &Path) -> (Vec<(&'static str, String)>, String) {
+    let mut all = facts(Some(seawall));
+    all.retain(|(name, _)| !["date", "nginx", "haproxy", "wrk", "commit"].contains(name));
+    let of = |program: &str| version(&output_of(program, &["--version"]));
+    all.push(("snip", of(&snip.to_string_lossy())));
+    all.push(("postgresql", of("postgres")));
+    // `Redis server v=7.0.15 sha=…`
+    let redis = output_of("redis-server", &["--version"]);
+    let redis = redis.split(" v=").nth(1).and_then(|rest| rest.split(' ').next());
+    all.push(("redis", redis.unwrap_or("unknown").to_owned()));
+    (all, format!("{} {}", commit(), today()))
+}
+
 /// Those of the shortener's benchmark.
 pub(crate) fn shortener_facts(snip: &Path) -> Vec<(&'static str, String)> {
     let mut facts = facts(None);

@@ -94,10 +94,7 @@ impl Shortener {
         let setting = self.options.setting(&tools(&who), false, (3, 5))?;
         let snip = match &self.snip {
             Some(file) => std::path::absolute(file)?,
-            None => {
-                eprintln!("building snip (release)");
-                build::release_of(&["snip"], "snip")?
-            }
+            None => build::release("snip")?,
         };
         let links = Links::ready(&setting, &snip)?;
         let bench = Bench { setting, snip, who, links };

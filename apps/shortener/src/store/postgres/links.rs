@@ -7,9 +7,9 @@ use tokio_postgres::Row;
 
 use super::error::Failure;
 use super::server::{Client, with_client};
-use super::{Postgres, StoreError, Values, changes};
+use super::{LOOK_UP, Postgres, StoreError, Values, changes};
 use crate::link::{Code, Link, LinkPatch, Millis, NewLink};
-use crate::store::{Created, Read, Taken, Update, patch};
+use crate::store::{Created, Deletion, Read, Taken, Update, patch};
 
 /// The columns that [`link_of`] reads.
 pub(super) const COLUMNS: &str = "links.code, target, status, expires, clicks_left, password, \
@@ -54,10 +54,11 @@ impl Postgres {
                 async move {
                     let codes: Vec<&str> = codes.iter().map(Code::as_str).collect();
                     // Where none answers, none has them.
-                    Ok(this.query_replica(FIND_ALL, &[&codes]).await.unwrap_or_default())
+                    let rows = this.query_replica(FIND_ALL, &[&codes], LOOK_UP[0]).await;
+                    Ok(rows.unwrap_or_default())
                 }
             };
-            if let Some(link) = self.inner.any.find(code, ask).await? {
+            if let Ok(Some(link)) = self.inner.any.find(code, LOOK_UP[0], ask).await {
                 return Ok(Some(link));
             }
         }
@@ -67,10 +68,10 @@ impl Postgres {
             let this = this.clone();
             async move {
                 let codes: Vec<&str> = codes.iter().map(Code::as_str).collect();
-                this.primary().query(FIND_ALL, &[&codes]).await
+                this.primary().query_within(FIND_ALL, &[&codes], LOOK_UP[1]).await
             }
         };
-        self.inner.latest.find(code, ask).await
+        self.inner.latest.find(code, LOOK_UP[1], ask).await
     }
 
     pub(in crate::store) async fn update(
@@ -83,9 +84,13 @@ impl Postgres {
         with_client!(self.primary(), client => update(&mut client, code, patch, expected, now))
     }
 
-    pub(in crate::store) async fn delete(&self, code: &Code) -> Result<bool, StoreError> {
+    pub(in crate::store) async fn delete(
+        &self,
+        code: &Code,
+        expected: Option<i64>,
+    ) -> Result<Deletion, StoreError> {
         let now = self.now();
-        with_client!(self.primary(), client => delete(&mut client, code, now))
+        with_client!(self.primary(), client => delete(&mut client, code, expected, now))
     }
 
     pub(in crate::store) async fn take_click(
@@ -318,16 +323,28 @@ async fn update(
     Ok(Update::Done(link))
 }
 
-async fn delete(client: &mut Client, code: &Code, now: Millis) -> Result<bool, Failure> {
+async fn delete(
+    client: &mut Client,
+    code: &Code,
+    expected: Option<i64>,
+    now: Millis,
+) -> Result<Deletion, Failure> {
     let transaction = client.transaction().await?;
+    let find = "SELECT version FROM links WHERE code = $1 FOR UPDATE";
+    let find = transaction.prepare_cached(find).await?;
+    let Some(row) = transaction.query_opt(&find, &[&code.as_str()]).await? else {
+        return Ok(Deletion::Missing);
+    };
+    let version = row.try_get(0)?;
+    if expected.is_some_and(|expected| expected != version) {
+        return Ok(Deletion::Conflict(version));
+    }
     remove_tags(&transaction, code).await?;
     let delete = transaction.prepare_cached("DELETE FROM links WHERE code = $1").await?;
-    if transaction.execute(&delete, &[&code.as_str()]).await? == 0 {
-        return Ok(false);
-    }
+    transaction.execute(&delete, &[&code.as_str()]).await?;
     changes::insert_one(&transaction, code, now).await?;
     transaction.commit().await?;
-    Ok(true)
+    Ok(Deletion::Done)
 }
 
 /// Removes what finds a link by its tags; the row of the link is locked first, so that nobody

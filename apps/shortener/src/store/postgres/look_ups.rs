@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_postgres::Row;
 
 use super::StoreError;
@@ -45,13 +47,15 @@ impl LookUps {
         LookUps { most: (pool / 2).max(1), queue: Mutex::default() }
     }
 
-    /// The link of a code. `ask` returns the rows of links with these codes, of a statement that
-    /// begins after it was called.
+    /// The link of a code, within `limit`, which is also that of what is asked: a server that hangs
+    /// keeps those who come later waiting, but no longer than that. `ask` returns the rows of links
+    /// with these codes, of a statement that begins after it was called.
     ///
     /// Dropped, the link is looked up all the same if it has been asked for.
     pub(super) async fn find<F>(
         self: &Arc<Self>,
         code: &Code,
+        limit: Duration,
         ask: impl Fn(Vec<Code>) -> F + Send + 'static,
     ) -> Result<Option<Link>, StoreError>
     where
@@ -69,7 +73,10 @@ impl LookUps {
             // It ends by itself when nobody waits: what it asks has a limit of time.
             tokio::spawn(Asking(self.clone()).work(ask));
         }
-        answered.await.map_err(|_| StoreError::unavailable("a look-up broke off"))?
+        match timeout(limit, answered).await {
+            Ok(answered) => answered.map_err(|_| StoreError::unavailable("a look-up broke off"))?,
+            Err(_) => Err(StoreError::unavailable("the server does not answer in time")),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
