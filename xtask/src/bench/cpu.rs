@@ -64,6 +64,13 @@ pub(crate) fn of_machine() -> anyhow::Result<Duration> {
     parse_machine(&stat).context("cannot read /proc/stat")
 }
 
+/// CPU time of this process alone.
+pub(crate) fn of_this() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let stat = parse_stat(&stat).with_context(|| format!("cannot read {stat:?}"))?;
+    Ok(stat.cpu.total())
+}
+
 /// CPU time of the children of this process that have ended.
 pub(crate) fn of_ended_children() -> anyhow::Result<Duration> {
     of_ended_children_of("/proc/self/stat")

@@ -232,7 +232,9 @@ fn once(
     let others = || -> anyhow::Result<Duration> {
         let known = cpu::of_trees(processes)?.total()
             + cpu::of_trees(behind)?.total()
-            + cpu::of_ended_children()?;
+            + cpu::of_ended_children()?
+            // Some load is of threads of its own.
+            + cpu::of_this()?;
         Ok(cpu::of_machine()?.saturating_sub(known))
     };
     let (before, others_before) = (cpu::of_trees(processes)?, others()?);

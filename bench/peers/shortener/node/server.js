@@ -38,7 +38,9 @@ function postgres(url) {
 function remember(code, target) {
   if (most === 0) return;
   if (kept.size >= most) kept.delete(kept.keys().next().value);
-  kept.set(code, { target, until: Date.now() + FRESH });
+  // A text of its own: that of the request would keep all of its URL.
+  const own = Buffer.from(code).toString();
+  kept.set(own, { code: own, target, until: Date.now() + FRESH });
 }
 
 function answer(response, code, target) {
@@ -56,10 +58,11 @@ const server = http.createServer((request, response) => {
   const code = request.url.slice(1);
   const there = kept.get(code);
   if (there !== undefined) {
-    kept.delete(code);
+    // With the text that is there already: a new one for each hit keeps the collector busy.
+    kept.delete(there.code);
     if (there.until > Date.now()) {
-      kept.set(code, there);
-      return answer(response, code, there.target);
+      kept.set(there.code, there);
+      return answer(response, there.code, there.target);
     }
   }
   const done = (target) => {
