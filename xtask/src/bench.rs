@@ -25,6 +25,7 @@ mod peers;
 mod report;
 mod rounds;
 pub(crate) mod routes;
+pub(crate) mod shortener;
 pub(crate) mod table;
 mod wrk;
 

@@ -58,6 +58,8 @@ enum BenchWhat {
     Routes,
     /// Hits of the cache beside NGINX, HAProxy and Varnish: CPU time, latency, memory, disk, purges.
     Cache(bench::cache::Cache),
+    /// The link shortener beside others: redirects, making links, what links and clicks take.
+    Shortener(bench::shortener::Shortener),
     /// Hit ratios of the cache beside moka, quick_cache and LRU, and the time of a look-up.
     Hits(bench::hits::Hits),
 }
@@ -74,6 +76,7 @@ fn main() -> anyhow::Result<()> {
             BenchWhat::Choice => bench::choice::run(),
             BenchWhat::Routes => bench::routes::run(),
             BenchWhat::Cache(cache) => cache.run(),
+            BenchWhat::Shortener(shortener) => shortener.run(),
             BenchWhat::Hits(hits) => hits.run(),
         },
         Task::Fuzz(fuzz) => fuzz.run(),

@@ -40,6 +40,9 @@ pub struct Config {
     pub redis: Option<String>,
     /// Where clicks go as a stream.
     pub nats: Option<String>,
+    /// How long it serves on, with `/readyz` failing, after it was asked to end: as long as a
+    /// balancer needs to see that. Default 0 s.
+    pub drain_delay: Duration,
     /// Peers whose `X-Forwarded-For` and `Seawall-Reported` are believed. Default: none.
     pub trust: Vec<IpNet>,
     /// A database of countries in the format of MaxMind.
@@ -208,6 +211,7 @@ struct File {
     pool: Option<Spanned<u32>>,
     redis: Option<RedisUrl>,
     nats: Option<Text>,
+    drain_delay: Option<Span>,
     trust: Vec<Net>,
     country: Option<Text>,
     cache: CacheSection,
@@ -330,6 +334,7 @@ impl File {
             pool: self.pool.map_or(8, Spanned::into_inner),
             redis: self.redis.map(|url| url.0),
             nats: text(self.nats),
+            drain_delay: self.drain_delay.map_or(Duration::ZERO, |span| span.0),
             trust: self.trust.into_iter().map(|net| net.0).collect(),
             country: text(self.country).map(PathBuf::from),
             cache: CacheConfig {

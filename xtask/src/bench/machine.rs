@@ -57,6 +57,23 @@ pub(crate) fn stage_facts(seawall: &Path, snip: &Path) -> (Vec<(&'static str, St
     (all, format!("{} {}", commit(), today()))
 }
 
+/// Those of the shortener's benchmark.
+pub(crate) fn shortener_facts(snip: &Path) -> Vec<(&'static str, String)> {
+    let mut facts = facts(None);
+    facts.retain(|(name, _)| *name != "haproxy");
+    let of = |program: &str, argument: &str| version(&output_of(program, &[argument]));
+    facts.extend([
+        ("postgresql", of("postgres", "--version")),
+        ("redis", of("redis-server", "--version")),
+        ("node", of("node", "--version")),
+        ("php", of("php-fpm8.2", "-v")),
+        ("snip", of(&snip.to_string_lossy(), "--version")),
+        ("commit", commit()),
+        ("rustc", of("rustc", "--version")),
+    ]);
+    facts
+}
+
 fn cpu_model() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     info.lines()

@@ -3,12 +3,12 @@
 mod api;
 mod cli;
 mod clicks;
+mod client;
 mod edge;
 mod health;
 mod instance;
 mod lookup;
 mod openapi;
-mod program;
 mod redirects;
 mod session;
 mod store;
