@@ -85,6 +85,7 @@ struct Reading {
 /// A stage under load.
 pub(crate) struct Bench<'a> {
     site: &'a mut Site,
+    workload: &'a Workload,
     load: Load<'a>,
     stop: &'a Stop,
     /// Clicks that were answered so far.
@@ -99,8 +100,7 @@ impl<'a> Bench<'a> {
         stop: &'a Stop,
     ) -> anyhow::Result<Bench<'a>> {
         let load = Load::open(workload, site.front, CONNECTIONS)?;
-        // The one that shows that the site is there.
-        Ok(Bench { site, load, stop, answered: 0, runs: 0 })
+        Ok(Bench { site, workload, load, stop, answered: 0, runs: 0 })
     }
 
     /// Measures the stage.
@@ -117,6 +117,8 @@ impl<'a> Bench<'a> {
         if setting.pause {
             println!("  ready: waits for a line on the standard input");
             std::io::stdin().read_line(&mut String::new()).context("no standard input")?;
+            // Those that are there may have been idle for too long.
+            self.load = Load::open(self.workload, self.site.front, CONNECTIONS)?;
         }
         let mut rate = match setting.rate {
             Some(rate) => rate,

@@ -1,4 +1,4 @@
-//! The table of all stages: `bench/results/stages.{md,json}`, and its short form in the README.
+//! The table of all stages: `bench/results/stages.{md,json}`, and its short form in other pages.
 //! Stages are measured one at a time; what the file has of the others stays.
 
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use super::site::Programs;
 use crate::bench::{machine, table};
 use crate::scene::grouped;
 
-/// Around the table in the README.
+/// Around the short table.
 const MARKS: [&str; 2] = ["<!-- bench:stages -->\n", "<!-- /bench:stages -->"];
 
 /// What the last stage is to bear, and within how many milliseconds 99 of 100 answers are to come.
@@ -80,19 +80,23 @@ impl Report {
         table::write(directory, "stages", &self.markdown(), &json)
     }
 
-    /// Puts the short table between its marks in the README.
+    /// Puts the short table between its marks in a page; `root` is the way from there to the root
+    /// of the repository.
     ///
     /// # Errors
     /// When there are no marks, or the file cannot be written.
-    pub(crate) fn write_readme(&self, file: &Path) -> anyhow::Result<()> {
-        let text = fs::read_to_string(file)?;
-        let text = between(&text, &self.table()).context("the README has no `bench:stages`")?;
-        fs::write(file, text).context("the README cannot be written")
+    pub(crate) fn write_into(&self, file: &Path, root: &str) -> anyhow::Result<()> {
+        let name = file.display();
+        let text = fs::read_to_string(file).with_context(|| format!("there is no {name}"))?;
+        let table = short(&self.rows, root);
+        let text =
+            between(&text, &table).with_context(|| format!("{name} has no `bench:stages`"))?;
+        fs::write(file, text).with_context(|| format!("{name} cannot be written"))
     }
 
     /// The short table.
     pub(crate) fn table(&self) -> String {
-        short(&self.rows)
+        short(&self.rows, "")
     }
 
     /// The whole page.
@@ -202,10 +206,10 @@ impl Report {
 pub(crate) fn kept(directory: &Path) -> Option<String> {
     let text = fs::read_to_string(directory.join("stages.json")).ok()?;
     let old: Value = serde_json::from_str(&text).ok()?;
-    Some(short(old["stages"].as_array()?))
+    Some(short(old["stages"].as_array()?, ""))
 }
 
-fn short(rows: &[Value]) -> String {
+fn short(rows: &[Value], root: &str) -> String {
     let mut out = format!(
         "| Stage | What is new | Redirects/s with p99 < {} ms | p99 | Reach `snip` | Ask a database | CPU time a redirect |\n\
          |---|---|--:|--:|--:|--:|--:|\n",
@@ -215,7 +219,7 @@ fn short(rows: &[Value]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "| [{}](examples/stages/{}) | {} | **{}** | {:.1} ms | {} | {} | {:.0} µs |",
+            "| [{}]({root}examples/stages/{}) | {} | **{}** | {:.1} ms | {} | {} | {:.0} µs |",
             row["stage"],
             text(row, "folder"),
             text(row, "title"),
