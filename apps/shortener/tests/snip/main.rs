@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod clicks;
+mod documents;
 mod edge;
 mod health;
 mod instance;
