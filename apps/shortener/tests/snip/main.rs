@@ -3,13 +3,13 @@
 mod api;
 mod cli;
 mod clicks;
+mod client;
 mod documents;
 mod edge;
 mod health;
 mod instance;
 mod lookup;
 mod openapi;
-mod program;
 mod redirects;
 mod session;
 mod store;
