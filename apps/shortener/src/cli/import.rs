@@ -150,7 +150,9 @@ impl Run<'_> {
             } else if self.is_there(row, problem)? {
                 self.tally.there += 1;
             } else {
-                self.failed(row.line, &words_of(problem));
+                // A line of a dump has many.
+                let name = row.link.alias.as_deref().unwrap_or(&row.link.target);
+                self.failed(row.line, &format!("{name}: {}", words_of(problem)));
             }
         }
         let Tally { imported, there, failed } = self.tally;
