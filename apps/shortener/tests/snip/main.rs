@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod clicks;
 mod client;
+mod documents;
 mod edge;
 mod health;
 mod instance;
