@@ -13,3 +13,4 @@ mod redirects;
 mod session;
 mod store;
 mod web;
+mod worst;
