@@ -423,6 +423,32 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_may_have_something_else() {
+        let text = r#"listen = "${SNIP_UNSET_HERE:-[::1]:0}" "#;
+        assert_eq!(Config::parse(text, "snip.toml").expect("a default").listen, "[::1]:0");
+        let text = r#"name = "${PATH:-nothing}" "#;
+        let path = std::env::var("PATH").expect("every process has it");
+        assert_eq!(Config::parse(text, "snip.toml").expect("it is there").name, path);
+    }
+
+    #[test]
+    fn the_files_of_the_stages_load() {
+        let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/stages");
+        let mut seen = Vec::new();
+        for entry in std::fs::read_dir(stages).expect("there are stages") {
+            let file = entry.expect("they can be listed").path().join("snip.toml");
+            if let Some(text) = std::fs::read_to_string(&file).ok() {
+                let name = file.display().to_string();
+                let config = Config::parse(&text, &name).unwrap_or_else(|error| panic!("{error}"));
+                seen.push((config.replicas.len(), config.redis.is_some(), config.edge.purge.len()));
+            }
+        }
+        seen.sort_unstable();
+        let none = (0, false, 0);
+        assert_eq!(seen, [none, none, none, (2, false, 0), (2, true, 0), (2, true, 2)]);
+    }
+
+    #[test]
     fn all_contradictions_are_reported_at_once() {
         let text = "pool = 0\nreplicas = [\"sqlite:x\"]\n[cache]\nredis-ttl = \"1ms\"";
         let error = Config::parse(text, "f").expect_err("three things are wrong").to_string();

@@ -135,6 +135,26 @@ impl Postgres {
         run(psql).map(|text| text.trim_end().to_owned())
     }
 
+    /// Writes a database to a file, from which [`Postgres::restore`] makes it again.
+    ///
+    /// # Errors
+    /// When the server is away, or the file cannot be written.
+    pub fn dump(&self, database: &str, file: &Path) -> io::Result<()> {
+        let mut dump = command(program("pg_dump")?, ["--format=custom", "--compress=1"]);
+        dump.args(["--dbname", &self.url_of(database), "--file"]).arg(file);
+        run(dump).map(drop)
+    }
+
+    /// Makes in a database what a file has that [`Postgres::dump`] wrote.
+    ///
+    /// # Errors
+    /// When the server is away, or the file is none of these.
+    pub fn restore(&self, database: &str, file: &Path) -> io::Result<()> {
+        let mut restore = command(program("pg_restore")?, ["--exit-on-error", "--no-owner"]);
+        restore.args(["--dbname", &self.url_of(database)]).arg(file);
+        run(restore).map(drop)
+    }
+
     /// Runs a replica of it that streams: a server of its own, which takes no changes. It follows
     /// to wherever this one is when it is started again.
     ///
