@@ -14,3 +14,4 @@ mod redirects;
 mod session;
 mod store;
 mod web;
+mod worst;
