@@ -6,6 +6,7 @@ mod clicks;
 mod edge;
 mod health;
 mod instance;
+mod lists;
 mod lookup;
 mod openapi;
 mod program;
