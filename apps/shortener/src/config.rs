@@ -40,6 +40,9 @@ pub struct Config {
     pub redis: Option<String>,
     /// Where clicks go as a stream.
     pub nats: Option<String>,
+    /// How long it serves on, with `/readyz` failing, after it was asked to end: as long as a
+    /// balancer needs to see that. Default 0 s.
+    pub drain_delay: Duration,
     /// Peers whose `X-Forwarded-For` and `Seawall-Reported` are believed. Default: none.
     pub trust: Vec<IpNet>,
     /// A database of countries in the format of MaxMind.
@@ -208,6 +211,7 @@ struct File {
     pool: Option<Spanned<u32>>,
     redis: Option<RedisUrl>,
     nats: Option<Text>,
+    drain_delay: Option<Span>,
     trust: Vec<Net>,
     country: Option<Text>,
     cache: CacheSection,
@@ -330,6 +334,7 @@ impl File {
             pool: self.pool.map_or(8, Spanned::into_inner),
             redis: self.redis.map(|url| url.0),
             nats: text(self.nats),
+            drain_delay: self.drain_delay.map_or(Duration::ZERO, |span| span.0),
             trust: self.trust.into_iter().map(|net| net.0).collect(),
             country: text(self.country).map(PathBuf::from),
             cache: CacheConfig {
@@ -415,6 +420,32 @@ mod tests {
             let error = error.unwrap_or_else(|| panic!("accepted: {text}"));
             assert!(error.starts_with(expect), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_environment_may_have_something_else() {
+        let text = r#"listen = "${SNIP_UNSET_HERE:-[::1]:0}" "#;
+        assert_eq!(Config::parse(text, "snip.toml").expect("a default").listen, "[::1]:0");
+        let text = r#"name = "${PATH:-nothing}" "#;
+        let path = std::env::var("PATH").expect("every process has it");
+        assert_eq!(Config::parse(text, "snip.toml").expect("it is there").name, path);
+    }
+
+    #[test]
+    fn the_files_of_the_stages_load() {
+        let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/stages");
+        let mut seen = Vec::new();
+        for entry in std::fs::read_dir(stages).expect("there are stages") {
+            let file = entry.expect("they can be listed").path().join("snip.toml");
+            if let Some(text) = std::fs::read_to_string(&file).ok() {
+                let name = file.display().to_string();
+                let config = Config::parse(&text, &name).unwrap_or_else(|error| panic!("{error}"));
+                seen.push((config.replicas.len(), config.redis.is_some(), config.edge.purge.len()));
+            }
+        }
+        seen.sort_unstable();
+        let none = (0, false, 0);
+        assert_eq!(seen, [none, none, none, (2, false, 0), (2, true, 0), (2, true, 2)]);
     }
 
     #[test]

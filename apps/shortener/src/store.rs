@@ -19,8 +19,8 @@ pub use error::StoreError;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use types::{
-    Change, Changes, DatabaseConfig, Health, Key, LinkPage, NewKey, Once, Read, Size, Standing,
-    Taken, Update, system_clock,
+    Change, Changes, DatabaseConfig, Deletion, Health, Key, LinkPage, NewKey, Once, Read, Size,
+    Standing, Taken, Update, system_clock,
 };
 
 pub use upkeep::Upkeep;
@@ -152,12 +152,12 @@ impl Store {
         either!(self, it => it.update(code, patch, expected).await)
     }
 
-    /// Deletes a link. False when there was none.
+    /// Deletes a link, if its version is `expected` or nothing is expected.
     ///
     /// # Errors
     /// As [`StoreError`] says.
-    pub async fn delete(&self, code: &Code) -> Result<bool, StoreError> {
-        either!(self, it => it.delete(code).await)
+    pub async fn delete(&self, code: &Code, expected: Option<i64>) -> Result<Deletion, StoreError> {
+        either!(self, it => it.delete(code, expected).await)
     }
 
     /// Takes one of the clicks that a link has left, and says how many are left then. `None` when

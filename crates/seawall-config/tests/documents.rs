@@ -23,6 +23,10 @@ fn the_schema_is_up_to_date() {
 fn every_example_loads() {
     let mut seen = 0;
     for path in files(&root().join("examples"), "toml") {
+        // Of the application, which loads them in its own tests.
+        if path.file_name().is_some_and(|name| name == "snip.toml") {
+            continue;
+        }
         check(&read(&path), &path.display().to_string());
         seen += 1;
     }

@@ -19,7 +19,7 @@ use crate::auth::{Actor, Scope};
 use crate::clicks::unit::Unit;
 use crate::link::{Code, Link};
 use crate::problem::{Problem, Shown};
-use crate::store::{Created, Once, Update, system_clock};
+use crate::store::{Created, Deletion, Once, Update, system_clock};
 
 /// Tags that are listed at most.
 const MOST_TAGS: u32 = 1000;
@@ -267,14 +267,7 @@ pub(super) async fn change(
     let Named(code) = named?;
     let condition = IfMatch::of(&headers)?;
     let patch = draft::patch(&api, body).await?;
-    let expected = match &condition {
-        IfMatch::Nothing | IfMatch::Any => None,
-        IfMatch::OneOf(versions) => match versions.as_slice() {
-            [version] => Some(*version),
-            // Of several, the one that the link has; the store then holds it to that.
-            _ => Some(current(&api, &code, &condition).await?.version),
-        },
-    };
+    let expected = expected(&api, &code, &condition).await?;
     match api.links.update(&code, &patch, expected).await? {
         Update::Done(link) => Ok(show(&api, &link, StatusCode::OK)),
         Update::Missing => Err(Problem::NoLink(code)),
@@ -309,14 +302,11 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     actor.may(Scope::LinksWrite)?;
     let Named(code) = named?;
-    let condition = IfMatch::of(&headers)?;
-    if condition != IfMatch::Nothing {
-        current(&api, &code, &condition).await?;
-    }
-    if api.links.delete(&code).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::NoLink(code))
+    let expected = expected(&api, &code, &IfMatch::of(&headers)?).await?;
+    match api.links.delete(&code, expected).await? {
+        Deletion::Done => Ok(StatusCode::NO_CONTENT),
+        Deletion::Missing => Err(Problem::NoLink(code)),
+        Deletion::Conflict(version) => Err(Problem::Changed(version)),
     }
 }
 
@@ -340,10 +330,23 @@ pub(super) async fn tags(
     Ok(Answer(TagList { tags }))
 }
 
-/// The link as it is, if it meets the condition.
-async fn current(api: &Api, code: &Code, condition: &IfMatch) -> Result<Link, Problem> {
-    let link = api.links.link(code).await?.ok_or_else(|| Problem::NoLink(code.clone()))?;
-    if condition.allows(link.version) { Ok(link) } else { Err(Problem::Changed(link.version)) }
+/// The version that the store is to hold a link to.
+async fn expected(api: &Api, code: &Code, condition: &IfMatch) -> Result<Option<i64>, Problem> {
+    match condition {
+        IfMatch::Nothing | IfMatch::Any => Ok(None),
+        IfMatch::OneOf(versions) => match versions.as_slice() {
+            [version] => Ok(Some(*version)),
+            // Of several, the one that the link has.
+            versions => {
+                let link = api.links.link(code).await?;
+                let version = link.ok_or_else(|| Problem::NoLink(code.clone()))?.version;
+                match versions.contains(&version) {
+                    true => Ok(Some(version)),
+                    false => Err(Problem::Changed(version)),
+                }
+            }
+        },
+    }
 }
 
 fn show(api: &Api, link: &Link, status: StatusCode) -> Response {

@@ -1,5 +1,5 @@
 //! Values of the file that are more than TOML knows: each is right or refused with the words that
-//! the operator needs. Strings have their `${NAME}` from the environment.
+//! the operator needs. Strings have their `${NAME}` and `${NAME:-DEFAULT}` from the environment.
 
 use std::env;
 use std::net::IpAddr;
@@ -102,13 +102,23 @@ impl<'de> Deserialize<'de> for Status {
     }
 }
 
-/// Puts the values of the environment in place of each `${NAME}`.
+/// Puts the values of the environment in place of each `${NAME}`, and of `${NAME:-DEFAULT}` as the
+/// shell does: the default where the environment has nothing of that name, or nothing in it.
 fn expand(text: &str) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, from)) = rest.split_once("${") {
         let (name, after) = from.split_once('}').ok_or("`${` without `}`")?;
-        let value = env::var(name).map_err(|_| format!("the environment has no {name}"))?;
+        let (name, default) = match name.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (name, None),
+        };
+        let value = match (env::var(name), default) {
+            (Ok(value), None) => value,
+            (Ok(value), Some(_)) if !value.is_empty() => value,
+            (_, Some(default)) => default.to_owned(),
+            (Err(_), None) => return Err(format!("the environment has no {name}")),
+        };
         expanded.push_str(before);
         expanded.push_str(&value);
         rest = after;

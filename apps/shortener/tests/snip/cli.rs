@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use seawall_testkit::RawClient;
 use serde_json::{Value, json};
 
-use crate::program::{BINARY, Snip, json};
+use crate::client::json;
+use crate::instance::{BINARY, Snip};
 
 #[test]
 fn create_prints_a_link_that_works() {
@@ -188,7 +189,7 @@ fn an_import_that_lost_its_server_goes_on() {
         .arg("import")
         .arg(&file)
         .env("SNIP_URL", format!("http://{address}"))
-        .env("SNIP_KEY", &snip.key)
+        .env("SNIP_KEY", snip.key())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

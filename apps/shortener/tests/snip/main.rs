@@ -3,13 +3,13 @@
 mod api;
 mod cli;
 mod clicks;
+mod client;
 mod edge;
 mod health;
 mod instance;
 mod lists;
 mod lookup;
 mod openapi;
-mod program;
 mod redirects;
 mod session;
 mod store;

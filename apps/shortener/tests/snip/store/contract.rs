@@ -8,8 +8,8 @@ use std::pin::Pin;
 use snip::code::Codes;
 use snip::link::{Code, Link, LinkPatch, LinkQuery, Millis, NewLink, Order, Redirect};
 use snip::store::{
-    DatabaseConfig, LinkPage, MOST_AT_ONCE, NewKey, Once, REMEMBERED, Read, SEARCHED, Store,
-    StoreError, Taken, Update, system_clock,
+    DatabaseConfig, Deletion, LinkPage, MOST_AT_ONCE, NewKey, Once, REMEMBERED, Read, SEARCHED,
+    Store, StoreError, Taken, Update, system_clock,
 };
 
 /// An empty database that nobody else uses.
@@ -389,7 +389,7 @@ async fn a_clock_that_goes_back_takes_nothing_back(place: Place) {
     assert_eq!(codes, [link.code.clone(), older.code]);
     // Changes go by their numbers.
     let changes = store.changes_after(0, 10).await.expect("it answers").changes;
-    early.delete(&link.code).await.expect("it answers");
+    early.delete(&link.code, None).await.expect("it answers");
     let last = changes.last().map_or(0, |change| change.seq);
     let after = store.changes_after(last, 10).await.expect("it answers").changes;
     assert_eq!(after.iter().map(|change| &change.code).collect::<Vec<_>>(), [&link.code]);
@@ -399,8 +399,11 @@ async fn what_is_deleted_is_gone(place: Place) {
     let (store, other) = (place.open().await, place.open().await);
     let link = NewLink { alias: Some(code("a")), ..tagged("https://example.com/", &["t", "u"]) };
     make(&store, vec![link.clone(), tagged("https://example.com/", &["t"])]).await;
-    assert_eq!(other.delete(&code("a")).await, Ok(true));
-    assert_eq!(store.delete(&code("a")).await, Ok(false));
+    assert_eq!(store.delete(&code("a"), Some(2)).await, Ok(Deletion::Conflict(1)));
+    assert!(read(&store, &code("a")).await.is_some(), "it is another version");
+    assert_eq!(other.delete(&code("a"), Some(1)).await, Ok(Deletion::Done));
+    assert_eq!(store.delete(&code("a"), None).await, Ok(Deletion::Missing));
+    assert_eq!(store.delete(&code("a"), Some(1)).await, Ok(Deletion::Missing));
     assert_eq!(read(&store, &code("a")).await, None);
     assert_eq!(store.tags(10).await, Ok(vec![("t".into(), 1)]));
     let again = make_one(&store, link).await;
@@ -544,7 +547,7 @@ async fn pages_have_every_link_once_while_links_are_made_and_deleted(place: Plac
             let Some(next) = next else { break };
             // The last one seen, by which pages are turned, goes away; others come.
             if expected.remove(&next.1) {
-                other.delete(&next.1).await.expect("it answers");
+                other.delete(&next.1, None).await.expect("it answers");
             }
             make_one(&other, tagged("https://example.com/new", &["t"])).await;
             after = Some(next);
@@ -588,7 +591,7 @@ async fn links_are_found_by_tag(place: Place) {
     }
     let tags = store.tags(2).await.expect("it answers");
     assert_eq!(tags, [("red".into(), 2), ("Red".into(), 1)]);
-    store.delete(&made[1].code).await.expect("it answers");
+    store.delete(&made[1].code, None).await.expect("it answers");
     assert_eq!(found("red").await, targets(&[1]));
 }
 
@@ -715,8 +718,8 @@ async fn changes_are_listed(place: Place) {
     store.update(&generated.code, &LinkPatch::default(), Some(1)).await.expect("it answers");
     store.update(&code("unknown"), &LinkPatch::default(), None).await.expect("it answers");
     store.create(vec![alias("a")]).await.expect("it answers");
-    store.delete(&code("a")).await.expect("it answers");
-    store.delete(&code("a")).await.expect("it answers");
+    store.delete(&code("a"), None).await.expect("it answers");
+    store.delete(&code("a"), None).await.expect("it answers");
     let all = store.changes_after(0, 100).await.expect("it answers");
     assert!(!all.incomplete);
     let mut codes: Vec<_> = all.changes.iter().map(|change| change.code.as_str()).collect();
