@@ -8,6 +8,7 @@ mod documents;
 mod edge;
 mod health;
 mod instance;
+mod lists;
 mod lookup;
 mod openapi;
 mod redirects;
