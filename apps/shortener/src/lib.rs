@@ -20,6 +20,7 @@ pub mod qr;
 pub mod redirect;
 pub mod refusal;
 pub mod resolve;
+pub mod seldom;
 pub mod serve;
 pub mod session;
 pub mod store;
