@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::caches::Caches;
 use crate::link::{Code, Link, LinkPatch, LinkQuery, NewLink};
-use crate::store::{Created, LinkPage, Once, Read, Store, StoreError, Update};
+use crate::store::{Created, LinkPage, Once, Read, Removal, Store, StoreError, Update};
 
 /// The links of a store, with what must happen when they change.
 #[derive(Debug, Clone)]
@@ -104,18 +104,19 @@ impl Links {
         .await
     }
 
-    /// Deletes a link. False when there was none.
+    /// Deletes a link; see [`Store::delete_if`].
     ///
     /// # Errors
     /// As the store.
-    pub async fn delete(&self, code: &Code) -> Result<bool, StoreError> {
+    pub async fn delete(&self, code: &Code, expected: Option<i64>) -> Result<Removal, StoreError> {
         let (this, code) = (self.clone(), code.clone());
         to_the_end(async move {
-            let deleted = this.store.delete(&code).await;
-            if !matches!(deleted, Ok(false)) {
+            let removal = this.store.delete_if(&code, expected).await;
+            // After an error it may be gone all the same.
+            if !matches!(removal, Ok(Removal::Missing | Removal::Conflict(_))) {
                 this.changed(&[code]).await;
             }
-            deleted
+            removal
         })
         .await
     }

@@ -18,8 +18,8 @@ pub use error::StoreError;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use types::{
-    Change, Changes, DatabaseConfig, Health, Key, LinkPage, NewKey, Once, Read, Size, Standing,
-    Taken, Update, system_clock,
+    Change, Changes, DatabaseConfig, Health, Key, LinkPage, NewKey, Once, Read, Removal, Size,
+    Standing, Taken, Update, system_clock,
 };
 
 pub use upkeep::Upkeep;
@@ -156,7 +156,19 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn delete(&self, code: &Code) -> Result<bool, StoreError> {
-        either!(self, it => it.delete(code).await)
+        Ok(self.delete_if(code, None).await? == Removal::Done)
+    }
+
+    /// Deletes a link, if its version is `expected` or nothing is expected.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn delete_if(
+        &self,
+        code: &Code,
+        expected: Option<i64>,
+    ) -> Result<Removal, StoreError> {
+        either!(self, it => it.delete(code, expected).await)
     }
 
     /// Takes one of the clicks that a link has left, and says how many are left then. `None` when
@@ -191,6 +203,15 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn last_change(&self) -> Result<i64, StoreError> {
         either!(self, it => it.last_change().await)
+    }
+
+    /// Sees whether each replica has all changes up to the one with the number `known`; of those that
+    /// do not, nothing is read until they do. To be called again and again.
+    pub async fn check_replicas(&self, known: i64) {
+        match self {
+            Store::Sqlite(_) => {}
+            Store::Postgres(it) => it.check_replicas(known).await,
+        }
     }
 
     /// Changes after the one with the number `seq`, in their order, at most `limit`. Numbers are

@@ -18,7 +18,7 @@ use super::{Api, idempotency, page};
 use crate::auth::{Actor, Scope};
 use crate::link::{Code, Link};
 use crate::problem::{Problem, Shown};
-use crate::store::{Created, Once, Update, system_clock};
+use crate::store::{Created, Once, Removal, Update, system_clock};
 
 /// Tags that are listed at most.
 const MOST_TAGS: u32 = 1000;
@@ -100,6 +100,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
         (status = 400, description = "Not JSON, or a field of the head is malformed", body = Shown, content_type = "application/problem+json"),
         (status = 401, description = "There is no good key", body = Shown, content_type = "application/problem+json"),
         (status = 403, description = "The key has not the scope `links:write`", body = Shown, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Shown, content_type = "application/problem+json"),
         (status = 409, description = "The alias is taken, or the same request is being worked on", body = Shown, content_type = "application/problem+json"),
         (status = 413, description = "More than 64 KiB", body = Shown, content_type = "application/problem+json"),
         (status = 415, description = "Not `application/json`", body = Shown, content_type = "application/problem+json"),
@@ -232,6 +233,7 @@ pub(super) async fn read(
         (status = 401, description = "There is no good key", body = Shown, content_type = "application/problem+json"),
         (status = 403, description = "The key has not the scope `links:write`", body = Shown, content_type = "application/problem+json"),
         (status = 404, description = "There is no such link", body = Shown, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Shown, content_type = "application/problem+json"),
         (status = 412, description = "It has another version", body = Shown, content_type = "application/problem+json"),
         (status = 413, description = "More than 64 KiB", body = Shown, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON by its type", body = Shown, content_type = "application/problem+json"),
@@ -250,14 +252,7 @@ pub(super) async fn change(
     let Named(code) = named?;
     let condition = IfMatch::of(&headers)?;
     let patch = draft::patch(&api, body).await?;
-    let expected = match &condition {
-        IfMatch::Nothing | IfMatch::Any => None,
-        IfMatch::OneOf(versions) => match versions.as_slice() {
-            [version] => Some(*version),
-            // Of several, the one that the link has; the store then holds it to that.
-            _ => Some(current(&api, &code, &condition).await?.version),
-        },
-    };
+    let expected = expected(&api, &code, &condition).await?;
     match api.links.update(&code, &patch, expected).await? {
         Update::Done(link) => Ok(show(&api, &link, StatusCode::OK)),
         Update::Missing => Err(Problem::NoLink(code)),
@@ -292,14 +287,11 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     actor.may(Scope::LinksWrite)?;
     let Named(code) = named?;
-    let condition = IfMatch::of(&headers)?;
-    if condition != IfMatch::Nothing {
-        current(&api, &code, &condition).await?;
-    }
-    if api.links.delete(&code).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::NoLink(code))
+    let expected = expected(&api, &code, &IfMatch::of(&headers)?).await?;
+    match api.links.delete(&code, expected).await? {
+        Removal::Done => Ok(StatusCode::NO_CONTENT),
+        Removal::Missing => Err(Problem::NoLink(code)),
+        Removal::Conflict(version) => Err(Problem::Changed(version)),
     }
 }
 
@@ -323,10 +315,22 @@ pub(super) async fn tags(
     Ok(Answer(TagList { tags }))
 }
 
-/// The link as it is, if it meets the condition.
-async fn current(api: &Api, code: &Code, condition: &IfMatch) -> Result<Link, Problem> {
+/// The version that the store is to hold a link to, so that it is changed only if it meets the
+/// condition.
+async fn expected(api: &Api, code: &Code, condition: &IfMatch) -> Result<Option<i64>, Problem> {
+    let versions = match condition {
+        IfMatch::Nothing | IfMatch::Any => return Ok(None),
+        IfMatch::OneOf(versions) => versions,
+    };
+    if let [version] = versions.as_slice() {
+        return Ok(Some(*version));
+    }
+    // Of several, the one that the link has.
     let link = api.links.link(code).await?.ok_or_else(|| Problem::NoLink(code.clone()))?;
-    if condition.allows(link.version) { Ok(link) } else { Err(Problem::Changed(link.version)) }
+    match versions.contains(&link.version) {
+        true => Ok(Some(link.version)),
+        false => Err(Problem::Changed(link.version)),
+    }
 }
 
 fn show(api: &Api, link: &Link, status: StatusCode) -> Response {

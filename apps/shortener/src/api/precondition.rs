@@ -42,14 +42,6 @@ impl IfMatch {
         // A weak tag never matches here (section 13.1.1).
         Ok(IfMatch::OneOf(tags.iter().filter_map(|tag| version(tag)).collect()))
     }
-
-    /// Whether a link of this version may be changed.
-    pub(super) fn allows(&self, version: i64) -> bool {
-        match self {
-            IfMatch::Nothing | IfMatch::Any => true,
-            IfMatch::OneOf(versions) => versions.contains(&version),
-        }
-    }
 }
 
 /// Whether the client has this version already.
@@ -123,8 +115,6 @@ mod tests {
         for wrong in ["", "3", "\"3", "\"3\" \"4\"", "*, \"3\"", "W/3", "\u{e4}"] {
             assert_eq!(of(&[wrong]), None, "{wrong}");
         }
-        assert!(IfMatch::OneOf(vec![3]).allows(3));
-        assert!(!IfMatch::OneOf(vec![]).allows(3));
     }
 
     #[test]

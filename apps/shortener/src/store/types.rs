@@ -68,6 +68,17 @@ pub enum Update {
     Conflict(i64),
 }
 
+/// What came of a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Done,
+    /// There is no such link.
+    Missing,
+    /// The link has this version, not the expected one.
+    Conflict(i64),
+}
+
 /// A page of links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkPage {

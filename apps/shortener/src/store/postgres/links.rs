@@ -9,7 +9,7 @@ use super::error::Failure;
 use super::server::{Client, with_client};
 use super::{Postgres, StoreError, Values, changes};
 use crate::link::{Code, Link, LinkPatch, Millis, NewLink};
-use crate::store::{Created, Read, Taken, Update, patch};
+use crate::store::{Created, Read, Removal, Taken, Update, patch};
 
 /// The columns that [`link_of`] reads.
 pub(super) const COLUMNS: &str = "links.code, target, status, expires, clicks_left, password, \
@@ -63,9 +63,13 @@ impl Postgres {
         with_client!(self.primary(), client => update(&mut client, code, patch, expected, now))
     }
 
-    pub(in crate::store) async fn delete(&self, code: &Code) -> Result<bool, StoreError> {
+    pub(in crate::store) async fn delete(
+        &self,
+        code: &Code,
+        expected: Option<i64>,
+    ) -> Result<Removal, StoreError> {
         let now = self.now();
-        with_client!(self.primary(), client => delete(&mut client, code, now))
+        with_client!(self.primary(), client => delete(&mut client, code, expected, now))
     }
 
     pub(in crate::store) async fn take_click(
@@ -298,16 +302,28 @@ async fn update(
     Ok(Update::Done(link))
 }
 
-async fn delete(client: &mut Client, code: &Code, now: Millis) -> Result<bool, Failure> {
+async fn delete(
+    client: &mut Client,
+    code: &Code,
+    expected: Option<i64>,
+    now: Millis,
+) -> Result<Removal, Failure> {
     let transaction = client.transaction().await?;
+    let find = "SELECT version FROM links WHERE code = $1 FOR UPDATE";
+    let find = transaction.prepare_cached(find).await?;
+    let Some(row) = transaction.query_opt(&find, &[&code.as_str()]).await? else {
+        return Ok(Removal::Missing);
+    };
+    let version: i64 = row.try_get(0)?;
+    if expected.is_some_and(|expected| expected != version) {
+        return Ok(Removal::Conflict(version));
+    }
     remove_tags(&transaction, code).await?;
     let delete = transaction.prepare_cached("DELETE FROM links WHERE code = $1").await?;
-    if transaction.execute(&delete, &[&code.as_str()]).await? == 0 {
-        return Ok(false);
-    }
+    transaction.execute(&delete, &[&code.as_str()]).await?;
     changes::insert_one(&transaction, code, now).await?;
     transaction.commit().await?;
-    Ok(true)
+    Ok(Removal::Done)
 }
 
 /// Removes what finds a link by its tags; the row of the link is locked first, so that nobody
