@@ -1,7 +1,7 @@
 //! One PostgreSQL server: its connections, and whether it is worth asking.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -9,6 +9,7 @@ use tokio::time::error::Elapsed;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Config, Error, NoTls, Row};
 
+use super::changes::LAST_CHANGE;
 use super::{StoreError, Values};
 use crate::store::Standing;
 
@@ -44,6 +45,8 @@ pub(in crate::store) struct Server {
     began: Instant,
     /// Milliseconds after `began` from when on it may be asked again; 0: it is up.
     rests_until: AtomicU64,
+    /// It lacks changes that nobody remembers any more.
+    is_behind: AtomicBool,
 }
 
 impl Server {
@@ -89,7 +92,8 @@ impl Server {
             .build()
             .map_err(StoreError::unusable)?;
         let (began, rests_until) = (Instant::now(), AtomicU64::new(0));
-        Ok(Server { name, pool, patience, is_replica, began, rests_until })
+        let is_behind = AtomicBool::new(false);
+        Ok(Server { name, pool, patience, is_replica, began, rests_until, is_behind })
     }
 
     /// `HOST:PORT`.
@@ -97,8 +101,11 @@ impl Server {
         &self.name
     }
 
-    /// Whether it is up, or one call is due to see whether it is up again.
+    /// Whether it is up and not too far behind, or one call is due to see whether it is up again.
     pub(super) fn may_be_asked(&self) -> bool {
+        if self.is_behind.load(Ordering::Relaxed) {
+            return false;
+        }
         let until = self.rests_until.load(Ordering::Relaxed);
         let now = self.clock();
         until == 0
@@ -174,6 +181,22 @@ impl Server {
         Duration::from_millis(self.patience.call + 500)
     }
 
+    /// Sees whether a replica has all changes up to this number. One that does not say so is not
+    /// asked for anything until it does: nobody knows where it stopped.
+    pub(super) async fn check(&self, known: i64) {
+        let last = self.query_one(LAST_CHANGE, &[]).await;
+        let last = last.and_then(|row| Ok(row.try_get::<_, i64>(0)?));
+        let is_behind = last.as_ref().map_or(true, |last| *last < known);
+        match (self.is_behind.swap(is_behind, Ordering::Relaxed), is_behind) {
+            (false, true) => tracing::warn!(
+                replica = self.name,
+                "does not have the changes of some seconds ago, and is not asked meanwhile"
+            ),
+            (true, false) => tracing::info!(replica = self.name, "has caught up"),
+            _ => {}
+        }
+    }
+
     pub(super) async fn standing(&self) -> Standing {
         let began = Instant::now();
         let sql = "SELECT pg_is_in_recovery(),
@@ -188,6 +211,10 @@ impl Server {
             Ok((true, _)) if !self.is_replica => {
                 (Some(StoreError::unavailable("it is a replica, and cannot be written to")), None)
             }
+            Ok((_, lag)) if self.is_behind.load(Ordering::Relaxed) => (
+                Some(StoreError::unavailable("it does not have the changes of some seconds ago")),
+                lag.and_then(|lag| u64::try_from(lag).ok()),
+            ),
             Ok((_, lag)) => (None, lag.and_then(|lag| u64::try_from(lag).ok())),
             Err(error) => (Some(error), None),
         };
