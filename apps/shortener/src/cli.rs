@@ -1,5 +1,6 @@
 //! The commands of `snip`.
 
+mod cell;
 mod client;
 mod create;
 mod export;

@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use url::form_urlencoded::byte_serialize;
 
+use super::cell;
 use super::client::Access;
 use crate::api::{LinkList, LinkView};
 
@@ -120,10 +121,10 @@ impl<W: Write> Out<W> {
             Out::Csv(writer) => {
                 let clicks = link.clicks_left.map(|left| left.to_string()).unwrap_or_default();
                 writer.write_record([
-                    link.code.as_str(),
+                    &*cell::written(&link.code),
                     &link.target,
-                    link.title.as_deref().unwrap_or_default(),
-                    &link.tags.join(","),
+                    &cell::written(link.title.as_deref().unwrap_or_default()),
+                    &cell::written(&link.tags.join(",")),
                     &link.status.to_string(),
                     link.expires.as_deref().unwrap_or_default(),
                     &clicks,
