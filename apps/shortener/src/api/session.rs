@@ -43,7 +43,8 @@ pub struct SignIn {
         (status = 400, description = "Not JSON", body = Shown, content_type = "application/problem+json"),
         (status = 401, description = "The key is unknown or revoked", body = Shown, content_type = "application/problem+json"),
         (status = 403, description = "The request comes from a page of another server", body = Shown, content_type = "application/problem+json"),
-        (status = 413, description = "More than 64 KiB", body = Shown, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Shown, content_type = "application/problem+json"),
+        (status = 413, description = "More than 4 KiB", body = Shown, content_type = "application/problem+json"),
         (status = 415, description = "Not `application/json`", body = Shown, content_type = "application/problem+json"),
         (status = 422, description = "Rules are broken", body = Shown, content_type = "application/problem+json"),
         (status = 503, description = "The database is not available", body = Shown, content_type = "application/problem+json"),
@@ -60,12 +61,9 @@ pub(super) async fn begin(
         api.sessions.check_origin(&method, &headers)?;
     }
     let key = read(body)?;
-    let (actor, hash) = api
-        .keys
-        .actor_and_hash(key.trim())
-        .await?
-        .ok_or(Problem::Unauthenticated("the API key is unknown or revoked"))?;
-    let cookie = api.sessions.begin(hash, system_clock());
+    let actor = api.keys.actor(key.trim()).await?;
+    let actor = actor.ok_or(Problem::Unauthenticated("the API key is unknown or revoked"))?;
+    let cookie = api.sessions.begin(actor.hash, system_clock());
     Ok(([(header::SET_COOKIE, cookie)], Answer(Me::of(actor, &api))).into_response())
 }
 
