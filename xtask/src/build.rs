@@ -25,9 +25,10 @@ pub(crate) fn cargo() -> Command {
 /// When there is no such binary, or it does not compile.
 pub(crate) fn release(name: &str) -> anyhow::Result<PathBuf> {
     eprintln!("building {name} (release)");
-    // Both at once: built apart, what they share would be compiled for each of them.
+    // All at once: built apart, what they share would be compiled for each of them.
     let output = cargo()
-        .args(["build", "--release", "--package", "seawall", "--package", "hello", "--bins"])
+        .args(["build", "--release", "--package", "seawall", "--package", "hello"])
+        .args(["--package", "snip", "--bins"])
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()

@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod scene;
 mod schemathesis;
+mod stage;
 mod test;
 mod tiers;
 mod tools;
@@ -29,6 +30,8 @@ enum Task {
     Demo(demo::Demo),
     /// Show tiers of caches: two edges, a regional node and a shield before one server.
     Tiers(tiers::Tiers),
+    /// Run, or measure, a stage of the link shortener's growth: from one process to an edge.
+    Stage(stage::Stage),
     /// Install what the tests need, and run all of them.
     Test(test::Test),
     /// Measure Seawall beside its peers on this machine.
@@ -55,6 +58,8 @@ enum BenchWhat {
     Routes,
     /// Hits of the cache beside NGINX, HAProxy and Varnish: CPU time, latency, memory, disk, purges.
     Cache(bench::cache::Cache),
+    /// The link shortener beside others: redirects, making links, what links and clicks take.
+    Shortener(bench::shortener::Shortener),
     /// Hit ratios of the cache beside moka, quick_cache and LRU, and the time of a look-up.
     Hits(bench::hits::Hits),
 }
@@ -63,6 +68,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Demo(demo) => demo.run(),
         Task::Tiers(tiers) => tiers.run(),
+        Task::Stage(stage) => stage.run(),
         Task::Test(test) => test.run(),
         Task::Bench(bench) => match bench.what {
             BenchWhat::Http(http) => http.run(),
@@ -70,6 +76,7 @@ fn main() -> anyhow::Result<()> {
             BenchWhat::Choice => bench::choice::run(),
             BenchWhat::Routes => bench::routes::run(),
             BenchWhat::Cache(cache) => cache.run(),
+            BenchWhat::Shortener(shortener) => shortener.run(),
             BenchWhat::Hits(hits) => hits.run(),
         },
         Task::Fuzz(fuzz) => fuzz.run(),

@@ -18,6 +18,7 @@ const TOOLS: &[Tool] = &[
     Tool::named("redis-server"),
     Tool::named("wrk"),
     Tool::named("nats-server"),
+    Tool::named("openssl"),
     Tool { program: "postgres", package: "postgresql" },
     Tool::named("chromium"),
 ];

@@ -14,6 +14,7 @@ use seawall_testkit::{Process, RawClient, Seawall};
 
 use crate::build;
 use crate::scene::{self, Stop, Stopped, grouped};
+use crate::stage::load::zipf;
 
 /// Options of `cargo xtask tiers`.
 #[derive(Debug, Args)]
@@ -218,31 +219,9 @@ fn ask(edge: SocketAddr, deadline: Instant, stop: &Stop) -> anyhow::Result<u64> 
     Ok(sent)
 }
 
-/// The sums of the first probabilities of so many things, of which the k-th is asked for with one
-/// in proportion to 1/k.
-fn zipf(count: usize) -> Vec<f64> {
-    let whole: f64 = (1..=count).map(|rank| 1.0 / rank as f64).sum();
-    let shares = (1..count).scan(0.0, |sum, rank| {
-        *sum += 1.0 / rank as f64 / whole;
-        Some(*sum)
-    });
-    shares.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_is_asked_for_most_and_the_last_is_asked_for() {
-        let sums = zipf(4);
-        let rank = |random: f64| sums.partition_point(|sum| *sum < random);
-        assert_eq!(sums.len(), 3);
-        assert!((sums[0] - 12.0 / 25.0).abs() < 1e-9, "{sums:?}");
-        for (random, expect) in [(0.0, 0), (0.47, 0), (0.49, 1), (0.73, 2), (0.99, 3), (1.0, 3)] {
-            assert_eq!(rank(random), expect, "{random}");
-        }
-    }
 
     #[test]
     fn a_node_that_is_gone_was_asked_nothing() {

@@ -40,8 +40,10 @@ fn main() {
     runtime.block_on(async {
         record(&open(&file("record.db")).await).await;
         flush("SQLite", &open(&file("flush.db")).await).await;
+        surge("SQLite", &open(&file("surge.db")).await).await;
         let server = Postgres::with(&[]).expect("a server");
         flush("PostgreSQL", &open(&server.url()).await).await;
+        surge("PostgreSQL", &open(&server.url()).await).await;
     });
 }
 
@@ -113,4 +115,65 @@ async fn flush(name: &str, store: &Store) {
         let took = began.elapsed();
         println!("{name}: written: {took:?}, the longest transaction {longest:?}");
     }
+}
+
+/// Seconds of a surge, and clicks of each, on a million links of which the n-th is clicked 1/n as
+/// often as the first.
+const SECONDS: u32 = 30;
+const RATE: u32 = 40_000;
+const LINKS: usize = 1_000_000;
+
+/// What it takes to write down a surge, a flush each second: the share of each second that the
+/// store is busy.
+async fn surge(name: &str, store: &Store) {
+    let mut sums = Vec::with_capacity(LINKS);
+    let mut sum = 0.0;
+    for rank in 1..=LINKS {
+        sum += 1.0 / rank as f64;
+        sums.push(sum);
+    }
+    let mut random = fastrand::Rng::with_seed(7);
+    let start = Unit::Minute.floor(system_clock());
+    let mut all = Duration::ZERO;
+    for second in 0..SECONDS {
+        let at = start + Millis::from(second) * 1_000;
+        let mut tally = Tally::default();
+        for _ in 0..RATE {
+            let rank = sums.partition_point(|known| *known < random.f64() * sum);
+            let traits = Traits {
+                referrer: Some("news.example".into()),
+                country: None,
+                agent: Agent { device: Device::Mobile, name: "Chrome" },
+            };
+            let code = Code::new(&format!("s{rank:06}")).expect("a code");
+            tally.add(Click { code, at, traits, visitor: Some(random.u64(..)) });
+        }
+        let (counters, began, cpu) = (tally.len(), Instant::now(), cpu());
+        for (number, tally) in tally.split(MOST_AT_ONCE).into_iter().enumerate() {
+            let id = format!("surge-{second}-{number}").into();
+            let part = Part { id, until: start + Unit::Day.millis(), settled: None, tally };
+            store.count(Arc::new([part]), KEEP).await.expect("it is counted");
+        }
+        all += began.elapsed();
+        if second % 10 == 9 {
+            let took = began.elapsed();
+            println!(
+                "{name}: second {second} of a surge: {counters} counters: {took:?}, own CPU {:?}",
+                self::cpu() - cpu
+            );
+        }
+    }
+    println!("{name}: a second of a surge: {:?}", all / SECONDS);
+}
+
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("stat");
+    let rest = stat.rsplit(')').next().expect("fields");
+    let fields: Vec<u64> = rest
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse().expect("ticks"))
+        .collect();
+    Duration::from_millis((fields[0] + fields[1]) * 10)
 }

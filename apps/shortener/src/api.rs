@@ -7,6 +7,7 @@
 mod body;
 mod bulk;
 mod draft;
+pub mod export;
 mod idempotency;
 mod json;
 mod keys;
@@ -19,6 +20,7 @@ mod qr;
 mod report;
 mod session;
 mod stats;
+mod top;
 mod view;
 
 use std::sync::Arc;
@@ -46,6 +48,7 @@ pub use self::links::{LinkList, TagList, TagView};
 pub use self::openapi::document;
 pub use self::session::SignIn;
 pub use self::stats::{PointView, StatsView, ValueView};
+pub use self::top::TopView;
 pub use self::view::{LinkView, WarningView};
 
 /// Bytes that the body of a request has at most.
@@ -117,6 +120,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let session = post(session::begin).layer(DefaultBodyLimit::max(LARGEST_SIGN_IN));
     let routes = Router::new()
         .route("/links", get(links::list).post(links::create))
+        .route("/links.csv", get(export::csv))
         .route("/links/bulk", bulk)
         .route("/links/{code}", get(links::read).patch(links::change).delete(links::remove))
         .route("/links/{code}/qr.svg", get(qr::svg))

@@ -55,7 +55,9 @@ impl Health {
         // Who comes meanwhile waits for what the first finds.
         let mut last = self.last.lock().await;
         match &*last {
-            Some((at, report)) if at.elapsed() < GOOD_FOR && !*app.drain.borrow() => report.clone(),
+            Some((at, report)) if at.elapsed() < GOOD_FOR && !*app.leaving.borrow() => {
+                report.clone()
+            }
             _ => {
                 let report = Arc::new(look(app).await);
                 *last = Some((Instant::now(), report.clone()));
@@ -111,7 +113,7 @@ async fn look(app: &App) -> Report {
         output: None,
         checks: Map::new(),
     };
-    if *app.drain.borrow() {
+    if *app.leaving.borrow() {
         report.status = Status::Fail;
         report.output = Some("the process is about to end");
     }

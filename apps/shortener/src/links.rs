@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::caches::Caches;
 use crate::link::{Code, Link, LinkPatch, LinkQuery, NewLink};
-use crate::store::{Created, LinkPage, Once, Read, Removal, Store, StoreError, Update};
+use crate::store::{Created, Deletion, LinkPage, Once, Read, Store, StoreError, Update};
 
 /// The links of a store, with what must happen when they change.
 #[derive(Debug, Clone)]
@@ -104,16 +104,15 @@ impl Links {
         .await
     }
 
-    /// Deletes a link; see [`Store::delete_if`].
+    /// Deletes a link; see [`Store::delete`].
     ///
     /// # Errors
     /// As the store.
-    pub async fn delete(&self, code: &Code, expected: Option<i64>) -> Result<Removal, StoreError> {
+    pub async fn delete(&self, code: &Code, expected: Option<i64>) -> Result<Deletion, StoreError> {
         let (this, code) = (self.clone(), code.clone());
         to_the_end(async move {
-            let removal = this.store.delete_if(&code, expected).await;
-            // After an error it may be gone all the same.
-            if !matches!(removal, Ok(Removal::Missing | Removal::Conflict(_))) {
+            let deleted = this.store.delete(&code, expected).await;
+            if !matches!(deleted, Ok(Deletion::Missing | Deletion::Conflict(_))) {
                 this.changed(&[code]).await;
             }
             removal

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::config::CacheConfig;
 use crate::edge::Prepared;
 use crate::link::{Code, Link, Millis, Redirect};
@@ -163,12 +165,20 @@ pub struct Resolver {
     config: CacheConfig,
     /// How long the database takes, in microseconds: a moving average.
     cost: AtomicU64,
+    /// The database was found to be away: until then nobody waits for it who can do without.
+    away_until: AtomicU64,
     counts: Counts,
 }
 
 /// What took longer to read than this is not kept, since it may be from before a change that
 /// nobody remembers any more. Well below [`memory::RECENT`].
 const TOO_LATE: Duration = Duration::from_secs(2);
+
+/// How long somebody waits for the database who could be told what it said a while ago.
+const BRIEF: Duration = Duration::from_millis(500);
+
+/// How long a database that was away is not waited for by those.
+const REST: Duration = Duration::from_secs(1);
 
 impl Resolver {
     /// A look-up in this database, with Redis at this URL.
@@ -191,6 +201,7 @@ impl Resolver {
             flights: Flights::new(),
             config: config.clone(),
             cost: AtomicU64::new(1000),
+            away_until: AtomicU64::new(0),
             counts: Counts::default(),
         })
     }
@@ -208,19 +219,31 @@ impl Resolver {
             count(&self.counts.memory);
             return Ok(Resolved { found: slot.found, is_unsure: false });
         }
-        match self.flights.join(code, || self.fetch(code)).await {
-            Ok(found) => Ok(Resolved { found, is_unsure: false }),
-            Err(error) => match kept {
-                Kept::Unsure(slot) if error.is_transient() => {
-                    count(&self.counts.unsure);
-                    Ok(Resolved { found: slot.found, is_unsure: true })
-                }
-                _ => {
+        let asked = self.flights.join(code, || self.fetch(code));
+        let Kept::Unsure(slot) = kept else {
+            return match asked.await {
+                Ok(found) => Ok(Resolved { found, is_unsure: false }),
+                Err(error) => {
                     count(&self.counts.failed);
                     Err(error)
                 }
-            },
+            };
+        };
+        // A database that hangs is away too, though it never says so.
+        let is_away = now < self.away_until.load(Relaxed) && self.is_redis_live() != Some(true);
+        let answer = if is_away { None } else { timeout(BRIEF, asked).await.ok() };
+        match answer {
+            Some(Ok(found)) => return Ok(Resolved { found, is_unsure: false }),
+            Some(Err(error)) if !error.is_transient() => {
+                count(&self.counts.failed);
+                return Err(error);
+            }
+            Some(Err(_)) => {}
+            None if is_away => {}
+            None => self.note_away(),
         }
+        count(&self.counts.unsure);
+        Ok(Resolved { found: slot.found, is_unsure: true })
     }
 
     /// Looks a code up again in the background when its time is nearly over, so that nobody has to
@@ -362,7 +385,11 @@ impl Resolver {
         asked: u64,
     ) -> Result<(Found, Option<u64>), StoreError> {
         let begun = std::time::Instant::now();
-        let link = self.store.link(code, read).await?;
+        let link = self.store.link(code, read).await;
+        if link.as_ref().is_err_and(StoreError::is_transient) {
+            self.note_away();
+        }
+        let link = link?;
         let took = begun.elapsed();
         count(&self.counts.store);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -383,6 +410,11 @@ impl Resolver {
         };
         self.keep(code.as_str(), &found, asked, ttl);
         Ok((found, Some(ttl)))
+    }
+
+    /// The database does not answer.
+    fn note_away(&self) {
+        self.away_until.fetch_max(self.memory.now() + ticks(REST), Relaxed);
     }
 
     /// Keeps in this process what was asked then, for so many milliseconds.

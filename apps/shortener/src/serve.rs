@@ -2,7 +2,8 @@
 //!
 //! Short links are nearly all of the requests, so they go straight to `redirect.rs`; everything
 //! else goes to axum's router. HTTP/1.1 only: TLS and later versions are for what stands in front.
-//! It ends on SIGTERM or SIGINT: it stops accepting, lets requests that are there end, and writes
+//! It ends on SIGTERM or SIGINT: it says so to who asks `/readyz`, for as long as `drain-delay`
+//! wants while nothing else changes, then it stops accepting, lets requests that are there end, and writes
 //! down what is still in memory. Called by `cli/serve.rs`.
 
 mod content;
@@ -83,6 +84,8 @@ pub struct App {
     pub tries: Tries,
     /// What is counted.
     pub metrics: Metrics,
+    /// Becomes true when the process is asked to end.
+    pub leaving: watch::Receiver<bool>,
     /// Becomes true when the process drains.
     pub drain: watch::Receiver<bool>,
 }
@@ -213,14 +216,27 @@ pub fn code(path: &str) -> Option<&str> {
     (!is_reserved).then_some(code)
 }
 
-/// Waits until somebody asks the process to end; a second time ends it at once.
+/// How a process ends.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Becomes true when somebody asks it to.
+    pub leaving: watch::Receiver<bool>,
+    /// Becomes true when it is to take no more.
+    pub drain: watch::Receiver<bool>,
+}
+
+/// Waits until somebody asks the process to end, and then for so long until it drains; a second
+/// time ends it at once.
 ///
 /// # Errors
 /// When signals cannot be had.
-pub fn drain_on_signals() -> std::io::Result<watch::Receiver<bool>> {
+pub fn end_on_signals(delay: Duration) -> std::io::Result<Ending> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    // A limit on the size of files is an error of whoever writes, and not the end.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+    let (leave, leaving) = watch::channel(false);
     let (drain, draining) = watch::channel(false);
     tokio::spawn(async move {
         let mut next = async || {
@@ -230,13 +246,24 @@ pub fn drain_on_signals() -> std::io::Result<watch::Receiver<bool>> {
             }
         };
         next().await;
-        info!("draining");
-        drain.send_replace(true);
-        next().await;
+        leave.send_replace(true);
+        let ends = async {
+            if !delay.is_zero() {
+                info!(?delay, "leaving");
+                sleep(delay).await;
+            }
+            info!("draining");
+            drain.send_replace(true);
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = ends => {}
+            () = next() => {}
+        }
         warn!("ended by a second signal");
         std::process::exit(1);
     });
-    Ok(draining)
+    Ok(Ending { leaving, drain: draining })
 }
 
 #[cfg(test)]

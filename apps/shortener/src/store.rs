@@ -7,6 +7,7 @@
 //! A call whose future is dropped may still do what it was asked to.
 
 mod error;
+mod order;
 mod patch;
 mod postgres;
 mod record;
@@ -18,7 +19,7 @@ pub use error::StoreError;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use types::{
-    Change, Changes, DatabaseConfig, Health, Key, LinkPage, NewKey, Once, Read, Removal, Size,
+    Change, Changes, DatabaseConfig, Deletion, Health, Key, LinkPage, NewKey, Once, Read, Size,
     Standing, Taken, Update, system_clock,
 };
 
@@ -151,23 +152,11 @@ impl Store {
         either!(self, it => it.update(code, patch, expected).await)
     }
 
-    /// Deletes a link. False when there was none.
-    ///
-    /// # Errors
-    /// As [`StoreError`] says.
-    pub async fn delete(&self, code: &Code) -> Result<bool, StoreError> {
-        Ok(self.delete_if(code, None).await? == Removal::Done)
-    }
-
     /// Deletes a link, if its version is `expected` or nothing is expected.
     ///
     /// # Errors
     /// As [`StoreError`] says.
-    pub async fn delete_if(
-        &self,
-        code: &Code,
-        expected: Option<i64>,
-    ) -> Result<Removal, StoreError> {
+    pub async fn delete(&self, code: &Code, expected: Option<i64>) -> Result<Deletion, StoreError> {
         either!(self, it => it.delete(code, expected).await)
     }
 
@@ -180,7 +169,7 @@ impl Store {
         either!(self, it => it.take_click(code).await)
     }
 
-    /// Links, newest first. What is made or deleted while pages are turned neither doubles nor
+    /// Links in an order. What is made or deleted while pages are turned neither doubles nor
     /// hides others.
     ///
     /// # Errors
@@ -306,6 +295,20 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn stats(&self, query: &StatsQuery) -> Result<Stats, StoreError> {
         either!(self, it => it.stats(query).await)
+    }
+
+    /// Clicks of people on each of these links, in their order, on the days from its moment up to
+    /// but not including `to`: a look-up for each link and day. A replica may answer, as of a
+    /// moment ago.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn clicks_since(
+        &self,
+        since: &[(Code, Millis)],
+        to: Millis,
+    ) -> Result<Vec<u64>, StoreError> {
+        either!(self, it => it.clicks_since(since, to).await)
     }
 
     /// What hashes of the visitors of a day are made with: random, made when it is first asked

@@ -12,6 +12,18 @@ use crate::PATIENCE;
 use crate::message::Response;
 use crate::wire::Wire;
 
+/// A connection from a source address, such as 127.0.0.2, for whoever brings a protocol along.
+///
+/// # Errors
+/// When the address is not of this machine, or connecting failed.
+pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect_timeout(&address.into(), PATIENCE)?;
+    Ok(socket.into())
+}
+
 /// One connection to a server. Every read and write gives up after [`PATIENCE`] with `TimedOut`.
 pub struct RawClient {
     wire: Wire,
@@ -31,11 +43,7 @@ impl RawClient {
     /// # Errors
     /// When the address is not of this machine, or connecting failed.
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::from((source, 0)).into())?;
-        socket.connect_timeout(&address.into(), PATIENCE)?;
-        Self::over(socket.into())
+        Self::over(connect_from(source, address)?)
     }
 
     /// Connects with a receive buffer of about `bytes`, set before the connection exists, so that

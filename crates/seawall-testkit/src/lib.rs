@@ -34,7 +34,7 @@ mod wire;
 pub use address::{ReservedPort, Stalled};
 pub use apps::{NodeApp, PythonHttpServer};
 pub use browser::{Browser, Page};
-pub use client::RawClient;
+pub use client::{RawClient, connect_from};
 pub use dns::{DnsServer, ServiceTarget};
 pub use gate::Gate;
 pub use limits::raise_open_files;
@@ -47,7 +47,7 @@ pub use postgres::Postgres;
 pub use process::{Line, Process, Stream};
 pub use redis::Redis;
 pub use rustix::process::Signal;
-pub use seawall::Seawall;
+pub use seawall::{Seawall, sum_of_samples};
 
 /// How long a wait lasts before it is given up: 30 seconds, far more than a loaded machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(30);

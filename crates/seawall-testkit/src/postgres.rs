@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use crate::address::ReservedPort;
@@ -53,12 +53,49 @@ impl Postgres {
     /// As [`Postgres::start`].
     pub fn with(settings: &[&str]) -> io::Result<Self> {
         let home = home()?;
-        let mut initdb = as_user(&program("initdb")?);
-        initdb.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]);
-        initdb.args(["--username", USER, "--pgdata"]).arg(home.path().join("data"));
-        run(initdb)?;
+        cluster(&home)?;
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         Self::serve(home, settings)
+    }
+
+    /// The same as [`Postgres::start`], with TLS for whoever wants it. Its certificate is for
+    /// `localhost`, and no address; whom it is to be believed by is [`Postgres::authority`].
+    ///
+    /// # Errors
+    /// As [`Postgres::start`], or when `openssl` is missing.
+    pub fn encrypted() -> io::Result<Self> {
+        let home = home()?;
+        cluster(&home)?;
+        let file = |name: &str| home.path().join(name);
+        let make = |name: &str, arguments: &[&str]| {
+            let new = ["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec", "-pkeyopt"];
+            let mut openssl = command("openssl", new);
+            openssl.arg("ec_paramgen_curve:prime256v1").args(arguments);
+            openssl.arg("-keyout").arg(file(&format!("{name}.key")));
+            openssl.arg("-out").arg(file(&format!("{name}.pem")));
+            run(openssl).map(drop)
+        };
+        make("authority", &["-subj", "/CN=authority"])?;
+        let (authority, key) = (file("authority.pem"), file("authority.key"));
+        let signed = ["-CA", text(&authority)?, "-CAkey", text(&key)?, "-subj", "/CN=localhost"];
+        let names = ["basicConstraints=CA:FALSE", "subjectAltName=DNS:localhost"];
+        make("server", &[&signed[..], &["-addext", names[0], "-addext", names[1]]].concat())?;
+        let (certificate, key) = (file("server.pem"), file("server.key"));
+        if let Some((user, group)) = owner()? {
+            chown(&key, Some(user), Some(group))?;
+        }
+        let settings = vec![
+            "fsync=off".to_owned(),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", certificate.display()),
+            format!("ssl_key_file={}", key.display()),
+        ];
+        Self::serve(home, settings)
+    }
+
+    /// The certificate of who signed that of an [encrypted](Postgres::encrypted) server.
+    pub fn authority(&self) -> PathBuf {
+        self.home.path().join("authority.pem")
     }
 
     /// Where it listens.
@@ -96,6 +133,26 @@ impl Postgres {
         let mut psql = command(program("psql")?, ["-X", "-A", "-t", "-q"]);
         psql.args(["-v", "ON_ERROR_STOP=1", "-d", &self.url_of(database), "-c", sql]);
         run(psql).map(|text| text.trim_end().to_owned())
+    }
+
+    /// Writes a database to a file, from which [`Postgres::restore`] makes it again.
+    ///
+    /// # Errors
+    /// When the server is away, or the file cannot be written.
+    pub fn dump(&self, database: &str, file: &Path) -> io::Result<()> {
+        let mut dump = command(program("pg_dump")?, ["--format=custom", "--compress=1"]);
+        dump.args(["--dbname", &self.url_of(database), "--file"]).arg(file);
+        run(dump).map(drop)
+    }
+
+    /// Makes in a database what a file has that [`Postgres::dump`] wrote.
+    ///
+    /// # Errors
+    /// When the server is away, or the file is none of these.
+    pub fn restore(&self, database: &str, file: &Path) -> io::Result<()> {
+        let mut restore = command(program("pg_restore")?, ["--exit-on-error", "--no-owner"]);
+        restore.args(["--dbname", &self.url_of(database)]).arg(file);
+        run(restore).map(drop)
     }
 
     /// Runs a replica of it that streams: a server of its own, which takes no changes. It follows
@@ -159,6 +216,35 @@ impl Postgres {
         self.end(Signal::INT)
     }
 
+    /// Stops it where it is, with all its children: connections stay open, and nobody answers.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&mut self) -> io::Result<()> {
+        // Itself first, so that it makes no more.
+        self.process.signal(Signal::STOP)?;
+        self.signal_children(Signal::STOP)
+    }
+
+    /// Lets it go on after [`Postgres::pause`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resume(&mut self) -> io::Result<()> {
+        self.signal_children(Signal::CONT)?;
+        self.process.signal(Signal::CONT)
+    }
+
+    fn signal_children(&mut self, signal: Signal) -> io::Result<()> {
+        let id = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            // Those that are gone have nothing to stop.
+            Pid::from_raw(child).map(|child| kill_process(child, signal).ok());
+        }
+        Ok(())
+    }
+
     /// Starts it again at its old address with what it had.
     ///
     /// # Errors
@@ -182,7 +268,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Its children end with it and let go of what they share. It may have ended before.
+        // Its children end with it and let go of what they share, unless they stand still. It may
+        // have ended before.
+        drop(self.resume());
         drop(self.kill());
     }
 }
@@ -207,15 +295,35 @@ fn serve(home: &Path, port: &ReservedPort, options: &[String]) -> io::Result<Pro
 /// A new directory that the server may use.
 fn home() -> io::Result<TempDir> {
     let home = tempfile::tempdir()?;
-    if geteuid().is_root() {
-        let users = fs::read_to_string("/etc/passwd")?;
-        let (user, group) = ids_of(&users, USER).ok_or_else(|| {
-            let text = "PostgreSQL does not run as root, and there is no user `postgres`";
-            io::Error::new(ErrorKind::NotFound, text)
-        })?;
+    if let Some((user, group)) = owner()? {
         chown(home.path(), Some(user), Some(group))?;
     }
     Ok(home)
+}
+
+/// Makes a cluster in `data` of a directory.
+fn cluster(home: &TempDir) -> io::Result<()> {
+    let mut initdb = as_user(&program("initdb")?);
+    initdb.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]);
+    initdb.args(["--username", USER, "--pgdata"]).arg(home.path().join("data"));
+    run(initdb).map(drop)
+}
+
+/// The numbers of the user that the server runs as, and of its group, if it is another than this.
+fn owner() -> io::Result<Option<(u32, u32)>> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let users = fs::read_to_string("/etc/passwd")?;
+    let ids = ids_of(&users, USER).ok_or_else(|| {
+        let text = "PostgreSQL does not run as root, and there is no user `postgres`";
+        io::Error::new(ErrorKind::NotFound, text)
+    })?;
+    Ok(Some(ids))
+}
+
+fn text(path: &Path) -> io::Result<&str> {
+    path.to_str().ok_or_else(|| io::Error::other("a directory whose name is no text"))
 }
 
 /// The numbers of a user and of its group.

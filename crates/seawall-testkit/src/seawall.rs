@@ -276,7 +276,9 @@ fn addresses_when_ready(lines: &[Line]) -> Option<BTreeMap<String, SocketAddr>> 
     None
 }
 
-fn sum_of_samples(text: &str, name: &str, labels: &[&str]) -> f64 {
+/// The sum of all samples of a metric in the text format of Prometheus whose labels contain each of
+/// `labels`; 0 when there is none.
+pub fn sum_of_samples(text: &str, name: &str, labels: &[&str]) -> f64 {
     text.lines()
         .filter_map(|line| {
             let rest = line.strip_prefix(name)?;

@@ -120,11 +120,16 @@ impl Balance {
 
 /// Keeps this thread on one core.
 pub(crate) fn stay_on(core: usize) -> anyhow::Result<()> {
+    keep_on(core, None)
+}
+
+/// Keeps a process, and what it starts from now on, on one core; `None`: this thread.
+pub(crate) fn keep_on(core: usize, process: Option<rustix::process::Pid>) -> anyhow::Result<()> {
     if core >= rustix::thread::CpuSet::MAX_CPU {
         bail!("there is no core {core}");
     }
     let mut cores = rustix::thread::CpuSet::new();
     cores.set(core);
-    rustix::thread::sched_setaffinity(None, &cores)
+    rustix::thread::sched_setaffinity(process, &cores)
         .with_context(|| format!("cannot stay on core {core}"))
 }

@@ -40,6 +40,23 @@ pub(crate) fn of_tree(root: u32) -> anyhow::Result<Cpu> {
     Ok(sum)
 }
 
+/// CPU time of a process with all its threads, without its children.
+pub(crate) fn of_process(pid: u32) -> anyhow::Result<Cpu> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse_stat(&stat).map(|stat| stat.cpu).with_context(|| format!("cannot read {stat:?}"))
+}
+
+/// CPU time of several processes with all their threads and living descendants.
+pub(crate) fn of_trees(roots: &[u32]) -> anyhow::Result<Cpu> {
+    let mut sum = Cpu::default();
+    for root in roots {
+        let one = of_tree(*root)?;
+        sum.user += one.user;
+        sum.system += one.system;
+    }
+    Ok(sum)
+}
+
 /// CPU time that all processes of the machine used so far, interrupts included.
 pub(crate) fn of_machine() -> anyhow::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;

@@ -43,6 +43,37 @@ pub(crate) fn cache_facts(seawall: Option<&Path>) -> Vec<(&'static str, String)>
     facts
 }
 
+/// What has to be known of the stages of the shortener, and the commit, which each has of its own.
+pub(crate) fn stage_facts(seawall: &Path, snip: &Path) -> (Vec<(&'static str, String)>, String) {
+    let mut all = facts(Some(seawall));
+    all.retain(|(name, _)| !["date", "nginx", "haproxy", "wrk", "commit"].contains(name));
+    let of = |program: &str| version(&output_of(program, &["--version"]));
+    all.push(("snip", of(&snip.to_string_lossy())));
+    all.push(("postgresql", of("postgres")));
+    // `Redis server v=7.0.15 sha=…`
+    let redis = output_of("redis-server", &["--version"]);
+    let redis = redis.split(" v=").nth(1).and_then(|rest| rest.split(' ').next());
+    all.push(("redis", redis.unwrap_or("unknown").to_owned()));
+    (all, format!("{} {}", commit(), today()))
+}
+
+/// Those of the shortener's benchmark.
+pub(crate) fn shortener_facts(snip: &Path) -> Vec<(&'static str, String)> {
+    let mut facts = facts(None);
+    facts.retain(|(name, _)| *name != "haproxy");
+    let of = |program: &str, argument: &str| version(&output_of(program, &[argument]));
+    facts.extend([
+        ("postgresql", of("postgres", "--version")),
+        ("redis", of("redis-server", "--version")),
+        ("node", of("node", "--version")),
+        ("php", of("php-fpm8.2", "-v")),
+        ("snip", of(&snip.to_string_lossy(), "--version")),
+        ("commit", commit()),
+        ("rustc", of("rustc", "--version")),
+    ]);
+    facts
+}
+
 fn cpu_model() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     info.lines()

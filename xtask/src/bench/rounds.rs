@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::peers::{Origin, Peer, Server};
-use super::wrk::{self, Ask, Errors};
+use super::wrk::{self, Ask, Errors, Outcome};
 use super::{Case, Setting, cpu};
 
 /// One proxy in one case: its rounds.
@@ -182,38 +182,64 @@ fn measure(
     ask: Ask,
     connections: u32,
 ) -> anyhow::Result<Sample> {
+    let load = |seconds| wrk::round(&setting.load_cores, proxy.address, ask, connections, seconds);
+    measured(setting, &[proxy.id()], &[], load).map(|round| round.sample)
+}
+
+/// A round of whatever load.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Round {
+    pub(crate) sample: Sample,
+    /// The median of the latency, in milliseconds.
+    pub(crate) p50: f64,
+    /// CPU microseconds per request of those who stand behind what is measured.
+    pub(crate) behind: f64,
+}
+
+/// Measures what these processes spend on the requests of `load`, which is told for how many
+/// seconds to send them, and what those behind them spend.
+pub(crate) fn measured(
+    setting: &Setting,
+    processes: &[u32],
+    behind: &[u32],
+    load: impl Fn(u32) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<Round> {
     let mut tries = 1;
     loop {
-        let (mut sample, others) = once(setting, proxy, ask, connections)?;
+        let (mut round, others) = once(setting, processes, behind, &load)?;
         if others <= OTHERS {
-            return Ok(sample);
+            return Ok(round);
         }
         if tries == TRIES {
-            sample.errors.others = (others * 100.0).round() as u64;
-            return Ok(sample);
+            round.sample.errors.others = (others * 100.0).round() as u64;
+            return Ok(round);
         }
         eprintln!("  others had {:.0} % of the machine: once more", others * 100.0);
         tries += 1;
     }
 }
 
-/// A round, and the part of the machine's time that neither the proxy nor the load had.
+/// A round, and the part of the machine's time that neither those who are measured nor the load
+/// had.
 fn once(
     setting: &Setting,
-    proxy: &Server,
-    ask: Ask,
-    connections: u32,
-) -> anyhow::Result<(Sample, f64)> {
-    let load = |seconds| wrk::round(&setting.load_cores, proxy.address, ask, connections, seconds);
+    processes: &[u32],
+    behind: &[u32],
+    load: impl Fn(u32) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<(Round, f64)> {
     load(WARM_UP)?;
     let start = Instant::now();
     let others = || -> anyhow::Result<Duration> {
-        let known = cpu::of_tree(proxy.id())?.total() + cpu::of_ended_children()?;
+        let known = cpu::of_trees(processes)?.total()
+            + cpu::of_trees(behind)?.total()
+            + cpu::of_ended_children()?;
         Ok(cpu::of_machine()?.saturating_sub(known))
     };
-    let (before, others_before) = (cpu::of_tree(proxy.id())?, others()?);
+    let (before, others_before) = (cpu::of_trees(processes)?, others()?);
+    let behind_before = cpu::of_trees(behind)?;
     let outcome = load(setting.seconds)?;
-    let used = cpu::of_tree(proxy.id())?.since(before);
+    let used = cpu::of_trees(processes)?.since(before);
+    let used_behind = cpu::of_trees(behind)?.since(behind_before);
     let others = others()?.saturating_sub(others_before).as_secs_f64();
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let share = others / (cores * start.elapsed().as_secs_f64());
@@ -226,7 +252,8 @@ fn once(
         p99: outcome.p99 as f64 / 1e3,
         errors: outcome.errors,
     };
-    Ok((sample, share))
+    let behind = micros(used_behind.total()) / requests;
+    Ok((Round { sample, p50: outcome.p50 as f64 / 1e3, behind }, share))
 }
 
 fn micros(time: Duration) -> f64 {

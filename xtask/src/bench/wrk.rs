@@ -122,11 +122,11 @@ end
 ";
 
 /// Prints what is wanted in one line, whatever the units in the report for people.
-const SUMMARY: &str = "\
+pub(crate) const SUMMARY: &str = "\
 done = function(summary, latency)
   local e = summary.errors
-  io.write(string.format('summary %d %d %d %d %d %d %d %d\\n',
-    summary.requests, summary.duration, latency:percentile(99.0),
+  io.write(string.format('summary %d %d %d %d %d %d %d %d %d\\n',
+    summary.requests, summary.duration, latency:percentile(50.0), latency:percentile(99.0),
     e.connect, e.read, e.write, e.status, e.timeout))
 end
 ";
@@ -137,6 +137,7 @@ pub(crate) struct Outcome {
     pub(crate) requests: u64,
     pub(crate) micros: u64,
     /// Of the latency, in microseconds.
+    pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) errors: Errors,
 }
@@ -182,13 +183,25 @@ pub(crate) fn round(
     connections: u32,
     seconds: u32,
 ) -> anyhow::Result<Outcome> {
-    let mut script = tempfile::Builder::new().suffix(".lua").tempfile()?;
-    script.write_all(ask.script().as_bytes())?;
+    let url = format!("http://{address}{}", ask.path());
+    scripted(cores, &url, &ask.script(), connections, seconds)
+}
+
+/// The same with a script of one's own, which ends with [`SUMMARY`].
+pub(crate) fn scripted(
+    cores: &str,
+    url: &str,
+    script: &str,
+    connections: u32,
+    seconds: u32,
+) -> anyhow::Result<Outcome> {
+    let mut file = tempfile::Builder::new().suffix(".lua").tempfile()?;
+    file.write_all(script.as_bytes())?;
     let output = Command::new("taskset")
         .args(["-c", cores, "wrk", "-t", "1", "-c", &connections.to_string()])
         .args(["-d", &format!("{seconds}s"), "--timeout", "10s", "-s"])
-        .arg(script.path())
-        .arg(format!("http://{address}{}", ask.path()))
+        .arg(file.path())
+        .arg(url)
         .env("PATH", tools::search_path())
         .output()
         .context("cannot run wrk")?;
@@ -202,10 +215,12 @@ pub(crate) fn round(
 fn parse(printed: &str) -> Option<Outcome> {
     let line = printed.lines().find_map(|line| line.strip_prefix("summary "))?;
     let numbers: Vec<u64> = line.split(' ').map(|word| word.parse().ok()).collect::<Option<_>>()?;
-    let [requests, micros, p99, connect, read, write, status, timeout] = numbers.try_into().ok()?;
+    let [requests, micros, p50, p99, connect, read, write, status, timeout] =
+        numbers.try_into().ok()?;
     Some(Outcome {
         requests,
         micros,
+        p50,
         p99,
         errors: Errors { connect, read, write, status, timeout, others: 0 },
     })
@@ -217,9 +232,10 @@ mod tests {
 
     #[test]
     fn the_summary_is_found_among_the_rest() {
-        let outcome = parse("Running 1s test\nsummary 10 1000000 250 0 0 0 3 1\nbye\n");
+        let outcome = parse("Running 1s test\nsummary 10 1000000 90 250 0 0 0 3 1\nbye\n");
         let outcome = outcome.expect("a summary");
-        assert_eq!((outcome.requests, outcome.micros, outcome.p99), (10, 1_000_000, 250));
+        assert_eq!((outcome.requests, outcome.micros), (10, 1_000_000));
+        assert_eq!((outcome.p50, outcome.p99), (90, 250));
         assert_eq!(outcome.errors.describe().as_deref(), Some("3 bad status, 1 timeout"));
         assert_eq!(Errors::default().describe(), None);
         assert_eq!(parse("summary 10 1000000\n"), None);

@@ -9,7 +9,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::{Parameter, PathItem};
 use utoipa::openapi::schema::{Schema, SchemaType, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Components, OpenApi as Document, RefOr, Server};
 use utoipa::{Modify, OpenApi};
 
@@ -28,6 +30,7 @@ use crate::problem::Problem;
         super::links::change,
         super::links::remove,
         super::links::tags,
+        super::export::csv,
         super::qr::svg,
         super::qr::png,
         super::stats::of_link,
@@ -70,12 +73,21 @@ impl Modify for Common {
             .components
             .get_or_insert_with(Components::new)
             .add_security_scheme("report", SecurityScheme::Http(report));
+        let session = "A session of the web page, begun by `signIn`: may do what its key may do. \
+                       What changes something must come from a page of this server. Its name is \
+                       `__Host-snip` where short links begin with `https`";
+        let session = ApiKey::Cookie(ApiKeyValue::with_description("snip", session));
+        document
+            .components
+            .get_or_insert_with(Components::new)
+            .add_security_scheme("session", SecurityScheme::ApiKey(session));
         for parameter in document.paths.paths.values_mut().flat_map(parameters) {
             if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
                 schema.schema_type = present(&schema.schema_type);
             }
         }
-        document.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
+        let one_of = ["key", "session"].map(|name| SecurityRequirement::new(name, [""; 0]));
+        document.security = Some(one_of.into());
     }
 }
 

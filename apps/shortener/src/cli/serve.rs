@@ -22,7 +22,7 @@ use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::redirect::tries::Tries;
 use crate::resolve::{Resolver, follow};
-use crate::serve::{App, drain_on_signals, serve};
+use crate::serve::{App, Ending, end_on_signals, serve};
 use crate::store::{DatabaseConfig, Store};
 use crate::target::Rules;
 
@@ -73,7 +73,8 @@ impl Serve {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    let drain = drain_on_signals().context("signals cannot be had")?;
+    let Ending { leaving, drain } =
+        end_on_signals(config.drain_delay).context("signals cannot be had")?;
     let database = DatabaseConfig {
         replicas: config.replicas.clone(),
         pool: config.pool as usize,
@@ -110,6 +111,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         clicks,
         tries: Tries::default(),
         metrics: Metrics::default(),
+        leaving,
         drain,
         config,
     });

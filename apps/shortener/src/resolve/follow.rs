@@ -27,6 +27,9 @@ use super::redis::{Failure, Live, Tier};
 /// Changes that are read at once.
 const PAGE: u32 = 1000;
 
+/// By how much the clocks of instances may differ.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// How often what is not needed any more is deleted from the database.
 const TIDY: Duration = Duration::from_secs(3600);
 
@@ -54,12 +57,16 @@ pub async fn follow(
     let Caches { resolver, purger } = caches;
     let seen = Arc::new(AtomicI64::new(0));
     let mut begun = resolver.memory.now();
-    let ago = |span: Duration| system_clock().saturating_sub_unsigned(ticks(span));
-    let (since, settled) = (ago(keep), ago(BEHIND));
-    let mut known = 0;
+    let now = system_clock();
+    let recently = now - i64::try_from((RECENT + SKEW).as_millis()).unwrap_or(i64::MAX);
+    let since = now - i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     // From the first change that is still known: there are no more than those of an hour or so.
     while let Some(changes) = page(&resolver, &seen).await? {
         begun = resolver.memory.now();
+        // A replica may not have heard of them yet.
+        for change in changes.iter().filter(|it| it.at >= recently) {
+            resolver.forget(change.code.as_str());
+        }
         purger.later(changes.iter().filter(|it| it.at >= since).map(|it| it.code.as_str()));
         known = changes.iter().filter(|it| it.at <= settled).map(|it| it.seq).fold(known, i64::max);
     }

@@ -15,11 +15,14 @@ mod list;
 mod locks;
 mod migrate;
 mod once;
+mod replica;
 mod server;
 mod settings;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio_postgres::Row;
@@ -29,7 +32,15 @@ use super::{DatabaseConfig, Health, Size, StoreError};
 use crate::code::Codes;
 use crate::link::Millis;
 use block::Block;
+use replica::{Replica, Watch};
 use server::Server;
+
+/// How long a replica may take for a report, instead of which the primary can be asked.
+const REPORT: Duration = Duration::from_millis(2_500);
+
+/// How long the look-up of a link may take, at a replica and then at the primary. Nobody waits for
+/// a redirect longer than that.
+const LOOK_UP: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// A database on servers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,8 +50,9 @@ pub struct Postgres {
 
 #[derive(Debug)]
 struct Inner {
-    primary: Server,
-    replicas: Vec<Server>,
+    primary: Arc<Server>,
+    replicas: Arc<[Replica]>,
+    _watch: Option<Watch>,
     /// Whose turn among the replicas is next.
     next: AtomicUsize,
     codes: Codes,
@@ -58,14 +70,19 @@ impl Postgres {
     /// `Unusable` when a URL is wrong, the server lets nobody in, or the database was made by a
     /// newer version; `Unavailable` when it cannot be reached.
     pub async fn open(config: &DatabaseConfig) -> Result<Postgres, StoreError> {
-        let primary = Server::primary(&config.url, config.pool)?;
-        let replicas = config.replicas.iter().map(|url| Server::replica(url, config.pool));
-        let replicas = replicas.collect::<Result<_, _>>()?;
+        let primary = Arc::new(Server::primary(&config.url, config.pool)?);
+        let replicas = config.replicas.iter().map(|url| Replica::new(url, config.pool));
+        let replicas: Arc<[Replica]> = replicas.collect::<Result<_, _>>()?;
         migrate::bring_up_to_date(&primary, (config.clock)()).await?;
         let codes = Codes::new(&settings::secret(&primary, "codes").await?);
+        let watch = match replicas.is_empty() {
+            true => None,
+            false => Some(Watch::start(primary.clone(), replicas.clone()).await),
+        };
         let inner = Inner {
             primary,
             replicas,
+            _watch: watch,
             next: AtomicUsize::new(0),
             codes,
             block: Block::default(),
@@ -85,23 +102,28 @@ impl Postgres {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        if let Some(rows) = self.query_replica(sql, values).await {
+        if let Some(rows) = self.query_replica(sql, values, REPORT).await {
             return Ok(rows);
         }
         self.primary().query(sql, values).await
     }
 
     /// Rows of a replica; `None` when none answers, whatever the reason.
-    async fn query_replica(&self, sql: &str, values: Values<'_>) -> Option<Vec<Row>> {
+    async fn query_replica(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+        limit: Duration,
+    ) -> Option<Vec<Row>> {
         let replicas = &self.inner.replicas;
         let first = self.inner.next.fetch_add(1, Ordering::Relaxed);
         for turn in 0..replicas.len() {
             let replica = &replicas[first.wrapping_add(turn) % replicas.len()];
-            if !replica.may_be_asked() {
+            if !replica.is_fit() {
                 continue;
             }
             // A replica that is not as far as the primary may lack even the tables.
-            match replica.query(sql, values).await {
+            match replica.query(sql, values, limit).await {
                 Ok(rows) => return Some(rows),
                 Err(error) => tracing::debug!(replica = replica.name(), %error, "does not answer"),
             }
@@ -120,7 +142,7 @@ impl Postgres {
     pub(super) async fn health(&self) -> Health {
         let primary = self.inner.primary.standing().await;
         let mut replicas = Vec::new();
-        for replica in &self.inner.replicas {
+        for replica in self.inner.replicas.iter() {
             replicas.push(replica.standing().await);
         }
         Health { primary, replicas }

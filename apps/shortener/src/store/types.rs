@@ -70,19 +70,19 @@ pub enum Update {
 
 /// What came of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// It is gone.
+pub enum Deletion {
+    /// It is deleted.
     Done,
     /// There is no such link.
     Missing,
-    /// The link has this version, not the expected one.
+    /// The link has this version, not the expected one, and stays.
     Conflict(i64),
 }
 
 /// A page of links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkPage {
-    /// The links, newest first.
+    /// The links, in the order that was asked for.
     pub links: Vec<Link>,
     /// [`LinkQuery::after`](crate::link::LinkQuery::after) for the next page, if there may be one.
     /// A search looks through [`SEARCHED`](super::SEARCHED) links for a page, so that a page that

@@ -102,6 +102,31 @@ fn it_ends_when_requests_have_ended() {
 }
 
 #[test]
+fn a_balancer_sees_that_it_leaves_before_it_is_gone() {
+    let home = Home::new();
+    let mut snip = home.start("drain-delay = \"1h\"");
+    let code = snip.create(json!({ "target": "https://example.com/" }));
+    assert_eq!(snip.get("/readyz").status, 200, "what was found is good for a second");
+    snip.process.terminate().expect("it is asked to end");
+    snip.process.wait_for_text("leaving").expect("it says so");
+    let answer = snip.get("/readyz");
+    let report = report(&answer);
+    assert_eq!((answer.status, &report["status"]), (503, &json!("fail")), "{report}");
+    // Nobody who comes meanwhile is sent away.
+    assert_eq!(snip.follow(&code), to("https://example.com/"));
+    assert_eq!(snip.create(json!({ "target": "https://example.com/", "alias": "late" })), "late");
+    assert_eq!(snip.get("/healthz").status, 200);
+    snip.process.terminate().expect("it is asked again");
+    assert_eq!(snip.process.wait().expect("it ends").code(), Some(1));
+
+    let mut snip = home.start("drain-delay = \"10ms\"");
+    snip.process.terminate().expect("it is asked to end");
+    assert_eq!(snip.process.wait().expect("it ends").code(), Some(0));
+    let log = snip.process.text();
+    assert!(log.find("leaving") < log.find("draining"), "{log}");
+}
+
+#[test]
 fn what_is_wrong_is_said_before_it_starts() {
     let home = Home::new();
     let taken = Origin::scripted(|_| Ok(())).expect("an address");

@@ -1,15 +1,22 @@
-//! Running instances of `snip`, and the links that they serve.
+//! Running instances of `snip`, and the links that they serve: what all tests here have in common.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
-use std::sync::OnceLock;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use seawall_testkit::{PATIENCE, Process, RawClient, Response};
+use seawall_testkit::{PATIENCE, Postgres, Process, RawClient, Response};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::client::Client;
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_snip");
 
 /// A running `snip serve`. Dropping it kills it, and fails the test when any of its threads
 /// panicked.
@@ -41,7 +48,7 @@ impl Home {
     pub(crate) fn start(&self, config: &str) -> Instance {
         let file = self.path().join(format!("{:x}.toml", fastrand::u64(..)));
         std::fs::write(&file, config).expect("the file can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_snip"));
+        let mut command = Command::new(BINARY);
         command.arg("serve").arg("--config").arg(&file).args(["--listen", "127.0.0.1:0"]);
         command.current_dir(self.path()).env("NO_COLOR", "1");
         let process = Process::spawn(command).expect("snip starts");
@@ -63,6 +70,16 @@ impl Instance {
     /// The key that this instance printed, being the first.
     pub(crate) fn key(&self) -> &str {
         self.key.as_deref().expect("it was the first over its database")
+    }
+
+    /// A client of its API with the first key.
+    pub(crate) fn client(&self) -> Client {
+        self.client_with(self.key())
+    }
+
+    /// A client with this key.
+    pub(crate) fn client_with(&self, key: &str) -> Client {
+        Client::connect(self.address, key)
     }
 
     pub(crate) fn connect(&self) -> RawClient {
@@ -171,6 +188,112 @@ impl Drop for Instance {
     }
 }
 
+/// One instance with a home of its own, whose links begin with `https://sn.ip`.
+pub(crate) struct Snip {
+    instance: Instance,
+    config: String,
+    home: Home,
+}
+
+impl Snip {
+    /// With an SQLite file.
+    pub(crate) fn start() -> Snip {
+        Snip::with("")
+    }
+
+    /// With further configuration (TOML).
+    pub(crate) fn with(config: &str) -> Snip {
+        let home = Home::new();
+        let config = format!("url = \"https://sn.ip\"\n{config}");
+        // Commands that are run beside it read this.
+        std::fs::write(home.path().join("snip.toml"), &config).expect("it can be written");
+        std::fs::write(home.path().join("blocked"), "evil.example\n").expect("it can be written");
+        Snip { instance: home.start(&config), config, home }
+    }
+
+    /// Over this database.
+    pub(crate) fn on(database: &Database<'_>) -> Snip {
+        Snip::with(&database.config())
+    }
+
+    /// Kills it and starts another over the same database.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.process.kill().expect("it can be killed");
+        let key = self.key.take();
+        self.instance = self.home.start(&self.config);
+        assert!(self.key.is_none(), "a key is printed once");
+        self.key = key;
+    }
+
+    /// Its directory.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A file in its directory.
+    pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let file = self.home().join(name);
+        std::fs::write(&file, text).expect("the file can be written");
+        file
+    }
+
+    /// Runs a command of `snip` against this one, in its directory, and waits for its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with(self.key(), arguments)
+    }
+
+    /// The same with another key.
+    pub(crate) fn run_with(&self, key: &str, arguments: &[&str]) -> Run {
+        let output = Command::new(BINARY)
+            .args(arguments)
+            .current_dir(self.home())
+            .env("SNIP_URL", format!("http://{}", self.address))
+            .env("SNIP_KEY", key)
+            .stdin(Stdio::null())
+            .output()
+            .expect("snip runs");
+        Run::of(output)
+    }
+}
+
+impl Deref for Snip {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+impl DerefMut for Snip {
+    fn deref_mut(&mut self) -> &mut Instance {
+        &mut self.instance
+    }
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) succeeded: bool,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    fn of(output: Output) -> Run {
+        Run {
+            succeeded: output.status.success(),
+            out: String::from_utf8(output.stdout).expect("it prints text"),
+            err: String::from_utf8(output.stderr).expect("it prints text"),
+        }
+    }
+
+    /// What it printed, when it did what it should.
+    pub(crate) fn ok(self) -> String {
+        assert!(self.succeeded, "{self:?}");
+        self.out
+    }
+}
+
 /// The status and the target of an answer.
 pub(crate) fn led(answer: &Response) -> (u16, Option<String>) {
     (answer.status, answer.header("location").map(str::to_owned))
@@ -180,3 +303,65 @@ pub(crate) fn led(answer: &Response) -> (u16, Option<String>) {
 pub(crate) fn to(target: &str) -> (u16, Option<String>) {
     (302, Some(target.to_owned()))
 }
+
+/// Where a test keeps its links.
+pub(crate) enum Database<'a> {
+    /// In a file of its home.
+    File,
+    /// In a database of its own on this server.
+    Server(&'a Postgres),
+}
+
+impl Database<'_> {
+    /// The line of the configuration.
+    pub(crate) fn config(&self) -> String {
+        match self {
+            Database::File => String::new(),
+            Database::Server(server) => {
+                let name = server.database().expect("a database");
+                format!("database = \"{}\"\n", server.url_of(&name))
+            }
+        }
+    }
+}
+
+/// A test that could end otherwise on another database.
+pub(crate) type Case = fn(&Database<'_>);
+
+/// Runs tests on one real server, each in a database of its own, a few at a time.
+pub(crate) fn on_one_server(cases: &[(&str, Case)]) {
+    let server = Postgres::start().expect("PostgreSQL");
+    let left = Mutex::new(cases.iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let (server, next) = (&server, &next);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(move || {
+                while let Some((name, case)) = next() {
+                    eprintln!("{name}");
+                    case(&Database::Server(server));
+                }
+            });
+        }
+    });
+}
+
+/// Makes of functions a test each over an SQLite file, and one test of all over PostgreSQL.
+macro_rules! on_both {
+    ($all:ident: $($case:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[test]
+                fn $case() {
+                    super::$case(&crate::instance::Database::File);
+                }
+            )+
+        }
+
+        #[test]
+        fn $all() {
+            crate::instance::on_one_server(&[$((stringify!($case), $case)),+]);
+        }
+    };
+}
+pub(crate) use on_both;

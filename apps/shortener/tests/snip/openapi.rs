@@ -7,7 +7,8 @@ use std::{env, fs};
 
 use serde_json::{Value, json};
 
-use crate::program::{Snip, json};
+use crate::client::json;
+use crate::instance::Snip;
 
 /// The root of the repository.
 fn root() -> &'static Path {

@@ -3,8 +3,8 @@
 use seawall_testkit::Response;
 use serde_json::{Value, json};
 
+use crate::client::{json as body_of, problem};
 use crate::instance::{Home, Instance};
-use crate::program::{json as body_of, problem};
 
 const OURS: &str = "sec-fetch-site: same-origin\r\n";
 

@@ -7,9 +7,9 @@ use tokio_postgres::Row;
 
 use super::error::Failure;
 use super::server::{Client, with_client};
-use super::{Postgres, StoreError, Values, changes};
+use super::{LOOK_UP, Postgres, StoreError, Values, changes};
 use crate::link::{Code, Link, LinkPatch, Millis, NewLink};
-use crate::store::{Created, Read, Removal, Taken, Update, patch};
+use crate::store::{Created, Deletion, Read, Taken, Update, patch};
 
 /// The columns that [`link_of`] reads.
 pub(super) const COLUMNS: &str = "links.code, target, status, expires, clicks_left, password, \
@@ -43,13 +43,13 @@ impl Postgres {
         read: Read,
     ) -> Result<Option<Link>, StoreError> {
         if read == Read::Any
-            && let Some(rows) = self.query_replica(FIND, &[&code.as_str()]).await
+            && let Some(rows) = self.query_replica(FIND, &[&code.as_str()], LOOK_UP[0]).await
             && let Some(row) = rows.first()
         {
             return link_of(row).map(Some);
         }
         // What a replica does not have may have been made a moment ago.
-        let rows = self.primary().query(FIND, &[&code.as_str()]).await?;
+        let rows = self.primary().query_within(FIND, &[&code.as_str()], LOOK_UP[1]).await?;
         rows.first().map(link_of).transpose()
     }
 
@@ -67,7 +67,7 @@ impl Postgres {
         &self,
         code: &Code,
         expected: Option<i64>,
-    ) -> Result<Removal, StoreError> {
+    ) -> Result<Deletion, StoreError> {
         let now = self.now();
         with_client!(self.primary(), client => delete(&mut client, code, expected, now))
     }
@@ -307,23 +307,23 @@ async fn delete(
     code: &Code,
     expected: Option<i64>,
     now: Millis,
-) -> Result<Removal, Failure> {
+) -> Result<Deletion, Failure> {
     let transaction = client.transaction().await?;
     let find = "SELECT version FROM links WHERE code = $1 FOR UPDATE";
     let find = transaction.prepare_cached(find).await?;
     let Some(row) = transaction.query_opt(&find, &[&code.as_str()]).await? else {
-        return Ok(Removal::Missing);
+        return Ok(Deletion::Missing);
     };
-    let version: i64 = row.try_get(0)?;
+    let version = row.try_get(0)?;
     if expected.is_some_and(|expected| expected != version) {
-        return Ok(Removal::Conflict(version));
+        return Ok(Deletion::Conflict(version));
     }
     remove_tags(&transaction, code).await?;
     let delete = transaction.prepare_cached("DELETE FROM links WHERE code = $1").await?;
     transaction.execute(&delete, &[&code.as_str()]).await?;
     changes::insert_one(&transaction, code, now).await?;
     transaction.commit().await?;
-    Ok(Removal::Done)
+    Ok(Deletion::Done)
 }
 
 /// Removes what finds a link by its tags; the row of the link is locked first, so that nobody

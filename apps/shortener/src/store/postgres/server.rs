@@ -1,16 +1,15 @@
 //! One PostgreSQL server: its connections, and whether it is worth asking.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio::time::error::Elapsed;
+use tokio::time::timeout_at;
 use tokio_postgres::config::Host;
-use tokio_postgres::{Config, Error, NoTls, Row};
+use tokio_postgres::{Config, Error, Row};
 
-use super::changes::LAST_CHANGE;
-use super::{StoreError, Values};
+use super::{StoreError, Values, tls};
 use crate::store::Standing;
 
 /// How long the primary may take for a connection, and then for a call.
@@ -19,8 +18,9 @@ const PATIENCE: Patience = Patience { connect: 5_000, call: 10_000 };
 /// The same of a replica, instead of which the primary can be asked.
 const SHORT_PATIENCE: Patience = Patience { connect: 500, call: 2_000 };
 
-/// How long a replica that failed is left alone; then one call tries it again.
-const REST: Duration = Duration::from_secs(1);
+/// A call that failed sooner than this is tried once more: it met a connection of before a restart.
+/// One that failed later has had its time.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The longest that [`Server::standing`] waits.
 const STANDING: Duration = Duration::from_secs(4);
@@ -42,11 +42,6 @@ pub(in crate::store) struct Server {
     pool: Pool,
     patience: Patience,
     is_replica: bool,
-    began: Instant,
-    /// Milliseconds after `began` from when on it may be asked again; 0: it is up.
-    rests_until: AtomicU64,
-    /// It lacks changes that nobody remembers any more.
-    is_behind: AtomicBool,
 }
 
 impl Server {
@@ -64,10 +59,7 @@ impl Server {
         patience: Patience,
         is_replica: bool,
     ) -> Result<Server, StoreError> {
-        // The text of the error does not have the URL in it, which has a password.
-        let mut config: Config = url
-            .parse()
-            .map_err(|error| StoreError::unusable(format_args!("a PostgreSQL URL: {error}")))?;
+        let (mut config, tls) = tls::read(url)?;
         let name = name_of(&config);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_millis(patience.connect));
@@ -84,36 +76,19 @@ impl Server {
         }
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let connect = Some(Duration::from_millis(patience.connect));
-        let pool = Pool::builder(Manager::from_config(config, NoTls, manager))
+        let pool = Pool::builder(Manager::from_config(config, tls, manager))
             .max_size(pool.max(1))
             .wait_timeout(connect)
             .create_timeout(connect)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(StoreError::unusable)?;
-        let (began, rests_until) = (Instant::now(), AtomicU64::new(0));
-        let is_behind = AtomicBool::new(false);
-        Ok(Server { name, pool, patience, is_replica, began, rests_until, is_behind })
+        Ok(Server { name, pool, patience, is_replica })
     }
 
     /// `HOST:PORT`.
     pub(super) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Whether it is up and not too far behind, or one call is due to see whether it is up again.
-    pub(super) fn may_be_asked(&self) -> bool {
-        if self.is_behind.load(Ordering::Relaxed) {
-            return false;
-        }
-        let until = self.rests_until.load(Ordering::Relaxed);
-        let now = self.clock();
-        until == 0
-            || now >= until
-                && self
-                    .rests_until
-                    .compare_exchange(until, now + rest(), Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok()
     }
 
     /// A connection. It must be given back within the patience that calls have.
@@ -134,17 +109,23 @@ impl Server {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        let mut result = self.query_once(sql, values).await;
-        // A connection of before a restart fails once, and is replaced.
-        if !self.is_replica && matches!(result, Err(StoreError::Unavailable(_))) {
-            result = self.query_once(sql, values).await;
+        self.query_within(sql, values, self.longest()).await
+    }
+
+    /// The same, within a time that begins with the wait for a connection.
+    pub(super) async fn query_within(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+        limit: Duration,
+    ) -> Result<Vec<Row>, StoreError> {
+        let began = Instant::now();
+        match self.query_once(sql, values, limit).await {
+            Err(StoreError::Unavailable(_)) if began.elapsed() < AT_ONCE.min(limit / 2) => {
+                self.query_once(sql, values, limit - began.elapsed()).await
+            }
+            result => result,
         }
-        let until = match &result {
-            Err(_) if self.is_replica => self.clock() + rest(),
-            _ => 0,
-        };
-        self.rests_until.store(until, Ordering::Relaxed);
-        result
     }
 
     /// The only row of such a statement.
@@ -163,17 +144,34 @@ impl Server {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        self.query_once(sql, values).await
+        self.query_once(sql, values, self.longest()).await
     }
 
-    async fn query_once(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, StoreError> {
-        let mut client = self.client().await?;
+    async fn query_once(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+        limit: Duration,
+    ) -> Result<Vec<Row>, StoreError> {
+        let deadline = Instant::now() + limit;
+        let mut client = match timeout_at(deadline.into(), self.client()).await {
+            Ok(client) => client?,
+            Err(_) => {
+                let what = format_args!("{}: no connection in time", self.name).to_string();
+                return Err(StoreError::unavailable(what));
+            }
+        };
         let work = async {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, values).await
         };
-        let result: Result<Result<_, Error>, _> = tokio::time::timeout(self.limit(), work).await;
+        let result: Result<Result<_, Error>, _> = timeout_at(deadline.into(), work).await;
         client.settle(result)?.map_err(StoreError::from)
+    }
+
+    /// The longest that a call may take with the wait for a connection.
+    fn longest(&self) -> Duration {
+        Duration::from_millis(self.patience.connect) + self.limit()
     }
 
     /// The longest that a call may take here. A little more than the server lets it take.
@@ -199,37 +197,20 @@ impl Server {
 
     pub(super) async fn standing(&self) -> Standing {
         let began = Instant::now();
-        let sql = "SELECT pg_is_in_recovery(),
-               CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
-                    ELSE (EXTRACT(epoch FROM clock_timestamp()
-                              - pg_last_xact_replay_timestamp()) * 1000)::bigint END";
-        let row = tokio::time::timeout(STANDING, self.query_one(sql, &[])).await;
-        let row = row.unwrap_or_else(|_| Err(StoreError::unavailable("no answer in time")));
-        let facts =
-            row.and_then(|row| Ok((row.try_get::<_, bool>(0)?, row.try_get::<_, Option<i64>>(1)?)));
-        let (error, lag) = match facts {
-            Ok((true, _)) if !self.is_replica => {
-                (Some(StoreError::unavailable("it is a replica, and cannot be written to")), None)
+        let row = self.query_within("SELECT pg_is_in_recovery()", &[], STANDING).await;
+        let is_copy = row.and_then(|rows| match rows.first() {
+            Some(row) => Ok(row.try_get::<_, bool>(0)?),
+            None => Err(StoreError::corrupt("a row is missing")),
+        });
+        let error = match is_copy {
+            Ok(true) if !self.is_replica => {
+                Some(StoreError::unavailable("it is a replica, and cannot be written to"))
             }
-            Ok((_, lag)) if self.is_behind.load(Ordering::Relaxed) => (
-                Some(StoreError::unavailable("it does not have the changes of some seconds ago")),
-                lag.and_then(|lag| u64::try_from(lag).ok()),
-            ),
-            Ok((_, lag)) => (None, lag.and_then(|lag| u64::try_from(lag).ok())),
-            Err(error) => (Some(error), None),
+            Ok(_) => None,
+            Err(error) => Some(error),
         };
-        let lag = lag.filter(|_| self.is_replica).map(Duration::from_millis);
-        Standing { name: self.name.clone(), error, took: began.elapsed(), lag }
+        Standing { name: self.name.clone(), error, took: began.elapsed(), lag: None }
     }
-
-    fn clock(&self) -> u64 {
-        // From 1 on: 0 has a meaning of its own.
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX / 2) + 1
-    }
-}
-
-fn rest() -> u64 {
-    u64::try_from(REST.as_millis()).unwrap_or(u64::MAX / 4)
 }
 
 /// A connection that is lent.

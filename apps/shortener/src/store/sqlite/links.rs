@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Sqlite, StoreError, changes};
 use crate::code::Codes;
 use crate::link::{Code, Link, LinkPatch, Millis, NewLink};
-use crate::store::{Created, Read, Removal, Taken, Update, patch};
+use crate::store::{Created, Deletion, Read, Taken, Update, patch};
 
 /// The columns that [`link_of`] reads.
 pub(super) const COLUMNS: &str = "links.code, target, status, expires, clicks_left, password, \
@@ -42,18 +42,18 @@ impl Sqlite {
         &self,
         code: &Code,
         expected: Option<i64>,
-    ) -> Result<Removal, StoreError> {
+    ) -> Result<Deletion, StoreError> {
         let (code, now) = (code.clone(), self.now());
         self.write(move |connection| {
-            let Some(link) = find(connection, &code)? else { return Ok(Removal::Missing) };
+            let Some(link) = find(connection, &code)? else { return Ok(Deletion::Missing) };
             if expected.is_some_and(|expected| expected != link.version) {
-                return Ok(Removal::Conflict(link.version));
+                return Ok(Deletion::Conflict(link.version));
             }
             remove_tags(connection, &link)?;
             let sql = "DELETE FROM links WHERE code = ?";
             connection.prepare_cached(sql)?.execute([code.as_str()])?;
             changes::insert(connection, &code, now)?;
-            Ok(Removal::Done)
+            Ok(Deletion::Done)
         })
         .await
     }

@@ -6,9 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use snip::code::Codes;
-use snip::link::{Code, Link, LinkPatch, LinkQuery, Millis, NewLink, Redirect};
+use snip::link::{Code, Link, LinkPatch, LinkQuery, Millis, NewLink, Order, Redirect};
 use snip::store::{
-    DatabaseConfig, LinkPage, MOST_AT_ONCE, NewKey, Once, REMEMBERED, Read, Removal, SEARCHED,
+    DatabaseConfig, Deletion, LinkPage, MOST_AT_ONCE, NewKey, Once, REMEMBERED, Read, SEARCHED,
     Store, StoreError, Taken, Update, system_clock,
 };
 
@@ -390,7 +390,7 @@ async fn a_clock_that_goes_back_takes_nothing_back(place: Place) {
     assert_eq!(codes, [link.code.clone(), older.code]);
     // Changes go by their numbers.
     let changes = store.changes_after(0, 10).await.expect("it answers").changes;
-    early.delete(&link.code).await.expect("it answers");
+    early.delete(&link.code, None).await.expect("it answers");
     let last = changes.last().map_or(0, |change| change.seq);
     let after = store.changes_after(last, 10).await.expect("it answers").changes;
     assert_eq!(after.iter().map(|change| &change.code).collect::<Vec<_>>(), [&link.code]);
@@ -412,8 +412,11 @@ async fn what_is_deleted_is_gone(place: Place) {
     let (store, other) = (place.open().await, place.open().await);
     let link = NewLink { alias: Some(code("a")), ..tagged("https://example.com/", &["t", "u"]) };
     make(&store, vec![link.clone(), tagged("https://example.com/", &["t"])]).await;
-    assert_eq!(other.delete(&code("a")).await, Ok(true));
-    assert_eq!(store.delete(&code("a")).await, Ok(false));
+    assert_eq!(store.delete(&code("a"), Some(2)).await, Ok(Deletion::Conflict(1)));
+    assert!(read(&store, &code("a")).await.is_some(), "it is another version");
+    assert_eq!(other.delete(&code("a"), Some(1)).await, Ok(Deletion::Done));
+    assert_eq!(store.delete(&code("a"), None).await, Ok(Deletion::Missing));
+    assert_eq!(store.delete(&code("a"), Some(1)).await, Ok(Deletion::Missing));
     assert_eq!(read(&store, &code("a")).await, None);
     assert_eq!(store.tags(10).await, Ok(vec![("t".into(), 1)]));
     let again = make_one(&store, link).await;
@@ -534,22 +537,30 @@ async fn pages_have_every_link_once_while_links_are_made_and_deleted(place: Plac
         let made = make(&store, vec![tagged("https://example.com/", &["t"]); 50]).await;
         expected.extend(made.into_iter().map(|link| link.code));
     }
-    for tag in [None, Some("t".to_owned())] {
+    for (tag, order) in [
+        (None, Order::Newest),
+        (Some("t".to_owned()), Order::Newest),
+        (None, Order::Oldest),
+        (Some("t".to_owned()), Order::Oldest),
+    ] {
         let (mut seen, mut after, mut last) = (HashSet::new(), None, None);
         loop {
-            let query = LinkQuery { tag: tag.clone(), after, limit: 40, ..LinkQuery::default() };
+            let query = LinkQuery { tag: tag.clone(), order, after, limit: 40, text: None };
             let LinkPage { links, next } = store.links(&query).await.expect("it answers");
             assert!(links.len() <= 40);
             for link in links {
                 let place = (link.created, link.code.clone());
-                assert!(last.is_none_or(|last| place < last), "out of order");
+                let is_behind = |last: (Millis, Code)| {
+                    if order == Order::Newest { place < last } else { place > last }
+                };
+                assert!(last.is_none_or(is_behind), "out of order");
                 last = Some(place);
                 assert!(seen.insert(link.code), "seen twice");
             }
             let Some(next) = next else { break };
             // The last one seen, by which pages are turned, goes away; others come.
             if expected.remove(&next.1) {
-                other.delete(&next.1).await.expect("it answers");
+                other.delete(&next.1, None).await.expect("it answers");
             }
             make_one(&other, tagged("https://example.com/new", &["t"])).await;
             after = Some(next);
@@ -593,7 +604,7 @@ async fn links_are_found_by_tag(place: Place) {
     }
     let tags = store.tags(2).await.expect("it answers");
     assert_eq!(tags, [("red".into(), 2), ("Red".into(), 1)]);
-    store.delete(&made[1].code).await.expect("it answers");
+    store.delete(&made[1].code, None).await.expect("it answers");
     assert_eq!(found("red").await, targets(&[1]));
 }
 
@@ -614,8 +625,8 @@ async fn links_are_found_by_text(place: Place) {
         let query = LinkQuery {
             text: Some(text.to_owned()),
             tag: tag.map(ToOwned::to_owned),
-            after: None,
             limit: 10,
+            ..LinkQuery::default()
         };
         let page = store.links(&query).await.expect("it answers");
         let index = |link: &Link| made.iter().position(|it| it.code == link.code).expect("known");
@@ -640,7 +651,8 @@ async fn links_are_found_by_text(place: Place) {
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let text = Some("e".to_owned());
-        let page = store.links(&LinkQuery { text, tag: None, after, limit: 1 }).await;
+        let query = LinkQuery { text, after, limit: 1, ..LinkQuery::default() };
+        let page = store.links(&query).await;
         let LinkPage { links, next } = page.expect("it answers");
         seen.extend(links.into_iter().map(|link| link.code));
         let Some(next) = next else { break };
@@ -719,8 +731,8 @@ async fn changes_are_listed(place: Place) {
     store.update(&generated.code, &LinkPatch::default(), Some(1)).await.expect("it answers");
     store.update(&code("unknown"), &LinkPatch::default(), None).await.expect("it answers");
     store.create(vec![alias("a")]).await.expect("it answers");
-    store.delete(&code("a")).await.expect("it answers");
-    store.delete(&code("a")).await.expect("it answers");
+    store.delete(&code("a"), None).await.expect("it answers");
+    store.delete(&code("a"), None).await.expect("it answers");
     let all = store.changes_after(0, 100).await.expect("it answers");
     assert!(!all.incomplete);
     let mut codes: Vec<_> = all.changes.iter().map(|change| change.code.as_str()).collect();

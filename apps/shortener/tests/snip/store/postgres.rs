@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use seawall_testkit::{PATIENCE, Postgres};
 use snip::code::Codes;
 use snip::link::{Code, Link, LinkPatch, LinkQuery, NewLink};
-use snip::store::{DatabaseConfig, Once, Read, Store, StoreError, Update};
+use snip::store::{DatabaseConfig, Once, Read, Standing, Store, StoreError, Update};
 
 use super::block_on;
 use super::contract::{alias, make_one, new};
@@ -133,9 +133,9 @@ fn a_replica_answers_while_it_can() {
         let config =
             DatabaseConfig { replicas: vec![replica.url()], ..DatabaseConfig::new(primary.url()) };
         let store = Store::open(&config).await.expect("it opens");
-        let health = store.health().await;
-        assert_eq!(health.replicas[0].error, None);
-        assert!(health.replicas[0].lag.is_some());
+        let standing = until_it_is(&store, |it| it.error.is_none()).await;
+        assert_eq!(standing.lag, Some(Duration::ZERO));
+        assert_eq!(standing.name, replica.address().to_string());
 
         // It stands still: what it says is old, and what it has not heard of is asked elsewhere.
         replica.sql("postgres", "SELECT pg_wal_replay_pause()").expect("it stands still");
@@ -147,9 +147,20 @@ fn a_replica_answers_while_it_can() {
         assert_eq!(store.link(&fresh.code, Read::Any).await, Ok(Some(fresh)));
         let unknown = Code::new("unknown").expect("a code");
         assert_eq!(store.link(&unknown, Read::Any).await, Ok(None));
+
+        // When it is too far behind, it is not asked any more, by reports neither.
+        let deadline = Instant::now() + PATIENCE;
+        while target(&store, &code, Read::Any).await != "https://example.com/2" {
+            assert!(Instant::now() < deadline, "what is old is told for ever");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let standing = store.health().await.replicas.remove(0);
+        assert!(standing.lag.is_some_and(|lag| lag > Duration::from_secs(5)), "{standing:?}");
+        assert!(standing.error.is_some_and(|error| error.to_string().contains("behind")));
         replica.sql("postgres", "SELECT pg_wal_replay_resume()").expect("it goes on");
         primary.wait_for(&replica).expect("it follows");
         assert_eq!(target(&store, &code, Read::Any).await, "https://example.com/2");
+        until_it_is(&store, |it| it.error.is_none()).await;
 
         // It is away: nobody notices.
         replica.kill().expect("it ends");
@@ -159,19 +170,35 @@ fn a_replica_answers_while_it_can() {
         let health = store.health().await;
         assert_eq!(health.primary.error, None);
         assert!(matches!(health.replicas[0].error, Some(StoreError::Unavailable(_))));
-        assert_eq!(health.replicas[0].name, replica.address().to_string());
 
         // It is back: it is asked again before long.
         replica.restart().expect("it starts");
         primary.wait_for(&replica).expect("it follows");
+        until_it_is(&store, |it| it.error.is_none()).await;
         replica.sql("postgres", "SELECT pg_wal_replay_pause()").expect("it stands still");
         store.update(&code, &to("https://example.com/3"), None).await.expect("it answers");
-        let deadline = Instant::now() + PATIENCE;
-        while target(&store, &code, Read::Any).await != "https://example.com/2" {
-            assert!(Instant::now() < deadline, "the replica is never asked again");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        assert_eq!(target(&store, &code, Read::Any).await, "https://example.com/2");
+        replica.sql("postgres", "SELECT pg_wal_replay_resume()").expect("it goes on");
+
+        // It hangs: the primary answers in its place, and it is not waited for again.
+        replica.pause().expect("it runs");
+        assert_eq!(target(&store, &code, Read::Any).await, "https://example.com/3");
+        replica.resume().expect("it runs");
+        until_it_is(&store, |it| it.error.is_none()).await;
     });
+}
+
+/// Waits until the only replica is so.
+async fn until_it_is(store: &Store, is_so: impl Fn(&Standing) -> bool) -> Standing {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let standing = store.health().await.replicas.remove(0);
+        if is_so(&standing) {
+            return standing;
+        }
+        assert!(Instant::now() < deadline, "it is still so: {standing:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[test]
@@ -248,6 +275,67 @@ fn what_is_wrong_with_a_server_is_said() {
         assert_eq!(store.health().await.primary.error, None);
     });
 }
+
+#[test]
+fn connections_are_encrypted_as_the_url_says() {
+    let server = Postgres::encrypted().expect("a server");
+    let plain = Postgres::start().expect("a server");
+    let port = server.address().port();
+    let authority = server.authority().display().to_string();
+    let url =
+        |host: &str, query: &str| format!("postgres://postgres@{host}:{port}/postgres{query}");
+    let encrypted = || {
+        let sql = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+                   WHERE application_name = 'snip'";
+        server.sql("postgres", sql).expect("it answers")
+    };
+    block_on(async {
+        for (host, query, expect) in [
+            ("127.0.0.1", "".to_owned(), "t"),
+            ("127.0.0.1", "?sslmode=disable".to_owned(), "f"),
+            ("127.0.0.1", "?sslmode=require".to_owned(), "t"),
+            ("127.0.0.1", format!("?sslmode=require&sslrootcert={authority}"), "t"),
+            ("127.0.0.1", format!("?sslrootcert={authority}&sslmode=verify-ca"), "t"),
+            ("localhost", format!("?sslmode=verify-full&sslrootcert={authority}"), "t"),
+        ] {
+            let store = open(url(host, &query)).await;
+            make_one(&store, new("https://example.com/")).await;
+            assert_eq!(encrypted(), expect, "{query}");
+            drop(store);
+            // The next one is asked about alone.
+            server.sql("postgres", GONE).expect("it answers");
+        }
+        let opened = async |url: String| {
+            let answer = Store::open(&DatabaseConfig::new(url)).await;
+            answer.map(drop).expect_err("it does not open").to_string()
+        };
+        // The authority of somebody else.
+        let other = Postgres::encrypted().expect("a server").authority();
+        for (url, expect) in [
+            (url("127.0.0.1", &format!("?sslmode=verify-full&sslrootcert={authority}")), "name"),
+            (url("localhost", &format!("?sslmode=verify-ca&sslrootcert={}", other.display())), ""),
+            (format!("{}?sslmode=require", plain.url()), "does not support TLS"),
+            (url("localhost", "?sslmode=verify-full"), "needs `sslrootcert`"),
+        ] {
+            let error = opened(url.clone()).await;
+            assert!(error.contains(expect), "{url}: {error}");
+        }
+        // Where it is not asked for, a server without it is as good.
+        make_one(&open(plain.url()).await, new("https://example.com/")).await;
+    });
+}
+
+/// Waits until the connections of a store have ended.
+const GONE: &str = "DO $$ BEGIN
+    FOR i IN 1..6000 LOOP
+        PERFORM pg_stat_clear_snapshot();
+        IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'snip') THEN
+            RETURN;
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RAISE 'connections stay open';
+END $$";
 
 /// After a failover, the new primary may not have heard of the last blocks.
 #[test]

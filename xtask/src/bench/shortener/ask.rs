@@ -1,0 +1,152 @@
+//! What is asked for, drawn beforehand: drawing takes longer than sending.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::ensure;
+use tempfile::NamedTempFile;
+
+use super::links::{CODE, LINKS, Links};
+use crate::bench::Setting;
+use crate::bench::wrk::{self, Outcome, SUMMARY};
+
+/// Requests that are drawn; then they begin anew.
+const DRAWS: usize = 2_000_000;
+
+/// How links are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Draw {
+    /// Of so many, by Zipf's law with α = 1.
+    Zipf(usize),
+    /// Of all, each as likely.
+    Uniform,
+    /// None of them: codes that lead nowhere.
+    Missing,
+    /// One after the other of so many.
+    Walk(usize),
+}
+
+/// Requests.
+pub(super) struct Ask {
+    method: &'static str,
+    /// Whether the right answer is none of 2xx and 3xx.
+    is_refused: bool,
+    file: NamedTempFile,
+}
+
+impl Ask {
+    /// `GET` of links that are drawn so.
+    pub(super) fn of(links: &Links, draw: Draw) -> anyhow::Result<Ask> {
+        let mut codes = Vec::with_capacity(DRAWS * CODE);
+        let mut random = fastrand::Rng::with_seed(2);
+        match draw {
+            Draw::Zipf(most) => {
+                let mut sum = 0.0;
+                let sums: Vec<f64> = (1..=most)
+                    .map(|rank| {
+                        sum += 1.0 / rank as f64;
+                        sum
+                    })
+                    .collect();
+                for _ in 0..DRAWS {
+                    let wanted = random.f64() * sum;
+                    let rank = sums.partition_point(|sum| *sum < wanted).min(most - 1);
+                    codes.extend_from_slice(links.code(rank));
+                }
+            }
+            Draw::Uniform => {
+                (0..DRAWS).for_each(|_| codes.extend_from_slice(links.code(random.usize(..LINKS))));
+            }
+            // Of 62^7 codes one in three million is in use.
+            Draw::Missing => codes.extend((0..DRAWS * CODE).map(|_| random.alphanumeric() as u8)),
+            Draw::Walk(most) => {
+                (0..most).for_each(|rank| codes.extend_from_slice(links.code(rank)))
+            }
+        }
+        Ask::with(&codes, draw == Draw::Missing)
+    }
+
+    /// `GET` of these codes, one behind the other.
+    pub(super) fn with(codes: &[u8], is_refused: bool) -> anyhow::Result<Ask> {
+        let mut file = NamedTempFile::new()?;
+        file.write_all(codes)?;
+        Ok(Ask { method: "GET", is_refused, file })
+    }
+
+    /// The same with HEAD.
+    pub(super) fn head(self) -> Ask {
+        Ask { method: "HEAD", ..self }
+    }
+
+    /// Sends them, beginning with the `start`-th. Unless they are to be counted they say that Seawall
+    /// does.
+    pub(super) fn send(
+        &self,
+        setting: &Setting,
+        address: SocketAddr,
+        connections: u32,
+        seconds: u32,
+        (is_counted, start): (bool, usize),
+    ) -> anyhow::Result<Outcome> {
+        let fields = if is_counted { "" } else { "Seawall-Reported: 1\\r\\n" };
+        let script = self.script(fields, start);
+        let url = format!("http://{address}/");
+        let mut outcome = wrk::scripted(&setting.load_cores, &url, &script, connections, seconds)?;
+        if self.is_refused {
+            let (status, requests) = (outcome.errors.status, outcome.requests);
+            ensure!(status == requests, "{status} of {requests} were refused");
+            outcome.errors.status = 0;
+        }
+        Ok(outcome)
+    }
+
+    fn script(&self, fields: &str, start: usize) -> String {
+        let Ask { method, file, .. } = self;
+        let path = lua(file.path());
+        format!(
+            "local start, size, method, fields = {start}, {CODE}, '{method}', '{fields}'\n\
+             local file = io.open({path}, 'rb')\n{SCRIPT}{SUMMARY}"
+        )
+    }
+}
+
+/// As text of Lua.
+fn lua(path: &Path) -> String {
+    format!("[==[{}]==]", path.display())
+}
+
+/// Requests as browsers send them, behind a proxy that names them: of a few agents, from many
+/// addresses, half of them from some page.
+const SCRIPT: &str = "\
+local data = file:read('*a')
+file:close()
+local agents = {
+  'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36',
+  'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0',
+  'Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0',
+  'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15',
+  'Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1',
+  'Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36',
+  'Mozilla/5.0 (iPad; CPU OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1',
+  'Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)',
+}
+local referrers = { '', '', '', 'https://news.example/', 'https://social.example/post/1', 'https://mail.example/' }
+math.randomseed(3)
+local heads, turn, at = {}, 0, start
+for n = 1, 997 do
+  local referrer = referrers[math.random(#referrers)]
+  if referrer ~= '' then referrer = 'Referer: ' .. referrer .. '\\r\\n' end
+  heads[n] = ' HTTP/1.1\\r\\nHost: go.example\\r\\nUser-Agent: ' .. agents[math.random(#agents)]
+    .. '\\r\\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\\r\\n'
+    .. 'Accept-Language: en-GB,en;q=0.5\\r\\nAccept-Encoding: gzip, deflate, br\\r\\n' .. referrer
+    .. string.format('X-Forwarded-For: 10.%d.%d.%d\\r\\n', math.random(0, 255), math.random(0, 255), math.random(1, 254))
+    .. fields .. '\\r\\n'
+end
+local draws = #data / size
+request = function()
+  at = at % draws + 1
+  turn = turn % 997 + 1
+  return method .. ' /' .. data:sub(at * size - size + 1, at * size) .. heads[turn]
+end
+";
