@@ -18,7 +18,7 @@ use toml::Spanned;
 use crate::link::Redirect;
 use crate::target::NEVER;
 
-use self::values::{DatabaseUrl, NatsUrl, Net, Origin, RedisUrl, Span, Status, Text};
+use self::values::{DatabaseUrl, NatsUrl, Net, Origin, RedisUrl, Span, Status, Text, Token};
 
 /// The whole configuration. [`Config::default`] is that of a program without a file.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod auth;
 pub mod caches;
+mod cell;
 pub mod cli;
 pub mod clicks;
 pub mod code;

@@ -115,7 +115,7 @@ impl Links {
             if !matches!(deleted, Ok(Deletion::Missing | Deletion::Conflict(_))) {
                 this.changed(&[code]).await;
             }
-            removal
+            deleted
         })
         .await
     }

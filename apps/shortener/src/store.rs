@@ -194,15 +194,6 @@ impl Store {
         either!(self, it => it.last_change().await)
     }
 
-    /// Sees whether each replica has all changes up to the one with the number `known`; of those that
-    /// do not, nothing is read until they do. To be called again and again.
-    pub async fn check_replicas(&self, known: i64) {
-        match self {
-            Store::Sqlite(_) => {}
-            Store::Postgres(it) => it.check_replicas(known).await,
-        }
-    }
-
     /// Changes after the one with the number `seq`, in their order, at most `limit`. Numbers are
     /// in the order in which changes became visible, so that none appears behind the last one
     /// seen; they may have gaps.

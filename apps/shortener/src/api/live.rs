@@ -8,11 +8,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
-use tokio::sync::watch;
 
 use super::Api;
 use crate::auth::{Actor, Scope};
-use crate::clicks::live::{Blind, Looker, News};
+use crate::clicks::live::{Blind, News};
 use crate::link::Code;
 use crate::problem::{Invalid, Problem, Shown};
 
@@ -75,42 +74,6 @@ pub(super) async fn look(
     // Some proxies would gather it.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-/// A looker-on, for as long as they may.
-struct Look {
-    looker: Looker,
-    actor: Actor,
-    api: Arc<Api>,
-    revocations: watch::Receiver<u64>,
-}
-
-impl Look {
-    /// What comes next. Nothing more when the key is revoked: at once when that is done here, with
-    /// the next beat when it is done elsewhere.
-    async fn next(&mut self) -> Option<News> {
-        loop {
-            let news = tokio::select! {
-                biased;
-                Ok(()) = self.revocations.changed() => None,
-                news = self.looker.next() => Some(news?),
-            };
-            if matches!(news, None | Some(News::Nothing)) && !self.may().await {
-                return None;
-            }
-            if news.is_some() {
-                return news;
-            }
-        }
-    }
-
-    async fn may(&self) -> bool {
-        match self.api.keys.actor_of(self.actor.hash).await {
-            Ok(actor) => actor.is_some(),
-            // While the database is away, nobody is let in, and nobody put out.
-            Err(_) => true,
-        }
-    }
 }
 
 fn written(news: &News) -> Bytes {

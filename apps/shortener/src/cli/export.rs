@@ -11,7 +11,6 @@ use anyhow::Context;
 use clap::ValueEnum;
 use url::form_urlencoded::byte_serialize;
 
-use super::cell;
 use super::client::Access;
 use crate::api::export::{COLUMNS, record};
 use crate::api::{LinkList, LinkView};

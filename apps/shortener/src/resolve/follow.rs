@@ -1,10 +1,9 @@
 //! Follows the changes in the database, and tells whoever keeps what was: this process, Redis, and
 //! the caches in front.
 //!
-//! Three tasks: [`follow`] reads what changed, twice in each `memory-ttl`, so that slots of memory
-//! are known to be current; `tend` opens the connection to Redis and marks there what changed;
-//! `check_replicas` sees that no replica is asked that is further behind than changes are remembered.
-//! None waits for another. All of it is safe to be done by every instance, and to be
+//! Two tasks: [`follow`] reads what changed, twice in each `memory-ttl`, so that slots of memory
+//! are known to be current; `tend` opens the connection to Redis and marks there what changed, so
+//! that neither waits for the other. All of it is safe to be done by every instance, and to be
 //! done twice. They end when the process drains.
 
 use std::collections::VecDeque;
@@ -21,7 +20,7 @@ use crate::edge::Purger;
 use crate::store::{Change, StoreError, system_clock};
 
 use super::Resolver;
-use super::memory::{RECENT, ticks};
+use super::memory::RECENT;
 use super::redis::{Failure, Live, Tier};
 
 /// Changes that are read at once.
@@ -32,13 +31,6 @@ const SKEW: Duration = Duration::from_secs(60);
 
 /// How often what is not needed any more is deleted from the database.
 const TIDY: Duration = Duration::from_secs(3600);
-
-/// How far a replica may be behind to be asked: what has changed since is read from the primary by
-/// everybody for longer than this, and for as long as it may take to see that it is.
-const BEHIND: Duration = RECENT.checked_div(2).expect("not by 0");
-
-/// How often replicas are checked.
-const CHECK: Duration = Duration::from_secs(1);
 
 /// How long to wait before Redis is tried again: doubles from the first to the last.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
@@ -68,9 +60,7 @@ pub async fn follow(
             resolver.forget(change.code.as_str());
         }
         purger.later(changes.iter().filter(|it| it.at >= since).map(|it| it.code.as_str()));
-        known = changes.iter().filter(|it| it.at <= settled).map(|it| it.seq).fold(known, i64::max);
     }
-    resolver.store.check_replicas(known).await;
     resolver.memory.followed(begun);
     let follower = Follower { resolver, purger, seen, keep };
     Ok(follower.run(drain))
@@ -97,7 +87,6 @@ impl Follower {
         tokio::select! {
             () = self.read(every) => {}
             () = tend => {}
-            () = self.check_replicas() => {}
             () = self.tidy() => {}
             // An error is a drain too: nobody is left who could ask for one.
             _ = drain.wait_for(|drain| *drain) => {}
@@ -140,16 +129,6 @@ impl Follower {
         }
     }
 
-    /// Sees that replicas are not too far behind, for ever.
-    async fn check_replicas(&self) {
-        let mut past = Past::new(BEHIND);
-        loop {
-            sleep(CHECK).await;
-            past.note(self.seen.load(Acquire));
-            self.resolver.store.check_replicas(past.before()).await;
-        }
-    }
-
     /// Deletes what nobody needs any more, for ever.
     async fn tidy(&self) {
         let store = &self.resolver.store;
@@ -188,7 +167,7 @@ async fn page(resolver: &Resolver, seen: &AtomicI64) -> Result<Option<Vec<Change
 /// Keeps Redis in use whenever it can be, for ever.
 async fn tend(resolver: &Arc<Resolver>, redis: &Tier, seen: &AtomicI64, every: Duration) {
     let mut pause = PAUSES[0];
-    let mut past = Past::new(RECENT);
+    let mut past = Past::default();
     loop {
         past.note(seen.load(Acquire));
         match redis.live() {
@@ -252,7 +231,7 @@ async fn mark(
     let known = redis.marked(live).await?;
     // An empty Redis has nothing that is old but what is being filled at this moment, by readers
     // that asked before a change.
-    let mut after = known.unwrap_or_else(|| past.before());
+    let mut after = known.unwrap_or_else(|| past.before(RECENT));
     // Asked only where it may have something new: each time for a connection that is not in use.
     let mut version = redis.version(live).await?;
     let is_new = redis.live().is_none_or(|live| live.version != version);
@@ -293,33 +272,26 @@ async fn mark(
 }
 
 /// The numbers of the changes that were known in the last while.
-struct Past {
-    span: Duration,
-    known: VecDeque<(Instant, i64)>,
-}
+#[derive(Default)]
+struct Past(VecDeque<(Instant, i64)>);
 
 impl Past {
-    fn new(span: Duration) -> Past {
-        Past { span, known: VecDeque::new() }
-    }
-
     fn note(&mut self, seq: i64) {
         let now = Instant::now();
-        let age = |at: &Instant| now.duration_since(*at);
-        if self.known.back().is_none_or(|(at, _)| age(at) > self.span / 10) {
-            self.known.push_back((now, seq));
+        if self.0.back().is_none_or(|(at, _)| now.duration_since(*at) > RECENT / 10) {
+            self.0.push_back((now, seq));
         }
-        // The first one is older than the span, as soon as any is.
-        while self.known.get(1).is_some_and(|(at, _)| age(at) > self.span) {
-            self.known.pop_front();
+        // The first one is older than asked for, as soon as any is.
+        while self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) > RECENT) {
+            self.0.pop_front();
         }
     }
 
-    /// A number that was the last one as long ago as the span, or before this process began to know.
-    fn before(&self) -> i64 {
+    /// A number that was the last one so long ago, or before this process began to know.
+    fn before(&self, ago: Duration) -> i64 {
         let now = Instant::now();
-        match self.known.front() {
-            Some((at, seq)) if now.duration_since(*at) >= self.span => *seq,
+        match self.0.front() {
+            Some((at, seq)) if now.duration_since(*at) >= ago => *seq,
             Some((_, seq)) => seq.saturating_sub(i64::from(PAGE)).max(0),
             None => 0,
         }

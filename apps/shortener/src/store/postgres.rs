@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -129,10 +128,6 @@ impl Postgres {
             }
         }
         None
-    }
-
-    pub(super) async fn check_replicas(&self, known: i64) {
-        join_all(self.inner.replicas.iter().map(|replica| replica.check(known))).await;
     }
 
     pub(super) fn now(&self) -> Millis {

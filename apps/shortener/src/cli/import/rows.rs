@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::super::cell;
 use super::{Source, sql};
 use crate::api::CreateLink;
+use crate::cell;
 
 /// Bytes by whose look it is decided how a file is written.
 const LOOK: usize = 64 * 1024;

@@ -179,22 +179,6 @@ impl Server {
         Duration::from_millis(self.patience.call + 500)
     }
 
-    /// Sees whether a replica has all changes up to this number. One that does not say so is not
-    /// asked for anything until it does: nobody knows where it stopped.
-    pub(super) async fn check(&self, known: i64) {
-        let last = self.query_one(LAST_CHANGE, &[]).await;
-        let last = last.and_then(|row| Ok(row.try_get::<_, i64>(0)?));
-        let is_behind = last.as_ref().map_or(true, |last| *last < known);
-        match (self.is_behind.swap(is_behind, Ordering::Relaxed), is_behind) {
-            (false, true) => tracing::warn!(
-                replica = self.name,
-                "does not have the changes of some seconds ago, and is not asked meanwhile"
-            ),
-            (true, false) => tracing::info!(replica = self.name, "has caught up"),
-            _ => {}
-        }
-    }
-
     pub(super) async fn standing(&self) -> Standing {
         let began = Instant::now();
         let row = self.query_within("SELECT pg_is_in_recovery()", &[], STANDING).await;

@@ -66,7 +66,6 @@ cases! {
     a_change_expects_a_version
     changes_at_once_are_all_made
     a_clock_that_goes_back_takes_nothing_back
-    a_deletion_expects_a_version
     what_is_deleted_is_gone
     a_creation_is_made_once
     a_creation_is_made_once_however_many_ask_at_once
@@ -394,18 +393,6 @@ async fn a_clock_that_goes_back_takes_nothing_back(place: Place) {
     let last = changes.last().map_or(0, |change| change.seq);
     let after = store.changes_after(last, 10).await.expect("it answers").changes;
     assert_eq!(after.iter().map(|change| &change.code).collect::<Vec<_>>(), [&link.code]);
-}
-
-async fn a_deletion_expects_a_version(place: Place) {
-    let store = place.open().await;
-    let link = make_one(&store, tagged("https://example.com/", &["t"])).await;
-    let patch = LinkPatch { disabled: Some(true), ..LinkPatch::default() };
-    assert!(matches!(store.update(&link.code, &patch, None).await, Ok(Update::Done(_))));
-    assert_eq!(store.delete_if(&link.code, Some(1)).await, Ok(Removal::Conflict(2)));
-    assert!(read(&store, &link.code).await.is_some_and(|link| link.tags.len() == 1));
-    assert_eq!(store.delete_if(&link.code, Some(2)).await, Ok(Removal::Done));
-    assert_eq!(store.delete_if(&link.code, Some(2)).await, Ok(Removal::Missing));
-    assert_eq!(store.delete_if(&code("a"), None).await, Ok(Removal::Missing));
 }
 
 async fn what_is_deleted_is_gone(place: Place) {

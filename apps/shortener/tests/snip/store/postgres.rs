@@ -202,41 +202,6 @@ async fn until_it_is(store: &Store, is_so: impl Fn(&Standing) -> bool) -> Standi
 }
 
 #[test]
-fn a_replica_that_is_too_far_behind_is_not_asked() {
-    let primary = Postgres::start().expect("a server");
-    block_on(async {
-        let first = open(primary.url()).await;
-        let code = make_one(&first, alias("a")).await.code;
-        let mut replica = primary.replica().expect("a replica");
-        let config =
-            DatabaseConfig { replicas: vec![replica.url()], ..DatabaseConfig::new(primary.url()) };
-        let store = Store::open(&config).await.expect("it opens");
-        replica.sql("postgres", "SELECT pg_wal_replay_pause()").expect("it stands still");
-        let before = store.last_change().await.expect("it answers");
-        store.update(&code, &to("https://example.com/2"), None).await.expect("it answers");
-        let known = store.last_change().await.expect("it answers");
-        store.check_replicas(before).await;
-        assert_eq!(target(&store, &code, Read::Any).await, "https://example.com/", "it is asked");
-
-        store.check_replicas(known).await;
-        assert_eq!(target(&store, &code, Read::Any).await, "https://example.com/2");
-        assert!(store.health().await.replicas[0].error.is_some());
-
-        // Whoever was away may be behind too.
-        replica.kill().expect("it ends");
-        store.check_replicas(0).await;
-        replica.restart().expect("it starts");
-        primary.wait_for(&replica).expect("it follows");
-        replica.sql("postgres", "SELECT pg_wal_replay_pause()").expect("it stands still");
-        store.update(&code, &to("https://example.com/3"), None).await.expect("it answers");
-        assert_eq!(target(&store, &code, Read::Any).await, "https://example.com/3");
-        store.check_replicas(known).await;
-        assert_eq!(target(&store, &code, Read::Any).await, "https://example.com/2", "it is back");
-        assert_eq!(store.health().await.replicas[0].error, None);
-    });
-}
-
-#[test]
 fn what_is_wrong_with_a_server_is_said() {
     let mut server = Postgres::start().expect("a server");
     block_on(async {

@@ -1,12 +1,13 @@
 //! Cells of CSV that spreadsheets do not take for formulas: whoever makes a link chooses its title,
 //! and somebody else opens the export.
 //!
-//! A quote in front makes a text of whatever follows; `snip import` takes it away again.
+//! A quote in front makes a text of whatever follows; `snip import` and the web page take it away
+//! again.
 
 use std::borrow::Cow;
 
 /// A text as it is written in a cell.
-pub(super) fn written(text: &str) -> Cow<'_, str> {
+pub(crate) fn written(text: &str) -> Cow<'_, str> {
     match is_formula(text) {
         true => format!("'{text}").into(),
         false => text.into(),
@@ -14,7 +15,7 @@ pub(super) fn written(text: &str) -> Cow<'_, str> {
 }
 
 /// The text of a cell.
-pub(super) fn read(cell: &str) -> &str {
+pub(crate) fn read(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|text| is_formula(text)).unwrap_or(cell)
 }
 
