@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
@@ -15,7 +16,6 @@ use axum::http::{HeaderMap, Method, header};
 use data_encoding::BASE64URL_NOPAD;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
 
 use crate::api::Api;
 use crate::problem::Problem;
@@ -163,8 +163,6 @@ pub struct Actor {
     pub scopes: Scopes,
     /// Whether a session stood for the key.
     pub by_session: bool,
-    /// What is stored of the key, which [`Keys::actor_of`] takes.
-    pub(crate) hash: [u8; 32],
 }
 
 impl Actor {
@@ -183,13 +181,13 @@ pub struct Keys {
     store: Store,
     seen: Cache<[u8; 32], (Actor, Instant)>,
     /// How many were revoked here.
-    revoked: watch::Sender<u64>,
+    revoked: AtomicU64,
 }
 
 impl Keys {
     /// Those of this store.
     pub fn new(store: Store) -> Keys {
-        Keys { store, seen: Cache::new(REMEMBERED), revoked: watch::Sender::new(0) }
+        Keys { store, seen: Cache::new(REMEMBERED), revoked: AtomicU64::new(0) }
     }
 
     /// Makes a key. It is known nowhere but in what is returned.
@@ -227,14 +225,9 @@ impl Keys {
     pub async fn revoke(&self, id: i64) -> Result<bool, StoreError> {
         let revoked = self.store.revoke_key(id).await;
         // Whatever came of it: what is asked again is never wrong.
-        self.revoked.send_modify(|count| *count += 1);
+        self.revoked.fetch_add(1, Ordering::SeqCst);
         self.seen.retain(|_, (actor, _)| actor.key != id);
         revoked
-    }
-
-    /// Changes when a key is revoked here; for who goes on for long after being let in.
-    pub fn revocations(&self) -> watch::Receiver<u64> {
-        self.revoked.subscribe()
     }
 
     /// Whose key this text is; nobody's when it is not one or was revoked.
@@ -242,10 +235,20 @@ impl Keys {
     /// # Errors
     /// As the store.
     pub async fn actor(&self, text: &str) -> Result<Option<Actor>, StoreError> {
-        match Secret::parse(text) {
-            Some(secret) => self.actor_of(secret.hash()).await,
-            None => Ok(None),
-        }
+        Ok(self.actor_and_hash(text).await?.map(|(actor, _)| actor))
+    }
+
+    /// The same, with what is stored of the key, which [`Keys::actor_of`] takes.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn actor_and_hash(
+        &self,
+        text: &str,
+    ) -> Result<Option<(Actor, [u8; 32])>, StoreError> {
+        let Some(secret) = Secret::parse(text) else { return Ok(None) };
+        let hash = secret.hash();
+        Ok(self.actor_of(hash).await?.map(|actor| (actor, hash)))
     }
 
     /// Whose key has this hash; nobody's when there is none or it was revoked. A hash is not a key:
@@ -259,17 +262,17 @@ impl Keys {
         {
             return Ok(Some(actor));
         }
-        let (asked, revoked) = (Instant::now(), *self.revoked.borrow());
+        let (asked, revoked) = (Instant::now(), self.revoked.load(Ordering::SeqCst));
         let key = self.store.key_by_hash(&hash).await?;
         let Some(key) = key.filter(|key| key.revoked.is_none()) else {
             self.seen.remove(&hash);
             return Ok(None);
         };
         let scopes = Scopes::parse(&key.scopes);
-        let actor = Actor { key: key.id, name: key.name, scopes, by_session: false, hash };
+        let actor = Actor { key: key.id, name: key.name, scopes, by_session: false };
         self.seen.insert(hash, (actor.clone(), asked));
         // It may have been revoked between being read and being remembered.
-        if *self.revoked.borrow() != revoked {
+        if self.revoked.load(Ordering::SeqCst) != revoked {
             self.seen.remove(&hash);
         }
         Ok(Some(actor))

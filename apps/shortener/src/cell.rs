@@ -1,7 +1,8 @@
 //! Cells of CSV that spreadsheets do not take for formulas: whoever makes a link chooses its title,
 //! and somebody else opens the export.
 //!
-//! A quote in front makes a text of whatever follows; `snip import` takes it away again.
+//! A quote in front makes a text of whatever follows; `snip import` and the web page take it away
+//! again.
 
 use std::borrow::Cow;
 

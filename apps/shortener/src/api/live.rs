@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
-use tokio::sync::watch;
 
 use super::Api;
 use crate::auth::{Actor, Scope};
-use crate::clicks::live::{Blind, Looker, News};
+use crate::clicks::live::{Blind, News};
 use crate::link::Code;
 use crate::problem::{Invalid, Problem, Shown};
 
@@ -39,6 +38,7 @@ use crate::problem::{Invalid, Problem, Shown};
 pub(super) async fn look(
     State(api): State<Arc<Api>>,
     actor: Actor,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     actor.may(Scope::StatsRead)?;
@@ -58,10 +58,15 @@ pub(super) async fn look(
     })?;
     // How long a browser waits before it comes again; and it makes the head go out.
     let first = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"retry: 2000\n\n")) });
-    let look = Look { revocations: api.keys.revocations(), looker, actor, api };
-    let rest = stream::unfold(look, |mut look| async move {
-        let news = look.next().await?;
-        Some((Ok(written(&news)), look))
+    let rest = stream::unfold((looker, api, headers), |(mut looker, api, headers)| async move {
+        let news = looker.next().await?;
+        // As often as this comes, whoever looks on may have lost their key.
+        if news == News::Nothing
+            && let Err(Problem::Unauthenticated(_)) = Actor::of(&api, &Method::GET, &headers).await
+        {
+            return None;
+        }
+        Some((Ok(written(&news)), (looker, api, headers)))
     });
     let mut response = Response::new(Body::from_stream(first.chain(rest)));
     let headers = response.headers_mut();
@@ -69,42 +74,6 @@ pub(super) async fn look(
     // Some proxies would gather it.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-/// A looker-on, for as long as they may.
-struct Look {
-    looker: Looker,
-    actor: Actor,
-    api: Arc<Api>,
-    revocations: watch::Receiver<u64>,
-}
-
-impl Look {
-    /// What comes next. Nothing more when the key is revoked: at once when that is done here, with
-    /// the next beat when it is done elsewhere.
-    async fn next(&mut self) -> Option<News> {
-        loop {
-            let news = tokio::select! {
-                biased;
-                Ok(()) = self.revocations.changed() => None,
-                news = self.looker.next() => Some(news?),
-            };
-            if matches!(news, None | Some(News::Nothing)) && !self.may().await {
-                return None;
-            }
-            if news.is_some() {
-                return news;
-            }
-        }
-    }
-
-    async fn may(&self) -> bool {
-        match self.api.keys.actor_of(self.actor.hash).await {
-            Ok(actor) => actor.is_some(),
-            // While the database is away, nobody is let in, and nobody put out.
-            Err(_) => true,
-        }
-    }
 }
 
 fn written(news: &News) -> Bytes {

@@ -61,9 +61,12 @@ pub(super) async fn begin(
         api.sessions.check_origin(&method, &headers)?;
     }
     let key = read(body)?;
-    let actor = api.keys.actor(key.trim()).await?;
-    let actor = actor.ok_or(Problem::Unauthenticated("the API key is unknown or revoked"))?;
-    let cookie = api.sessions.begin(actor.hash, system_clock());
+    let (actor, hash) = api
+        .keys
+        .actor_and_hash(key.trim())
+        .await?
+        .ok_or(Problem::Unauthenticated("the API key is unknown or revoked"))?;
+    let cookie = api.sessions.begin(hash, system_clock());
     Ok(([(header::SET_COOKIE, cookie)], Answer(Me::of(actor, &api))).into_response())
 }
 

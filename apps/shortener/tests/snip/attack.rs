@@ -260,26 +260,3 @@ fn what_others_put_into_redis_is_passed_over() {
         assert_eq!(snip.follow(&code), to(TARGET));
     }
 }
-
-#[test]
-fn who_looks_on_is_put_out_with_their_key() {
-    let (home, snip) = start();
-    let admin = home.key();
-    let body = json!({ "name": "looker", "scopes": ["stats:read"] });
-    let made = snip.api(&admin, "POST", "/keys", &body);
-    let made: Value = serde_json::from_slice(&made.body).expect("JSON");
-    let (key, id) = (made["key"].as_str().expect("a key"), &made["id"]);
-    let mut wires = [key, &*admin].map(|key| {
-        let mut wire = snip.connect();
-        let fields = format!("host: snip\r\nauthorization: Bearer {key}\r\n\r\n");
-        wire.send(format!("GET /api/v1/clicks/live HTTP/1.1\r\n{fields}")).expect("it takes it");
-        wire.read_until(b"retry: 2000").expect("it begins");
-        wire
-    });
-    let revoked = snip.api(&admin, "DELETE", &format!("/keys/{id}"), &Value::Null);
-    assert_eq!(revoked.status, 204);
-    wires[0].read_until(b"0\r\n\r\n").expect("it ends");
-    let code = snip.create(json!({ "target": TARGET }));
-    snip.get(&format!("/{code}"));
-    wires[1].read_until(b"event: click").expect("others look on");
-}

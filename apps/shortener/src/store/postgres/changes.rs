@@ -11,12 +11,10 @@ use super::{Postgres, StoreError, locks};
 use crate::link::{Code, Millis};
 use crate::store::{Change, Changes, patch};
 
-/// The number of the last change that a server knows of.
-pub(super) const LAST_CHANGE: &str = "SELECT COALESCE(MAX(seq), 0) FROM changes";
-
 impl Postgres {
     pub(in crate::store) async fn last_change(&self) -> Result<i64, StoreError> {
-        Ok(self.primary().query_one(LAST_CHANGE, &[]).await?.try_get(0)?)
+        let sql = "SELECT COALESCE(MAX(seq), 0) FROM changes";
+        Ok(self.primary().query_one(sql, &[]).await?.try_get(0)?)
     }
 
     pub(in crate::store) async fn changes_after(
