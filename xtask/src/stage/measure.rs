@@ -56,6 +56,8 @@ pub(crate) struct Measured {
     pub(crate) plan: Plan,
     /// Links that there are.
     pub(crate) links: usize,
+    /// Of these, the most popular ones that were asked for once before.
+    pub(crate) warmed: u64,
     /// Of the long run.
     pub(crate) outcome: Outcome,
     /// Parts of all redirects: that reached an instance of `snip`, and for which a database was
@@ -90,6 +92,7 @@ pub(crate) struct Bench<'a> {
     stop: &'a Stop,
     /// Clicks that were answered so far.
     answered: u64,
+    warmed: u64,
     runs: u64,
 }
 
@@ -100,13 +103,14 @@ impl<'a> Bench<'a> {
         stop: &'a Stop,
     ) -> anyhow::Result<Bench<'a>> {
         let load = Load::open(workload, site.front, CONNECTIONS)?;
-        Ok(Bench { site, workload, load, stop, answered: 0, runs: 0 })
+        Ok(Bench { site, workload, load, stop, answered: 0, warmed: 0, runs: 0 })
     }
 
     /// Measures the stage.
     pub(crate) fn measure(&mut self, setting: Setting, links: usize) -> anyhow::Result<Measured> {
         let warmed = self.load.run(Pace::Each { from: 0 }, setting.warm, Duration::MAX)?;
         self.answered += warmed.answered;
+        self.warmed = warmed.answered;
         ensure!(warmed.failed() == 0, "bad answers: {:?}", warmed.errors);
         println!(
             "  asked once for {} links, {:.0} a second",
@@ -197,6 +201,7 @@ impl<'a> Bench<'a> {
         Ok(Some(Measured {
             plan: self.site.plan,
             links,
+            warmed: self.warmed,
             outcome,
             origin: part(after.origin, before.origin),
             database: part(after.database, before.database),
