@@ -81,7 +81,17 @@ struct Reading {
     origin: u64,
     database: u64,
     transactions: [u64; 2],
+    counted: u64,
     lost: u64,
+}
+
+/// What came of a long run.
+enum Confirmed {
+    Borne(Box<Measured>),
+    /// Not borne: and so many clicks a second were counted while it went on.
+    TooHigh {
+        counted: f64,
+    },
 }
 
 /// A stage under load.
@@ -129,13 +139,11 @@ impl<'a> Bench<'a> {
             None => self.search()?,
         };
         for _ in 0..4 {
-            if let Some(measured) = self.confirm(rate, setting.confirm, links)? {
-                return Ok(measured);
+            match self.confirm(rate, setting.confirm, links)? {
+                Confirmed::Borne(measured) => return Ok(*measured),
+                Confirmed::TooHigh { .. } if setting.rate.is_some() => break,
+                Confirmed::TooHigh { counted } => rate = (rate * 0.94).min(counted * 0.97),
             }
-            if setting.rate.is_some() {
-                break;
-            }
-            rate *= 0.93;
         }
         bail!("no rate was borne for {:?}", setting.confirm)
     }
@@ -165,13 +173,9 @@ impl<'a> Bench<'a> {
         Ok(borne)
     }
 
-    /// The long run; `None` when the rate is not borne after all.
-    fn confirm(
-        &mut self,
-        rate: f64,
-        length: Duration,
-        links: usize,
-    ) -> anyhow::Result<Option<Measured>> {
+    /// The long run: a rate may be too high after all, first of all for the counting of clicks, of
+    /// which a few seconds' worth can wait in short runs.
+    fn confirm(&mut self, rate: f64, length: Duration, links: usize) -> anyhow::Result<Confirmed> {
         // As it is while it goes on.
         let running_in = self.run(rate, Duration::from_secs(1))?;
         ensure!(running_in.failed() == 0, "bad answers: {:?}", running_in.errors);
@@ -185,7 +189,8 @@ impl<'a> Bench<'a> {
         let is_borne = is_borne(&outcome) && lost == 0 && counted_after <= COUNTED;
         report(rate, &outcome, lost, is_borne);
         if !is_borne {
-            return Ok(None);
+            let counted = (after.counted - before.counted) as f64 / outcome.took.as_secs_f64();
+            return Ok(Confirmed::TooHigh { counted });
         }
         let all = outcome.answered as f64;
         let part = |after: u64, before: u64| (after - before) as f64 / all;
@@ -198,7 +203,7 @@ impl<'a> Bench<'a> {
         let transactions =
             [0, 1].map(|at| part(after.transactions[at], before.transactions[at]) * 1000.0);
         let clicks = [self.answered, self.site.api().clicks(None)?];
-        Ok(Some(Measured {
+        Ok(Confirmed::Borne(Box::new(Measured {
             plan: self.site.plan,
             links,
             warmed: self.warmed,
@@ -209,7 +214,7 @@ impl<'a> Bench<'a> {
             took,
             counted_after,
             clicks,
-        }))
+        })))
     }
 
     fn run(&mut self, rate: f64, length: Duration) -> anyhow::Result<Outcome> {
@@ -275,6 +280,7 @@ impl<'a> Bench<'a> {
             origin: site.metric("snip_redirects_total", &[])?,
             database: by_store,
             transactions: self.transactions()?,
+            counted: site.metric("snip_clicks_stored_total", &[])?,
             lost: self.lost()?,
         })
     }
