@@ -7,6 +7,7 @@
 mod body;
 mod bulk;
 mod draft;
+pub mod export;
 mod idempotency;
 mod keys;
 mod links;
@@ -18,6 +19,7 @@ mod qr;
 mod report;
 mod session;
 mod stats;
+mod top;
 mod view;
 
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub use self::links::{LinkList, TagList, TagView};
 pub use self::openapi::document;
 pub use self::session::SignIn;
 pub use self::stats::{PointView, StatsView, ValueView};
+pub use self::top::TopView;
 pub use self::view::{LinkView, WarningView};
 
 /// Bytes that the body of a request has at most.
@@ -112,6 +115,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let report = post(report::take).layer(DefaultBodyLimit::max(LARGEST_REPORT));
     let routes = Router::new()
         .route("/links", get(links::list).post(links::create))
+        .route("/links.csv", get(export::csv))
         .route("/links/bulk", bulk)
         .route("/links/{code}", get(links::read).patch(links::change).delete(links::remove))
         .route("/links/{code}/qr.svg", get(qr::svg))

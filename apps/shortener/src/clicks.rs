@@ -15,6 +15,7 @@ pub mod buffer;
 pub mod detail;
 pub mod event;
 pub mod jetstream;
+pub mod leaders;
 pub mod live;
 mod publisher;
 pub mod report;

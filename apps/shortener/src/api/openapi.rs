@@ -25,6 +25,7 @@ use utoipa::{Modify, OpenApi};
         super::links::change,
         super::links::remove,
         super::links::tags,
+        super::export::csv,
         super::qr::svg,
         super::qr::png,
         super::stats::of_link,

@@ -12,23 +12,8 @@ use clap::ValueEnum;
 use url::form_urlencoded::byte_serialize;
 
 use super::client::Access;
+use crate::api::export::{COLUMNS, record};
 use crate::api::{LinkList, LinkView};
-
-/// The columns of the CSV; `snip import` reads them by these names.
-const COLUMNS: [&str; 12] = [
-    "code",
-    "target",
-    "title",
-    "tags",
-    "status",
-    "expires",
-    "clicks_left",
-    "disabled",
-    "protected",
-    "created",
-    "updated",
-    "short_url",
-];
 
 /// Write all links to the standard output, newest first.
 #[derive(Debug, clap::Args)]
@@ -113,23 +98,7 @@ impl<W: Write> Out<W> {
 
     fn link(&mut self, link: &LinkView) -> anyhow::Result<()> {
         match self {
-            Out::Csv(writer) => {
-                let clicks = link.clicks_left.map(|left| left.to_string()).unwrap_or_default();
-                writer.write_record([
-                    link.code.as_str(),
-                    &link.target,
-                    link.title.as_deref().unwrap_or_default(),
-                    &link.tags.join(","),
-                    &link.status.to_string(),
-                    link.expires.as_deref().unwrap_or_default(),
-                    &clicks,
-                    &link.disabled.to_string(),
-                    &link.protected.to_string(),
-                    &link.created,
-                    &link.updated,
-                    &link.short_url,
-                ])?;
-            }
+            Out::Csv(writer) => writer.write_record(record(link))?,
             Out::Json { out, is_first } => {
                 out.write_all(if *is_first { b"\n" } else { b",\n" })?;
                 serde_json::to_writer(out, link)?;
