@@ -91,6 +91,14 @@ impl Stage {
     }
 }
 
+/// Killed, it could not end what it has started.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.process.signal(Signal::INT).ok();
+        self.process.wait().ok();
+    }
+}
+
 fn json_of(answer: &Response) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text()))
 }

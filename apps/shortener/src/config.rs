@@ -538,7 +538,7 @@ mod tests {
         }
         seen.sort_unstable();
         let none = (0, false, 0);
-        assert_eq!(seen, [none, none, none, (2, false, 0), (2, true, 0), (2, true, 2)]);
+        assert_eq!(seen, [none, none, none, (0, true, 2), (2, false, 0), (2, true, 0)]);
     }
 
     #[test]

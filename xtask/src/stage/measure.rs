@@ -56,6 +56,8 @@ pub(crate) struct Measured {
     pub(crate) plan: Plan,
     /// Links that there are.
     pub(crate) links: usize,
+    /// Of these, the most popular ones that were asked for once before.
+    pub(crate) warmed: u64,
     /// Of the long run.
     pub(crate) outcome: Outcome,
     /// Parts of all redirects: that reached an instance of `snip`, and for which a database was
@@ -85,10 +87,12 @@ struct Reading {
 /// A stage under load.
 pub(crate) struct Bench<'a> {
     site: &'a mut Site,
+    workload: &'a Workload,
     load: Load<'a>,
     stop: &'a Stop,
     /// Clicks that were answered so far.
     answered: u64,
+    warmed: u64,
     runs: u64,
 }
 
@@ -99,14 +103,14 @@ impl<'a> Bench<'a> {
         stop: &'a Stop,
     ) -> anyhow::Result<Bench<'a>> {
         let load = Load::open(workload, site.front, CONNECTIONS)?;
-        // The one that shows that the site is there.
-        Ok(Bench { site, load, stop, answered: 0, runs: 0 })
+        Ok(Bench { site, workload, load, stop, answered: 0, warmed: 0, runs: 0 })
     }
 
     /// Measures the stage.
     pub(crate) fn measure(&mut self, setting: Setting, links: usize) -> anyhow::Result<Measured> {
         let warmed = self.load.run(Pace::Each { from: 0 }, setting.warm, Duration::MAX)?;
         self.answered += warmed.answered;
+        self.warmed = warmed.answered;
         ensure!(warmed.failed() == 0, "bad answers: {:?}", warmed.errors);
         println!(
             "  asked once for {} links, {:.0} a second",
@@ -117,6 +121,8 @@ impl<'a> Bench<'a> {
         if setting.pause {
             println!("  ready: waits for a line on the standard input");
             std::io::stdin().read_line(&mut String::new()).context("no standard input")?;
+            // Those that are there may have been idle for too long.
+            self.load = Load::open(self.workload, self.site.front, CONNECTIONS)?;
         }
         let mut rate = match setting.rate {
             Some(rate) => rate,
@@ -195,6 +201,7 @@ impl<'a> Bench<'a> {
         Ok(Some(Measured {
             plan: self.site.plan,
             links,
+            warmed: self.warmed,
             outcome,
             origin: part(after.origin, before.origin),
             database: part(after.database, before.database),

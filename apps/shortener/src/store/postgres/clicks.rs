@@ -20,6 +20,10 @@ use crate::clicks::unit::{Keep, Partition, Unit};
 use crate::link::{Code, Millis};
 use crate::store::{Upkeep, ahead, day_of, merged};
 
+/// Hundredths of a page that new rows fill. Rows are updated as long as their time goes on, those of
+/// popular links each second; with room beside them that touches no index.
+const FILL: u8 = 70;
+
 impl Postgres {
     pub(in crate::store) async fn count(
         &self,
@@ -278,7 +282,7 @@ async fn make(
     let table = unit.table();
     transaction
         .batch_execute(&format!(
-            "CREATE TABLE {name} (LIKE {table} INCLUDING ALL);
+            "CREATE TABLE {name} (LIKE {table} INCLUDING ALL) WITH (fillfactor = {FILL});
              ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
         ))
         .await?;
