@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use foldhash::fast::RandomState;
 use maxminddb::PathElement::Key;
 use quick_cache::sync::Cache;
@@ -234,9 +234,10 @@ impl Clicks {
 }
 
 /// Reads a database of countries into memory.
-fn countries(file: &Path) -> anyhow::Result<maxminddb::Reader<Vec<u8>>> {
+pub(crate) fn countries(file: &Path) -> anyhow::Result<maxminddb::Reader<Vec<u8>>> {
+    // What it says has its cause in it.
     maxminddb::Reader::open_readfile(file)
-        .with_context(|| format!("cannot read the countries of {}", file.display()))
+        .map_err(|error| anyhow!("cannot read the countries of {}: {error}", file.display()))
 }
 
 impl fmt::Debug for Clicks {

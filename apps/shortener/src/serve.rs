@@ -226,6 +226,8 @@ pub fn end_on_signals(delay: Duration) -> std::io::Result<Ending> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    // A limit on the size of files is an error of whoever writes, and not the end.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let (leave, leaving) = watch::channel(false);
     let (drain, draining) = watch::channel(false);
     tokio::spawn(async move {

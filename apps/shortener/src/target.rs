@@ -22,7 +22,7 @@ pub use self::block_list::{BlockList, BlockListError};
 pub use self::utm::{LONGEST_UTM, UTM_NAMES, Utm};
 
 /// Schemes that run or carry a document in themselves; refused whatever is configured.
-const NEVER: [&str; 8] =
+pub const NEVER: [&str; 8] =
     ["javascript", "data", "vbscript", "blob", "file", "about", "view-source", "filesystem"];
 
 /// Which targets are allowed.
@@ -94,7 +94,7 @@ pub enum TargetError {
     #[error("the target has {0} in it; write it percent-encoded if it is meant")]
     Character(&'static str),
     /// Not an absolute URL.
-    #[error("not an absolute URL: {0}")]
+    #[error("not an absolute URL such as https://example.com/page: {0}")]
     NotAUrl(String),
     /// A scheme that is not among the allowed ones.
     #[error("the scheme `{0}` is not allowed; allowed are {1}")]

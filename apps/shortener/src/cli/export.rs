@@ -3,7 +3,7 @@
 
 mod clicks;
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,12 +50,8 @@ impl Export {
     /// # Errors
     /// When the shortener cannot be read, or nothing can be written.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match self.write() {
-            // Whoever reads has enough, as `head` does.
-            Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-            Err(error) => Err(error),
-            Ok(()) => Ok(ExitCode::SUCCESS),
-        }
+        self.write()?;
+        Ok(ExitCode::SUCCESS)
     }
 
     fn write(self) -> anyhow::Result<()> {
@@ -122,17 +118,4 @@ impl<W: Write> Out<W> {
         }
         Ok(())
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
-            csv::ErrorKind::Io(error) => Some(error.kind()),
-            _ => None,
-        });
-        let json =
-            cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        [io, csv, json].contains(&Some(ErrorKind::BrokenPipe))
-    })
 }

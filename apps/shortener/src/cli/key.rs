@@ -1,5 +1,6 @@
 //! `snip key`: API keys, directly in the database, for when the last key is lost.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -99,17 +100,19 @@ impl Command {
                 }
                 let (key, secret) = place.keys().await?.create(&name, scopes).await?;
                 eprintln!("key {} for {scopes}; it is shown only now:", key.id);
-                println!("{secret}");
+                writeln!(io::stdout(), "{secret}")?;
             }
             Command::List { place } => {
-                println!("{:>6}  {:24}  {:24}  name and scopes", "id", "made", "revoked");
+                let mut out = io::stdout().lock();
+                writeln!(out, "{:>6}  {:24}  {:24}  name and scopes", "id", "made", "revoked")?;
                 for key in place.keys().await?.all().await? {
                     let made = instant::shown(key.created);
                     let revoked = key.revoked.map_or_else(|| "-".to_owned(), instant::shown);
-                    println!(
+                    writeln!(
+                        out,
                         "{:>6}  {made:24}  {revoked:24}  {} ({})",
                         key.id, key.name, key.scopes
-                    );
+                    )?;
                 }
             }
             Command::Revoke { id, place } => {

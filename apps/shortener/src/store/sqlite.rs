@@ -48,7 +48,6 @@ pub struct Sqlite {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    writer: Writer,
     look_ups: Box<[Mutex<Connection>]>,
     next: AtomicUsize,
     /// Connections that no query uses; never more than [`QUERIES`].
@@ -56,6 +55,9 @@ struct Inner {
     may_query: Arc<Semaphore>,
     codes: Codes,
     clock: fn() -> Millis,
+    /// The last to be dropped: whoever closes last brings the log into the file, which those who
+    /// only read cannot.
+    writer: Writer,
 }
 
 impl Sqlite {

@@ -1,5 +1,6 @@
 //! What holds of both databases.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seawall_testkit::Postgres;
@@ -33,7 +34,8 @@ pub(super) async fn open(config: &DatabaseConfig, clock: fn() -> Millis) -> Stor
     store
 }
 
-const DAY: Millis = 86_400_000;
+const HOUR: Millis = 3_600_000;
+const DAY: Millis = 24 * HOUR;
 
 pub(super) const KEEP: Keep = Keep { minutes: 2 * DAY, hours: 90 * DAY, days: 5 * 365 * DAY };
 
@@ -147,6 +149,60 @@ fn clicks_at_a_border_are_where_they_belong() {
         let half =
             ask(&store, "a", Unit::Minute, "2026-12-31T12:00:00Z", "2026-12-31T12:30:00Z").await;
         assert_eq!((half.series, half.detail.clicks()), (vec![], 4));
+    });
+}
+
+/// What is stored against a list of all clicks: whatever comes in whatever parts, once or twice,
+/// each range of each unit has the clicks that were in it.
+#[test]
+fn rollups_are_sums_of_clicks() {
+    on_both(async |config| {
+        let stores = [open(&config, before_new_year).await, open(&config, before_new_year).await];
+        let mut clicks: Vec<(&str, Millis, bool)> = Vec::new();
+        let mut random = fastrand::Rng::with_seed(7);
+        for number in 0..60 {
+            let some: Vec<_> = (0..random.usize(0..30))
+                .map(|_| {
+                    // The minutes of two days are kept, and so are those that are yet to come.
+                    let moment = before_new_year() + random.i64(-40 * HOUR..HOUR);
+                    let device =
+                        *random.choice(&[Device::Mobile, Device::Desktop, Device::Bot]).expect("3");
+                    (*random.choice(&["a", "b", "c"]).expect("3"), moment, device)
+                })
+                .collect();
+            let part = || {
+                let clicks = some.iter().map(|(code, at, device)| click(code, *at, *device, 1));
+                part(&number.to_string(), clicks)
+            };
+            let times = random.usize(1..3);
+            let counted = count(&stores[number % 2], (0..times).map(|_| part()).collect()).await;
+            assert!(counted[0], "{number}");
+            if random.bool() {
+                assert_eq!(count(&stores[(number + 1) % 2], vec![part()]).await, [false]);
+            }
+            clicks.extend(some.iter().map(|(code, at, it)| (*code, *at, *it == Device::Bot)));
+        }
+        for turn in 0..200 {
+            let unit = Unit::ALL[turn % Unit::ALL.len()];
+            let code = random.choice(["a", "b", "c", ""]).expect("4");
+            let mut edge = || unit.floor(before_new_year() + random.i64(-44 * HOUR..3 * HOUR));
+            let (one, other) = (edge(), edge());
+            let (from, to) = (one.min(other), one.max(other));
+            let mut expect: BTreeMap<Millis, (i64, i64)> = BTreeMap::new();
+            for (_, at, is_bot) in clicks.iter().filter(|(of, at, _)| {
+                (code.is_empty() || *of == code) && (from..to).contains(&unit.floor(*at))
+            }) {
+                let sums = expect.entry(unit.floor(*at)).or_default();
+                sums.0 += i64::from(!*is_bot);
+                sums.1 += i64::from(*is_bot);
+            }
+            let of = (!code.is_empty()).then(|| Code::new(code).expect("a code"));
+            let query = StatsQuery { code: of, unit, from, to };
+            let stats = stores[turn % 2].stats(&query).await.expect("it answers");
+            let found: Vec<_> =
+                stats.series.iter().map(|point| (point.at, (point.clicks, point.bots))).collect();
+            assert_eq!(found, expect.into_iter().collect::<Vec<_>>(), "{query:?}");
+        }
     });
 }
 
