@@ -158,7 +158,8 @@ fn a_configuration_is_checked_without_being_used() {
     assert!(!run.succeeded && run.err.starts_with("snip: bad.toml:4: unknown field"), "{run:?}");
     snip.file("list.toml", "[links]\nblock-list = \"nowhere\"\n");
     let run = snip.run(&["check", "--config", "list.toml"]);
-    let words = "snip: cannot read the block list nowhere: No such file or directory (os error 2)\n";
+    let words =
+        "snip: cannot read the block list nowhere: No such file or directory (os error 2)\n";
     assert!(!run.succeeded && run.err == words, "{run:?}");
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::hand::Hand;
 use crate::clicks::{DESK, PHONE, follow};
+use crate::client::json as body_of;
 use crate::instance::{Home, Instance};
-use crate::program::json as body_of;
 
 const CONFIG: &str = "trust = [\"127.0.0.1\"]\n[clicks]\nevery = \"20ms\"\n";
 
@@ -29,7 +29,9 @@ fn the_other_pages_do_what_they_say() {
 fn many_links_are_made_from_lines_and_tables(hand: &Hand, snip: &Instance) {
     hand.click(".bar-top button.small");
     hand.until("document.activeElement.name === 'lines'");
-    hand.write("example.com/one\nexample.com/two second\n\njavascript:alert(1)\nexample.com/3 a b\n");
+    hand.write(
+        "example.com/one\nexample.com/two second\n\njavascript:alert(1)\nexample.com/3 a b\n",
+    );
     hand.fill("tags", "print");
     hand.press("Enter");
     hand.reads(".made.many", "2 links are made, 2 not.");
@@ -50,7 +52,10 @@ fn many_links_are_made_from_lines_and_tables(hand: &Hand, snip: &Instance) {
     hand.reads(".made.many", "1 link is made, 1 not.");
     hand.reads(".made.many", "There is a link “second” already.");
     let third = body_of(&snip.api(snip.key(), "GET", "/links/third", &Value::Null));
-    assert_eq!((&third["title"], &third["tags"], &third["clicks_left"]), (&json!("Says \"hi\", twice"), &json!(["x", "y"]), &json!(9)));
+    assert_eq!(
+        (&third["title"], &third["tags"], &third["clicks_left"]),
+        (&json!("Says \"hi\", twice"), &json!(["x", "y"]), &json!(9))
+    );
     let file = "fetch(document.querySelector('a[download=\"links.csv\"]').href).then((it) => it.text()).then((it) => it.split('\\n').length)";
     assert_eq!(hand.until(file), json!(5), "three links, the names, and the end");
 }
@@ -59,14 +64,19 @@ fn clicks_are_seen_as_they_come(hand: &Hand, snip: &Instance) {
     hand.go("/stats");
     hand.reads(".clicks .empty", "No clicks in this time");
     hand.until("document.querySelector('.live:not([hidden])')");
-    for (code, agent) in [("second", PHONE), ("second", DESK), ("third", DESK), ("third", "curl/8.5.0")] {
+    for (code, agent) in
+        [("second", PHONE), ("second", DESK), ("third", DESK), ("third", "curl/8.5.0")]
+    {
         follow(snip, code, &format!("user-agent: {agent}\r\nreferer: https://news.example/\r\n"));
     }
     hand.until("document.querySelectorAll('.latest li').length === 4");
     hand.reads(".latest li", "curl (bot)");
     hand.until("document.querySelector('.tile dd')?.textContent === '3'");
     hand.reads(".divided .wide", "Most clicked");
-    assert_eq!(hand.text("document.querySelector('.wide li').innerText.replace(/\\s+/g, ' ').trim()"), "second example.com/two 2");
+    assert_eq!(
+        hand.text("document.querySelector('.wide li').innerText.replace(/\\s+/g, ' ').trim()"),
+        "second example.com/two 2"
+    );
     hand.reads(".divided", "news.example");
     hand.reads(".divided", "Bots, which are not in the others");
     // Nothing moves for whoever wants to read it.
