@@ -9,6 +9,7 @@ mod bulk;
 mod draft;
 pub mod export;
 mod idempotency;
+mod json;
 mod keys;
 mod links;
 mod live;
@@ -52,6 +53,9 @@ pub use self::view::{LinkView, WarningView};
 
 /// Bytes that the body of a request has at most.
 pub const LARGEST_BODY: usize = 64 * 1024;
+
+/// Bytes that the body of a request has at most from whoever is not known yet.
+const LARGEST_SIGN_IN: usize = 4 * 1024;
 
 /// Bytes that the body of a bulk request has at most.
 pub const LARGEST_BULK: usize = 16 * 1024 * 1024;
@@ -113,6 +117,7 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     let bulk = post(bulk::create).layer(DefaultBodyLimit::max(LARGEST_BULK));
     let report = post(report::take).layer(DefaultBodyLimit::max(LARGEST_REPORT));
+    let session = post(session::begin).layer(DefaultBodyLimit::max(LARGEST_SIGN_IN));
     let routes = Router::new()
         .route("/links", get(links::list).post(links::create))
         .route("/links.csv", get(export::csv))
@@ -128,7 +133,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{id}", delete(keys::revoke))
         .route("/me", get(keys::me))
-        .route("/session", post(session::begin).delete(session::end))
+        .route("/session", session.delete(session::end))
         .route("/openapi.json", get(openapi::serve))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

@@ -55,11 +55,6 @@ const AGENTS: usize = 4_096;
 /// How long parts that others bring are remembered, in milliseconds: two days.
 const REMEMBERED: Millis = 2 * 86_400_000;
 
-/// How far behind now, and before it, the time of a click that is reported may be; beyond, it is
-/// that of its arrival. A week, and an hour for clocks that differ.
-const BEHIND: Millis = 7 * 86_400_000;
-const BEFORE: Millis = 3_600_000;
-
 /// All that counts clicks in this process.
 pub struct Clicks {
     store: Store,

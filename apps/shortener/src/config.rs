@@ -18,7 +18,7 @@ use toml::Spanned;
 use crate::link::Redirect;
 use crate::target::NEVER;
 
-use self::values::{DatabaseUrl, NatsUrl, Net, Origin, RedisUrl, Span, Status, Text};
+use self::values::{DatabaseUrl, NatsUrl, Net, Origin, RedisUrl, Span, Status, Text, Token};
 
 /// The whole configuration. [`Config::default`] is that of a program without a file.
 #[derive(Debug, Clone)]
@@ -91,8 +91,8 @@ pub struct ClicksConfig {
     /// How often the buffer is written to the database. Default 1 s. What a `kill -9` can lose is
     /// what came in since.
     pub every: Duration,
-    /// Aggregated counters that are held in memory at most; what is beyond is counted as lost.
-    /// Default 100,000.
+    /// Aggregated counters that are held in memory at most; what is beyond is counted as lost, and
+    /// beyond half of it new referrers are not told apart. Default 100,000.
     pub most: usize,
     /// How long the counts of a minute are kept. Default 2 days.
     pub minutes: Duration,
@@ -265,7 +265,7 @@ struct EdgeSection {
     max_age: Option<Spanned<Span>>,
     s_maxage: Option<Spanned<Span>>,
     purge: Vec<Spanned<Origin>>,
-    token: Option<Text>,
+    token: Option<Token>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -276,7 +276,7 @@ struct ClicksSection {
     minutes: Option<Spanned<Span>>,
     hours: Option<Spanned<Span>>,
     days: Option<Spanned<Span>>,
-    report_token: Option<Text>,
+    report_token: Option<Token>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -397,7 +397,7 @@ impl File {
                 max_age: span(edge.max_age, 5 * SECOND),
                 s_maxage: span(edge.s_maxage, 300 * SECOND),
                 purge: edge.purge.into_iter().map(|origin| origin.into_inner().0).collect(),
-                token: text(edge.token),
+                token: edge.token.map(|token| token.0),
             },
             clicks: ClicksConfig {
                 every: span(clicks.every, SECOND),
@@ -405,7 +405,7 @@ impl File {
                 minutes: span(clicks.minutes, 2 * DAY),
                 hours: span(clicks.hours, 90 * DAY),
                 days: span(clicks.days, 5 * 365 * DAY),
-                report_token: text(clicks.report_token),
+                report_token: clicks.report_token.map(|token| token.0),
             },
             links: LinksConfig {
                 schemes: links
@@ -481,6 +481,8 @@ mod tests {
                 "[edge]\npurge = [\"https://x\"]",
                 "snip.toml:2: the admin API of Seawall speaks plain HTTP",
             ),
+            ("[edge]\ntoken = \"\"", "snip.toml:2: a token is of ASCII characters"),
+            ("[clicks]\nreport-token = \" x\"", "snip.toml:2: a token is of ASCII characters"),
             ("pool = 0", "snip.toml:1: `pool` is between 1 and 1000"),
             ("a = [", "snip.toml:1: "),
         ] {

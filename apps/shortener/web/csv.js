@@ -25,7 +25,7 @@ export function read(text) {
 
 function named({ line, cells }, names) {
   const given = {};
-  names.forEach((name, index) => { if (name && cells[index]?.trim()) given[name] ??= cells[index].trim(); });
+  names.forEach((name, index) => { if (name && cells[index]?.trim()) given[name] ??= plain(cells[index].trim()); });
   const { tags, status, clicks_left: clicks, disabled, protected: locked, ...link } = given;
   if (!link.target) return { line, wrong: "it has no address" };
   if (disabled === "true") return { line, wrong: "it is disabled; `snip import` keeps it so" };
@@ -37,6 +37,9 @@ function named({ line, cells }, names) {
   if (clicks) link.clicks_left = count(clicks);
   return { line, link };
 }
+
+/** Without the quote that an export puts before what a spreadsheet would take for a formula. */
+const plain = (text) => (/^'+[=+\-@＝＋－＠]/.test(text) ? text.slice(1) : text);
 
 /** Rows of cells (RFC 4180), with the line at which each begins. */
 function parse(text) {

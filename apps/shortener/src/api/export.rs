@@ -14,6 +14,7 @@ use super::Api;
 use super::page::{self, MOST};
 use super::view::LinkView;
 use crate::auth::{Actor, Scope};
+use crate::cell;
 use crate::link::LinkQuery;
 use crate::problem::{Problem, Shown};
 use crate::store::{LinkPage, system_clock};
@@ -37,10 +38,10 @@ pub const COLUMNS: [&str; 12] = [
 /// The fields of a link, in the order of [`COLUMNS`].
 pub fn record(link: &LinkView) -> [String; COLUMNS.len()] {
     [
-        link.code.clone(),
+        cell::written(&link.code).into_owned(),
         link.target.clone(),
-        link.title.clone().unwrap_or_default(),
-        link.tags.join(","),
+        cell::written(link.title.as_deref().unwrap_or_default()).into_owned(),
+        cell::written(&link.tags.join(",")).into_owned(),
         link.status.to_string(),
         link.expires.clone().unwrap_or_default(),
         link.clicks_left.map(|left| left.to_string()).unwrap_or_default(),

@@ -53,7 +53,8 @@ struct Place {
     /// Configuration file [default: snip.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// `sqlite:FILE` or `postgres://…`, in place of what the file says
+    /// `sqlite:FILE` or `postgres://…`, in place of what the file says; others on this machine can
+    /// see a password in it
     #[arg(long, value_name = "URL")]
     database: Option<String>,
 }

@@ -67,6 +67,12 @@ impl Tally {
         room
     }
 
+    /// Whether there is a counter for a click.
+    pub fn has(&self, click: &Click) -> bool {
+        let minute = Unit::Minute.floor(click.at);
+        self.counts.contains_key(&(click.code.clone(), minute, click.traits.clone()))
+    }
+
     /// Adds all of another.
     pub fn merge(&mut self, other: Tally) {
         self.clicks += other.clicks;

@@ -15,6 +15,11 @@ use crate::link::Redirect;
 #[derive(Debug)]
 pub(super) struct Text(pub(super) String);
 
+/// What others must know, such as in `Authorization: Bearer TOKEN`. Never empty, which everybody
+/// would know.
+#[derive(Debug)]
+pub(super) struct Token(pub(super) String);
+
 /// A duration, such as `500ms`, `1s`, `10m`, `1h`, `2d`, `5y`.
 #[derive(Debug)]
 pub(super) struct Span(pub(super) Duration);
@@ -96,6 +101,13 @@ macro_rules! from_text {
 
 from_text! {
     Text: |text| Ok(Text(text));
+    Token: |text| {
+        let is_fit = |byte: u8| (b' '..=b'~').contains(&byte);
+        match !text.is_empty() && text.trim() == text && text.bytes().all(is_fit) {
+            true => Ok(Token(text)),
+            false => Err("a token is of ASCII characters, without spaces around it, and not empty".to_owned()),
+        }
+    };
     Span is "a duration, such as \"500ms\" or \"10m\"": |text| duration(&text).map(Span).ok_or_else(|| {
         r#"a duration is like "500ms", "1s", "10m", "1h", "2d" or "5y""#.to_owned()
     });

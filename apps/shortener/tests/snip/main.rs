@@ -1,6 +1,7 @@
 //! `snip` as its users meet it, and the databases that it stands on.
 
 mod api;
+mod attack;
 mod cli;
 mod clicks;
 mod client;

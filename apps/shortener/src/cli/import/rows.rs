@@ -6,6 +6,7 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::{Source, sql};
 use crate::api::CreateLink;
+use crate::cell;
 
 /// Bytes by whose look it is decided how a file is written.
 const LOOK: usize = 64 * 1024;
@@ -193,6 +194,7 @@ fn link(
     let text = |column: Option<usize>| -> Result<Option<&str>, String> {
         let Some(bytes) = column.and_then(|column| record.get(column)) else { return Ok(None) };
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?.trim();
+        let text = if source == Source::Csv { cell::read(text) } else { text };
         // MySQL writes nothing so.
         Ok(Some(text).filter(|text| !matches!(*text, "" | "NULL" | "\\N")))
     };
