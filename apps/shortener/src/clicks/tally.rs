@@ -239,9 +239,9 @@ impl Rows {
 
 /// Which links were clicked most, by day.
 fn leaders(days: &HashMap<(Millis, &str), Detail, RandomState>) -> Vec<(Millis, Leaders)> {
-    let mut by_day: HashMap<Millis, Vec<(Box<str>, u64)>, RandomState> = HashMap::default();
+    let mut by_day: HashMap<Millis, Vec<(&str, u64)>, RandomState> = HashMap::default();
     for ((day, code), detail) in days.iter().filter(|((_, code), _)| !code.is_empty()) {
-        by_day.entry(*day).or_default().push(((*code).into(), detail.clicks()));
+        by_day.entry(*day).or_default().push((code, detail.clicks()));
     }
     by_day.into_iter().map(|(day, counts)| (day, Leaders::of(counts))).collect()
 }
