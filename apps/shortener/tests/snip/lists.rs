@@ -5,8 +5,8 @@ use seawall_testkit::Response;
 use serde_json::{Value, json};
 
 use crate::clicks::{DESK, GOOD, REPORTS, follow, line, report, stats, until};
+use crate::client::{json as body_of, problem};
 use crate::instance::{Home, Instance};
-use crate::program::{json as body_of, problem};
 
 fn read(snip: &Instance, key: &str, path: &str) -> Response {
     snip.api(key, "GET", path, &Value::Null)

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::hand::Hand;
 use crate::clicks::{DESK, PHONE, follow};
+use crate::client::json as body_of;
 use crate::instance::{Home, Instance};
-use crate::program::json as body_of;
 
 const CONFIG: &str = "trust = [\"127.0.0.1\"]\n[clicks]\nevery = \"20ms\"\n";
 
