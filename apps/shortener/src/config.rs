@@ -530,7 +530,7 @@ mod tests {
         let mut seen = Vec::new();
         for entry in std::fs::read_dir(stages).expect("there are stages") {
             let file = entry.expect("they can be listed").path().join("snip.toml");
-            if let Some(text) = std::fs::read_to_string(&file).ok() {
+            if let Ok(text) = std::fs::read_to_string(&file) {
                 let name = file.display().to_string();
                 let config = Config::parse(&text, &name).unwrap_or_else(|error| panic!("{error}"));
                 seen.push((config.replicas.len(), config.redis.is_some(), config.edge.purge.len()));
