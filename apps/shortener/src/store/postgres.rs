@@ -63,6 +63,15 @@ struct Inner {
 type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Postgres {
+    /// Says what is wrong with a URL, as far as that is known without asking anybody, or reading a
+    /// file. Never its password.
+    ///
+    /// # Errors
+    /// `Unusable`.
+    pub fn check_url(url: &str) -> Result<(), StoreError> {
+        tls::parse(url).map(drop)
+    }
+
     /// Connects to the primary and brings its tables up to date. Replicas may be away.
     ///
     /// # Errors
