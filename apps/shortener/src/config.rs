@@ -437,7 +437,7 @@ mod tests {
         let mut seen = Vec::new();
         for entry in std::fs::read_dir(stages).expect("there are stages") {
             let file = entry.expect("they can be listed").path().join("snip.toml");
-            if let Some(text) = std::fs::read_to_string(&file).ok() {
+            if let Ok(text) = std::fs::read_to_string(&file) {
                 let name = file.display().to_string();
                 let config = Config::parse(&text, &name).unwrap_or_else(|error| panic!("{error}"));
                 seen.push((config.replicas.len(), config.redis.is_some(), config.edge.purge.len()));
@@ -468,6 +468,7 @@ mod tests {
             nats = "nats://n"
             trust = ["127.0.0.1", "10.0.0.0/8", "::1"]
             country = "country.mmdb"
+            drain-delay = "5s"
             [cache]
             memory = 0
             memory-ttl = "250ms"
@@ -493,6 +494,7 @@ mod tests {
         "#;
         let config = Config::parse(text, "snip.toml").expect("nothing is wrong");
         assert_eq!(config.url.as_deref(), Some("https://sn.ip"));
+        assert_eq!(config.drain_delay, Duration::from_secs(5));
         assert_eq!(config.cache.memory_ttl, Duration::from_millis(250));
         assert_eq!(config.clicks.days, 365 * DAY);
         assert_eq!(config.links.redirect, Redirect::Permanent);
