@@ -7,7 +7,7 @@ pub(crate) mod api;
 pub(crate) mod load;
 mod measure;
 pub(crate) mod plan;
-mod report;
+pub(crate) mod report;
 pub(crate) mod seed;
 pub(crate) mod site;
 
@@ -18,12 +18,14 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 
+pub(crate) use self::site::Programs;
+
 use self::load::Workload;
 use self::measure::{Bench, Measured, Setting};
 use self::plan::{PLANS, Plan};
 use self::report::Report;
 use self::seed::Seed;
-use self::site::{Programs, Site};
+use self::site::Site;
 use crate::scene::{Stop, Stopped};
 use crate::{build, tools};
 

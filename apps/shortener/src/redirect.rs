@@ -15,7 +15,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERER, USER_AG
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::clicks::event::Origin;
 use crate::edge::Edge;
@@ -24,6 +24,7 @@ use crate::metrics::Counted;
 use crate::password;
 use crate::refusal::{Refusal, page};
 use crate::resolve::{Entry, Found, Resolved};
+use crate::seldom::Seldom;
 use crate::serve::{App, Content, Peer, code};
 use crate::store::{StoreError, system_clock};
 
@@ -82,11 +83,12 @@ fn origin(headers: &HeaderMap) -> Origin<'_> {
     }
 }
 
-/// The redirect of a link, or what stands in its way. `HEAD` takes none of the clicks it has left.
+/// The redirect of a link, or what stands in its way. `HEAD` takes none of the clicks it has left,
+/// and so is not told where they lead.
 async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Response<Content>, Refusal> {
     let (entry, is_unsure) = look_up(app, code).await?;
     let now = system_clock();
-    let left = entry.mapping.expires.map(|expires| expires - now);
+    let left = entry.mapping.expires.map(|expires| expires.saturating_sub(now));
     if left.is_some_and(|left| left <= 0) {
         return Ok(gone(app, &entry, is_unsure));
     }
@@ -97,7 +99,12 @@ async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Response<C
         app.metrics.asked();
         return Ok(form(StatusCode::OK, "This link has a password."));
     }
-    if entry.mapping.limited && is_click {
+    if entry.mapping.limited && !is_click {
+        let mut answer = Response::new(Content::EMPTY);
+        Edge::keep_nothing(answer.headers_mut());
+        return Ok(answer);
+    }
+    if entry.mapping.limited {
         take_click(app, code, &entry).await?;
     }
     let mut answer = redirect(&entry, entry.mapping.redirect.status())?;
@@ -151,7 +158,7 @@ fn gone(app: &App, entry: &Entry, is_unsure: bool) -> Response<Content> {
     app.metrics.refused(Refusal::Gone);
     let mut answer = Refusal::Gone.answer();
     if !is_unsure {
-        app.edge.keep(answer.headers_mut(), &entry.prepared, None);
+        app.edge.keep_expired(answer.headers_mut(), &entry.prepared);
     }
     answer
 }
@@ -166,7 +173,11 @@ fn refuse(app: &App, code: &str, refusal: Refusal) -> Response<Content> {
 }
 
 fn of_store(error: StoreError) -> Refusal {
-    warn!(%error, "a link could not be looked up");
+    static LOG: Seldom = Seldom::new();
+    match LOG.may() {
+        Some(before) => warn!(%error, before, "links cannot be looked up"),
+        None => debug!(%error, "a link could not be looked up"),
+    }
     if error.is_transient() { Refusal::Unavailable } else { Refusal::Damaged }
 }
 

@@ -92,27 +92,7 @@ impl Report {
 
     /// The short table.
     pub(crate) fn table(&self) -> String {
-        let mut out = format!(
-            "| Stage | What is new | Redirects/s with p99 < {} ms | p99 | Reach `snip` | Ask a database | CPU time a redirect |\n\
-             |---|---|--:|--:|--:|--:|--:|\n",
-            BEARABLE.as_millis()
-        );
-        for row in &self.rows {
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                out,
-                "| [{}](examples/stages/{}) | {} | **{}** | {:.1} ms | {} | {} | {:.0} µs |",
-                row["stage"],
-                text(row, "folder"),
-                text(row, "title"),
-                grouped(number(row, "redirects_per_second") as u64),
-                number(row, "p99_ms"),
-                percent(number(row, "origin")),
-                percent(number(row, "database")),
-                cpu(row, COMPONENTS.iter().flat_map(|(_, names)| *names)),
-            );
-        }
-        out
+        short(&self.rows)
     }
 
     /// The whole page.
@@ -216,6 +196,37 @@ impl Report {
             TARGET.1
         ))
     }
+}
+
+/// The short table of the stages that are in `stages.json` of a folder, if there is one.
+pub(crate) fn kept(directory: &Path) -> Option<String> {
+    let text = fs::read_to_string(directory.join("stages.json")).ok()?;
+    let old: Value = serde_json::from_str(&text).ok()?;
+    Some(short(old["stages"].as_array()?))
+}
+
+fn short(rows: &[Value]) -> String {
+    let mut out = format!(
+        "| Stage | What is new | Redirects/s with p99 < {} ms | p99 | Reach `snip` | Ask a database | CPU time a redirect |\n\
+         |---|---|--:|--:|--:|--:|--:|\n",
+        BEARABLE.as_millis()
+    );
+    for row in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "| [{}](examples/stages/{}) | {} | **{}** | {:.1} ms | {} | {} | {:.0} µs |",
+            row["stage"],
+            text(row, "folder"),
+            text(row, "title"),
+            grouped(number(row, "redirects_per_second") as u64),
+            number(row, "p99_ms"),
+            percent(number(row, "origin")),
+            percent(number(row, "database")),
+            cpu(row, COMPONENTS.iter().flat_map(|(_, names)| *names)),
+        );
+    }
+    out
 }
 
 fn row(measured: &Measured, commit: &str) -> Value {

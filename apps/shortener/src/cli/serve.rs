@@ -40,7 +40,8 @@ pub(super) struct Serve {
     /// Where to listen, in place of what the file says; port 0 is any free one
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// `sqlite:FILE` or `postgres://…`, in place of what the file says
+    /// `sqlite:FILE` or `postgres://…`, in place of what the file says; others on this machine can
+    /// see a password in it
     #[arg(long, value_name = "URL")]
     database: Option<String>,
 }

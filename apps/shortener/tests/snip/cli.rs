@@ -138,7 +138,7 @@ fn lines_that_fail_are_named_and_the_others_come() {
     let lines: Vec<_> = run.err.lines().collect();
     assert_eq!(lines.len(), 3, "{run:?}");
     assert!(run.err.contains("links.csv:6: there is no target"), "{run:?}");
-    assert!(run.err.contains("links.csv:5: there is a link `taken` already"), "{run:?}");
+    assert!(run.err.contains("links.csv:5: taken: there is a link `taken` already"), "{run:?}");
     let bad = lines.iter().find(|line| line.starts_with("links.csv:4: ")).expect("line 4");
     assert!(bad.contains("target: the scheme") && bad.contains("alias: an alias"), "{bad}");
     let title = json(&snip.client().get("/links/one"));
@@ -148,6 +148,20 @@ fn lines_that_fail_are_named_and_the_others_come() {
     assert_eq!(run.ok(), "imported 0, there already 1, failed 0\n");
     let run = snip.run(&["import", "missing.csv"]);
     assert!(!run.succeeded && run.err.contains("cannot open missing.csv"), "{run:?}");
+}
+
+#[test]
+fn a_configuration_is_checked_without_being_used() {
+    let snip = Snip::start();
+    assert_eq!(snip.run(&["check"]).ok(), "nothing is wrong\n");
+    snip.file("bad.toml", "listen = \"127.0.0.1:1\"\n\n[cache]\nmemory_ttl = \"1s\"\n");
+    let run = snip.run(&["check", "--config", "bad.toml"]);
+    assert!(!run.succeeded && run.err.starts_with("snip: bad.toml:4: unknown field"), "{run:?}");
+    snip.file("list.toml", "[links]\nblock-list = \"nowhere\"\n");
+    let run = snip.run(&["check", "--config", "list.toml"]);
+    let words =
+        "snip: cannot read the block list nowhere: No such file or directory (os error 2)\n";
+    assert!(!run.succeeded && run.err == words, "{run:?}");
 }
 
 #[test]
@@ -161,7 +175,7 @@ fn other_shorteners_files_are_imported() {
     );
     let run = snip.run(&["import", "--from", "yourls", "yourls.sql"]);
     assert_eq!(run.out, "imported 1, there already 0, failed 1\n");
-    assert!(run.err.contains("yourls.sql:2: target: the scheme `ftp`"), "{run:?}");
+    assert!(run.err.contains("yourls.sql:2: p: target: the scheme `ftp`"), "{run:?}");
     let link = json(&snip.client().get("/links/oz"));
     assert_eq!(
         (&link["target"], &link["title"]),

@@ -207,6 +207,36 @@ fn rollups_are_sums_of_clicks() {
 }
 
 #[test]
+fn clicks_of_many_links_are_read_together_and_the_most_clicked_are_known() {
+    on_both(async |config| {
+        let store = open(&config, before_new_year).await;
+        let (first, second) = (at("2026-12-30T12:00:00Z"), before_new_year());
+        let clicks = |code, at, count| (0..count).map(move |_| click(code, at, Device::Mobile, 1));
+        let bot = click("b", first, Device::Bot, 1);
+        count(
+            &store,
+            vec![part("1", clicks("a", first, 2).chain(clicks("b", first, 9)).chain([bot]))],
+        )
+        .await;
+        count(&store, vec![part("2", clicks("a", second, 3).chain(clicks("c", second, 1)))]).await;
+        let code = |name| Code::new(name).expect("a code");
+        let since =
+            [("b", first), ("a", first), ("a", second), ("c", second), ("d", Millis::MIN / 2)];
+        // A link from which day on is the matter of the link.
+        let since: Vec<_> = since.map(|(name, at)| (code(name), at.max(first - 60 * DAY))).into();
+        let found = store.clicks_since(&since, second + 1).await;
+        assert_eq!(found, Ok(vec![9, 5, 3, 1, 0]));
+        assert_eq!(store.clicks_since(&since, second - DAY).await, Ok(vec![9, 2, 0, 0, 0]));
+        assert_eq!(store.clicks_since(&[], second).await, Ok(vec![]));
+        let all = ask(&store, "", Unit::Hour, "2026-12-30T00:00:00Z", "2027-01-01T00:00:00Z").await;
+        assert_eq!(all.detail.leaders().first(2), ["b", "a"]);
+        assert_eq!(all.detail.leaders().counts().len(), 3);
+        let one = ask(&store, "a", Unit::Day, "2026-12-30T00:00:00Z", "2027-01-01T00:00:00Z").await;
+        assert!(one.detail.leaders().is_empty(), "it leads itself");
+    });
+}
+
+#[test]
 fn instances_that_count_the_same_link_at_once_count_all() {
     const ROUNDS: u64 = 20;
     on_both(async |config| {

@@ -256,6 +256,20 @@ fn clicks_are_seen_as_they_are_made(config: &str) {
 }
 
 #[test]
+fn nobody_looks_on_with_a_key_that_is_revoked() {
+    let home = Home::new();
+    let snip = home.start(SOON);
+    let made = json!({ "name": "looker", "scopes": ["stats:read"] });
+    let made = snip.api(&home.key(), "POST", "/keys", &made);
+    let made: Value = serde_json::from_slice(&made.body).expect("JSON");
+    let mut feed = look(&snip, made["key"].as_str().expect("a key"), "");
+    let path = format!("/keys/{}", made["id"]);
+    assert_eq!(snip.api(&home.key(), "DELETE", &path, &Value::Null).status, 204);
+    // At the next beat; the connection goes on, and the answer ends with an empty chunk.
+    until_line(&mut feed, |line| line == "0\r\n");
+}
+
+#[test]
 fn clicks_are_seen_without_nats() {
     clicks_are_seen_as_they_are_made(SOON);
 }
