@@ -570,6 +570,7 @@ mod tests {
             nats = "nats://n"
             trust = ["127.0.0.1", "10.0.0.0/8", "::1"]
             country = "country.mmdb"
+            drain-delay = "5s"
             [cache]
             memory = 0
             memory-ttl = "250ms"
@@ -595,6 +596,7 @@ mod tests {
         "#;
         let config = Config::parse(text, "snip.toml").expect("nothing is wrong");
         assert_eq!(config.url.as_deref(), Some("https://sn.ip"));
+        assert_eq!(config.drain_delay, Duration::from_secs(5));
         assert_eq!(config.cache.memory_ttl, Duration::from_millis(250));
         assert_eq!(config.clicks.days, 365 * DAY);
         assert_eq!(config.links.redirect, Redirect::Permanent);

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -144,11 +145,9 @@ impl Postgres {
     }
 
     pub(super) async fn health(&self) -> Health {
-        let primary = self.inner.primary.standing().await;
-        let mut replicas = Vec::new();
-        for replica in self.inner.replicas.iter() {
-            replicas.push(replica.standing().await);
-        }
+        // All at once, so that those that hang are waited for together.
+        let replicas = join_all(self.inner.replicas.iter().map(Replica::standing));
+        let (primary, replicas) = tokio::join!(self.inner.primary.standing(), replicas);
         Health { primary, replicas }
     }
 
