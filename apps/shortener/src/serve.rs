@@ -227,9 +227,11 @@ async fn answer(
     }
 }
 
-/// The code of a path that is one segment and no word of the server's own.
+/// The code of a path that is one segment and no word of the server's own. A slash behind it, which
+/// people and programs add, changes nothing.
 pub fn code(path: &str) -> Option<&str> {
     let code = path.strip_prefix('/')?;
+    let code = code.strip_suffix('/').unwrap_or(code);
     if code.is_empty() || code.contains(['/', '.']) {
         return None;
     }
@@ -309,7 +311,11 @@ mod tests {
             ("/healthz", None),
             ("/robots.txt", None),
             ("/api/v1/links", None),
-            ("/abc/", None),
+            ("/abc/", Some("abc")),
+            ("/abc//", None),
+            ("/abc/d", None),
+            ("//", None),
+            ("/api/", None),
             ("/%61", Some("%61")),
         ] {
             assert_eq!(code(path), expect, "{path}");

@@ -13,6 +13,7 @@ mod keys;
 mod links;
 mod list;
 mod locks;
+mod look_ups;
 mod migrate;
 mod once;
 mod replica;
@@ -32,6 +33,7 @@ use super::{DatabaseConfig, Health, Size, StoreError};
 use crate::code::Codes;
 use crate::link::Millis;
 use block::Block;
+use look_ups::LookUps;
 use replica::{Replica, Watch};
 use server::Server;
 
@@ -57,6 +59,9 @@ struct Inner {
     next: AtomicUsize,
     codes: Codes,
     block: Block,
+    /// Look-ups of the primary, and of the replicas.
+    latest: Arc<LookUps>,
+    any: Arc<LookUps>,
     clock: fn() -> Millis,
 }
 
@@ -95,6 +100,8 @@ impl Postgres {
             next: AtomicUsize::new(0),
             codes,
             block: Block::default(),
+            latest: Arc::new(LookUps::new(config.pool)),
+            any: Arc::new(LookUps::new(config.pool)),
             clock: config.clock,
         };
         Ok(Postgres { inner: Arc::new(inner) })
