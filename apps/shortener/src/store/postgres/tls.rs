@@ -10,6 +10,7 @@
 //!
 //! Certificates of clients and channel binding are not supported. Called by `server.rs`.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -49,8 +50,13 @@ pub(super) fn read(url: &str) -> Result<(Config, Tls), StoreError> {
             _ => rest.push(pair),
         }
     }
-    let mut config: Config =
-        [place, "?", &rest.join("&")].concat().parse().map_err(|error| wrong(&error))?;
+    let parsed: Result<Config, tokio_postgres::Error> =
+        [place, "?", &rest.join("&")].concat().parse();
+    // What is wrong with it is only in the error behind the error.
+    let mut config = parsed.map_err(|error| match error.source() {
+        Some(why) => wrong(&why),
+        None => wrong(&error),
+    })?;
     let check = match (mode.unwrap_or("prefer"), roots) {
         ("disable" | "prefer", _) | ("require", None) => Check::Nothing,
         ("require" | "verify-ca", Some(file)) => Check::Authority(file),
