@@ -29,7 +29,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 use crate::auth::Keys;
 use crate::clicks::Clicks;
@@ -140,7 +140,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(axum::middleware::map_response(guarded))
         .with_state(api);
-    Router::new().nest("/api/v1", routes)
+    // Which is not of what is nested.
+    let root = any(async || Problem::NotFound);
+    Router::new().nest("/api/v1", routes).route("/api/v1/", root)
 }
 
 /// What every answer says: that nothing of it is kept by caches, unless it says so itself, and that

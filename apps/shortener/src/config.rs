@@ -439,6 +439,15 @@ mod tests {
     }
 
     #[test]
+    fn connections_to_databases_may_be_encrypted() {
+        for query in ["sslmode=require", "sslrootcert=/no/such%20file&sslmode=verify-full"] {
+            let text = format!("database = \"postgres://b/d?{query}\"");
+            let config = Config::parse(&text, "f").unwrap_or_else(|error| panic!("{error}"));
+            assert!(config.database.ends_with(query), "{query}");
+        }
+    }
+
+    #[test]
     fn problems_name_their_line() {
         for (text, expect) in [
             ("listen = 1", "snip.toml:1: invalid type: integer `1`, expected a string"),
@@ -459,8 +468,8 @@ mod tests {
             ("nats = \"nats://a,http://b\"", "snip.toml:1: NATS is like"),
             ("database = \"postgres://a:secret@b:c/d\"", "snip.toml:1: not `postgres://USER"),
             (
-                "database = \"postgres://b/d?sslmode=require\"",
-                "snip.toml:1: connections to Postgre",
+                "database = \"postgres://b/d?sslmode=verify-full\"",
+                "snip.toml:1: not `postgres://USER:PASSWORD@HOST/DATABASE`: a PostgreSQL URL: `sslmode",
             ),
             ("[edge]\ns-maxage = \"1500ms\"", "snip.toml:2: `s-maxage` is in whole seconds"),
             ("[links]\nschemes = [\"Data\"]", "snip.toml:2: no link may lead to `Data`, ever"),
@@ -561,6 +570,7 @@ mod tests {
             nats = "nats://n"
             trust = ["127.0.0.1", "10.0.0.0/8", "::1"]
             country = "country.mmdb"
+            drain-delay = "5s"
             [cache]
             memory = 0
             memory-ttl = "250ms"
@@ -586,6 +596,7 @@ mod tests {
         "#;
         let config = Config::parse(text, "snip.toml").expect("nothing is wrong");
         assert_eq!(config.url.as_deref(), Some("https://sn.ip"));
+        assert_eq!(config.drain_delay, Duration::from_secs(5));
         assert_eq!(config.cache.memory_ttl, Duration::from_millis(250));
         assert_eq!(config.clicks.days, 365 * DAY);
         assert_eq!(config.links.redirect, Redirect::Permanent);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERER, USER_AGENT};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -19,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::clicks::event::Origin;
 use crate::edge::Edge;
-use crate::link::Code;
+use crate::link::{Code, Millis};
 use crate::metrics::Counted;
 use crate::password;
 use crate::refusal::{Refusal, page};
@@ -39,21 +40,25 @@ const FORM: Duration = Duration::from_secs(10);
 /// Dropped, nothing is left behind but a click that may have been taken from those a link has left.
 pub async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Content> {
     let begun = Instant::now();
+    if request.method() == Method::POST {
+        return unlock(app, peer, request).await;
+    }
+    let (Parts { method, uri, headers, .. }, _) = request.into_parts();
     // As `serve.rs` has told it from its other paths.
-    let code = code(request.uri().path()).unwrap_or_default();
-    let outcome = match *request.method() {
+    let code = code(uri.path()).unwrap_or_default();
+    let outcome = match method {
         Method::GET => follow(app, code, true).await,
         Method::HEAD => follow(app, code, false).await,
-        Method::POST => return unlock(app, peer, request).await,
         _ => Err(Refusal::Method),
     };
     let answer = match outcome {
-        Ok(answer) => answer,
+        Ok(Followed::There(link)) => {
+            clicked(app, peer, code, &method, &headers);
+            link.redirect(app, headers)
+        }
+        Ok(Followed::Not(answer)) => answer,
         Err(refusal) => refuse(app, code, refusal),
     };
-    if answer.headers().contains_key(LOCATION) {
-        clicked(app, peer, code, request.method(), request.headers());
-    }
     app.metrics.took(begun.elapsed());
     answer
 }
@@ -83,38 +88,71 @@ fn origin(headers: &HeaderMap) -> Origin<'_> {
     }
 }
 
-/// The redirect of a link, or what stands in its way. `HEAD` takes none of the clicks it has left,
-/// and so is not told where they lead.
-async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Response<Content>, Refusal> {
+/// What came of following a short link.
+enum Followed {
+    There(There),
+    /// An answer that is no redirect.
+    Not(Response<Content>),
+}
+
+/// A link that may be followed.
+struct There {
+    entry: Arc<Entry>,
+    location: HeaderValue,
+    status: StatusCode,
+    /// For how many milliseconds others may keep that it can; `None`: nobody may.
+    keep: Option<Option<Millis>>,
+}
+
+impl There {
+    fn new(entry: Arc<Entry>, status: u16) -> Result<There, Refusal> {
+        let location = entry.prepared.location.clone().ok_or(Refusal::Damaged)?;
+        let status = StatusCode::from_u16(status).map_err(|_| Refusal::Damaged)?;
+        Ok(There { entry, location, status, keep: None })
+    }
+
+    /// The redirect. The fields of the request lend it their memory: for a new map of that size the
+    /// allocator takes longer than for all else here.
+    fn redirect(self, app: &App, mut headers: HeaderMap) -> Response<Content> {
+        headers.clear();
+        headers.insert(LOCATION, self.location);
+        match self.keep {
+            Some(left) => app.edge.keep(&mut headers, &self.entry.prepared, left),
+            None => Edge::keep_nothing(&mut headers),
+        }
+        let mut answer = Response::new(Content::EMPTY);
+        *answer.status_mut() = self.status;
+        *answer.headers_mut() = headers;
+        answer
+    }
+}
+
+/// The link that a code leads to, or what stands in its way. `HEAD` takes none of the clicks it has
+/// left, and so is not told where they lead.
+async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Followed, Refusal> {
     let (entry, is_unsure) = look_up(app, code).await?;
-    let now = system_clock();
-    let left = entry.mapping.expires.map(|expires| expires.saturating_sub(now));
+    let left = entry.mapping.expires.map(|expires| expires.saturating_sub(system_clock()));
     if left.is_some_and(|left| left <= 0) {
-        return Ok(gone(app, &entry, is_unsure));
+        return Ok(Followed::Not(gone(app, &entry, is_unsure)));
     }
     if entry.is_used_up() {
         return Err(Refusal::Gone);
     }
     if entry.mapping.password.is_some() {
         app.metrics.asked();
-        return Ok(form(StatusCode::OK, "This link has a password."));
+        return Ok(Followed::Not(form(StatusCode::OK, "This link has a password.")));
     }
     if entry.mapping.limited && !is_click {
         let mut answer = Response::new(Content::EMPTY);
         Edge::keep_nothing(answer.headers_mut());
-        return Ok(answer);
+        return Ok(Followed::Not(answer));
     }
     if entry.mapping.limited {
         take_click(app, code, &entry).await?;
     }
-    let mut answer = redirect(&entry, entry.mapping.redirect.status())?;
-    let headers = answer.headers_mut();
-    if entry.mapping.limited || is_unsure {
-        Edge::keep_nothing(headers);
-    } else {
-        app.edge.keep(headers, &entry.prepared, left);
-    }
-    Ok(answer)
+    let status = entry.mapping.redirect.status();
+    let keep = (!entry.mapping.limited && !is_unsure).then_some(left);
+    Ok(Followed::There(There { keep, ..There::new(entry, status)? }))
 }
 
 /// The link of a code, unless there is none, or it is disabled, which nobody is to tell apart.
@@ -140,17 +178,6 @@ async fn take_click(app: &App, code: &str, entry: &Entry) -> Result<(), Refusal>
             Err(Refusal::Gone)
         }
     }
-}
-
-fn redirect(entry: &Entry, status: u16) -> Result<Response<Content>, Refusal> {
-    let location = entry.prepared.location.clone().ok_or(Refusal::Damaged)?;
-    let mut answer = Response::new(Content::EMPTY);
-    *answer.status_mut() = StatusCode::from_u16(status).map_err(|_| Refusal::Damaged)?;
-    let headers = answer.headers_mut();
-    // All at once: a map that grows is copied.
-    headers.reserve(6);
-    headers.insert(LOCATION, location);
-    Ok(answer)
 }
 
 /// What is answered for a link that has expired: caches in front may know that it has.
@@ -187,9 +214,9 @@ async fn unlock(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Res
     let code = code(parts.uri.path()).unwrap_or_default();
     let client = Peer::new(peer, &app.config).client(&parts.headers);
     let mut answer = match check(app, client, code, &parts.headers, body).await {
-        Ok(answer) => {
+        Ok(link) => {
             clicked(app, peer, code, &parts.method, &parts.headers);
-            answer
+            link.redirect(app, parts.headers)
         }
         Err(Refusal::WrongPassword) => {
             app.metrics.refused(Refusal::WrongPassword);
@@ -212,7 +239,7 @@ async fn check(
     code: &str,
     headers: &HeaderMap,
     body: Incoming,
-) -> Result<Response<Content>, Refusal> {
+) -> Result<There, Refusal> {
     let (entry, _) = look_up(app, code).await?;
     if entry.mapping.expires.is_some_and(|expires| expires <= system_clock()) || entry.is_used_up()
     {
@@ -242,7 +269,7 @@ async fn check(
         take_click(app, code, &entry).await?;
     }
     // Whatever the link says: the password is not sent on.
-    redirect(&entry, StatusCode::SEE_OTHER.as_u16())
+    There::new(entry, StatusCode::SEE_OTHER.as_u16())
 }
 
 /// The form that asks for a password.

@@ -27,7 +27,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
@@ -53,6 +53,10 @@ pub use self::peer::Peer;
 /// Connections of clients at once, if there are descriptors for so many; more wait in the backlog of
 /// the listener.
 const MOST_CONNECTIONS: usize = 50_000;
+
+/// Connections that wait to be accepted, if the system lets so many: a cache in front opens as many
+/// at once as it has requests for a link that it may not keep.
+const BACKLOG: u32 = 16_384;
 
 /// How long a client may take nothing of an answer. The system ends its connection then.
 const STALL: Duration = Duration::from_secs(60);
@@ -88,6 +92,27 @@ pub struct App {
     pub leaving: watch::Receiver<bool>,
     /// Becomes true when the process drains.
     pub drain: watch::Receiver<bool>,
+}
+
+/// Listens on an address, or on the first of those of a name that can be had.
+///
+/// # Errors
+/// When none can be had.
+pub async fn listen(address: &str) -> std::io::Result<TcpListener> {
+    let mut last = None;
+    for address in lookup_host(address).await? {
+        let opened = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let listener = opened.and_then(|socket| {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        });
+        match listener {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::Error::other("the name has no address")))
 }
 
 /// Serves until the process drains and all requests have ended, or have had their time.
@@ -202,9 +227,11 @@ async fn answer(
     }
 }
 
-/// The code of a path that is one segment and no word of the server's own.
+/// The code of a path that is one segment and no word of the server's own. A slash behind it, which
+/// people and programs add, changes nothing.
 pub fn code(path: &str) -> Option<&str> {
     let code = path.strip_prefix('/')?;
+    let code = code.strip_suffix('/').unwrap_or(code);
     if code.is_empty() || code.contains(['/', '.']) {
         return None;
     }
@@ -284,7 +311,11 @@ mod tests {
             ("/healthz", None),
             ("/robots.txt", None),
             ("/api/v1/links", None),
-            ("/abc/", None),
+            ("/abc/", Some("abc")),
+            ("/abc//", None),
+            ("/abc/d", None),
+            ("//", None),
+            ("/api/", None),
             ("/%61", Some("%61")),
         ] {
             assert_eq!(code(path), expect, "{path}");

@@ -117,4 +117,8 @@ document.addEventListener("visibilitychange", () => {
   if (me && document.visibilityState === "visible" && Date.now() - asked > RENEWAL) call("GET", "me").then(known, () => {});
 });
 
+// Its address is relative, and browsers ask for it anew at addresses that the page goes to.
+const sign = document.querySelector("link[rel=icon]");
+sign.setAttribute("href", sign.href);
+
 call("GET", "me").then(known, (error) => { if (error.status !== 401) failed(error); }).finally(() => route(true));

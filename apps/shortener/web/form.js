@@ -40,8 +40,8 @@ export function form({ fields, content, submit, cancel, send, className, danger 
   const wrong = h("p", { class: "alert bad", role: "alert", hidden: true });
   const button = h("button", { class: danger ? "main danger" : "main" }, submit);
   const close = cancel && h("button", { type: "button", onclick: cancel }, "Cancel");
-  const element = h("form", { class: className, novalidate: true }, content, wrong,
-    className === "create" ? null : h("div", { class: "actions" }, close, button));
+  const element = h("form", { class: className, novalidate: true }, content,
+    className === "create" ? wrong : h("div", { class: "actions" }, wrong, close, button));
 
   element.addEventListener("submit", async (event) => {
     event.preventDefault();

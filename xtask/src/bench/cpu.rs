@@ -46,13 +46,14 @@ pub(crate) fn of_process(pid: u32) -> anyhow::Result<Cpu> {
     parse_stat(&stat).map(|stat| stat.cpu).with_context(|| format!("cannot read {stat:?}"))
 }
 
-/// CPU time of several processes with all their threads and living descendants.
+/// CPU time of several processes with all their threads, living descendants, and children that have
+/// ended.
 pub(crate) fn of_trees(roots: &[u32]) -> anyhow::Result<Cpu> {
     let mut sum = Cpu::default();
     for root in roots {
         let one = of_tree(*root)?;
         sum.user += one.user;
-        sum.system += one.system;
+        sum.system += one.system + of_ended_children_of(&format!("/proc/{root}/stat"))?;
     }
     Ok(sum)
 }
@@ -65,7 +66,11 @@ pub(crate) fn of_machine() -> anyhow::Result<Duration> {
 
 /// CPU time of the children of this process that have ended.
 pub(crate) fn of_ended_children() -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+    of_ended_children_of("/proc/self/stat")
+}
+
+fn of_ended_children_of(file: &str) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(file)?;
     parse_ended_children(&stat).with_context(|| format!("cannot read {stat:?}"))
 }
 

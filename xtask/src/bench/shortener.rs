@@ -98,26 +98,27 @@ impl Shortener {
         };
         let links = Links::ready(&setting, &snip)?;
         let bench = Bench { setting, snip, who, links };
-        let mut report = Report::new(&bench.setting, &bench.snip);
-        for case in &cases {
-            eprintln!("case {}", case.name());
-            match case {
-                Case::CreateBulk => report.creations.extend(create::bulk(&bench, *case)?),
-                Case::CreateSingle => report.creations.extend(create::single(&bench, *case)?),
-                Case::Size => report.sizes = size::case(&bench)?,
-                _ => report.redirects.extend(redirects::case(&bench, *case)?),
-            }
-        }
         let all =
             self.only.is_empty() && (cases.len() == Case::value_variants().len() || self.keep);
         let directory = self.options.directory(all);
+        let mut report = Report::new(&bench.setting, &bench.snip);
         if self.keep {
             report.keep(&directory)?;
         }
+        for case in &cases {
+            eprintln!("case {}", case.name());
+            match case {
+                Case::CreateBulk => report.put_creations(*case, create::bulk(&bench, *case)?),
+                Case::CreateSingle => report.put_creations(*case, create::single(&bench, *case)?),
+                Case::Size => report.sizes = size::case(&bench)?,
+                _ => report.put_redirects(*case, redirects::case(&bench, *case)?),
+            }
+            // One that fails is not to take the others with it.
+            report
+                .write(&directory)
+                .with_context(|| format!("cannot write results to {}", directory.display()))?;
+        }
         println!("{}", report.markdown());
-        report
-            .write(&directory)
-            .with_context(|| format!("cannot write results to {}", directory.display()))?;
         eprintln!("written to {}", directory.display());
         Ok(())
     }

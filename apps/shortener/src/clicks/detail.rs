@@ -274,7 +274,7 @@ mod tests {
         detail.add(&traits("a.b", Device::Mobile, "Safari"), 300);
         let expect = b"\x01\x01\x03a.b\xac\x02\x01\x02DE\xac\x02\x01\x06mobile\xac\x02\x01\x06Safari\xac\x02\x00\x01";
         assert_eq!(detail.write(), expect);
-        detail.add_leaders(&Leaders::of([("abc".into(), 300)]));
+        detail.add_leaders(&Leaders::of([("abc", 300)]));
         let mut bytes = detail.write();
         assert_eq!(Detail::read(&bytes).as_ref(), Some(&detail));
         assert_eq!(bytes.remove(0), 2);

@@ -15,11 +15,11 @@ pub struct Leaders(Vec<(Box<str>, u64)>);
 
 impl Leaders {
     /// Of counts by code, each code once.
-    pub fn of(counts: impl IntoIterator<Item = (Box<str>, u64)>) -> Leaders {
-        let mut leaders = Leaders(counts.into_iter().filter(|(_, count)| *count > 0).collect());
-        leaders.cut();
-        leaders.0.sort_unstable();
-        leaders
+    pub fn of<'a>(counts: impl IntoIterator<Item = (&'a str, u64)>) -> Leaders {
+        let mut counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+        cut(&mut counts);
+        counts.sort_unstable();
+        Leaders(counts.into_iter().map(|(code, count)| (code.into(), count)).collect())
     }
 
     /// Joins another to it.
@@ -30,22 +30,7 @@ impl Leaders {
                 Err(at) => self.0.insert(at, (code.clone(), *count)),
             }
         }
-        self.cut();
-    }
-
-    /// Takes the count of the first that is too many from all, and lets go of those that have
-    /// nothing left. Keeps the order of the rest.
-    fn cut(&mut self) {
-        if self.0.len() <= MOST {
-            return;
-        }
-        let mut counts: Vec<u64> = self.0.iter().map(|(_, count)| *count).collect();
-        let (_, least, _) = counts.select_nth_unstable_by(MOST, |one, other| other.cmp(one));
-        let least = *least;
-        self.0.retain_mut(|(_, count)| {
-            *count -= (*count).min(least);
-            *count > 0
-        });
+        cut(&mut self.0);
     }
 
     /// Whether there is none.
@@ -72,6 +57,20 @@ impl Leaders {
     }
 }
 
+/// Takes the count of the first that is too many from all, and lets go of those that have nothing
+/// left. Keeps the order of the rest.
+fn cut<K>(counts: &mut Vec<(K, u64)>) {
+    if counts.len() <= MOST {
+        return;
+    }
+    let mut sorted: Vec<u64> = counts.iter().map(|(_, count)| *count).collect();
+    let (_, least, _) = sorted.select_nth_unstable_by(MOST, |one, other| other.cmp(one));
+    counts.retain_mut(|(_, count)| {
+        *count = count.saturating_sub(*least);
+        *count > 0
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -84,7 +83,8 @@ mod tests {
 
     #[test]
     fn few_links_are_counted_exactly() {
-        let mut leaders = Leaders::of((0..MOST).map(|number| (name(number), number as u64)));
+        let names: Vec<_> = (0..MOST).map(name).collect();
+        let mut leaders = Leaders::of(names.iter().zip(0..).map(|(name, count)| (&**name, count)));
         let again = leaders.clone();
         leaders.merge(&again);
         assert_eq!(leaders.counts().len(), MOST - 1, "nothing is nothing");
@@ -108,6 +108,7 @@ mod tests {
                 for (code, count) in &flush {
                     *truth.entry(code.clone()).or_insert(0) += count;
                 }
+                let flush = flush.iter().map(|(code, count)| (&**code, *count));
                 leaders.merge(&Leaders::of(flush));
                 assert!(leaders.counts().len() <= MOST, "seed {seed}");
             }

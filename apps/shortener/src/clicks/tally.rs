@@ -223,7 +223,7 @@ impl Rows {
                     bots: signed(bots),
                 })
                 .collect();
-            counts.sort_unstable_by(|a, b| (a.at, &a.code).cmp(&(b.at, &b.code)));
+            counts.sort_unstable_by(|a, b| order(a.at, &a.code).cmp(&order(b.at, &b.code)));
             counts
         };
         let from = cutoff(Unit::Day);
@@ -232,18 +232,30 @@ impl Rows {
             .filter(|((at, _), _)| *at >= from)
             .map(|((at, code), detail)| (at, code.into(), detail))
             .collect();
-        days.sort_unstable_by(|a: &(Millis, Box<str>, Detail), b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        days.sort_unstable_by(|a: &(Millis, Box<str>, Detail), b| {
+            order(a.0, &a.1).cmp(&order(b.0, &b.1))
+        });
         Rows { minutes: counts(Unit::Minute, sums), hours: counts(Unit::Hour, hours), days }
     }
 }
 
 /// Which links were clicked most, by day.
 fn leaders(days: &HashMap<(Millis, &str), Detail, RandomState>) -> Vec<(Millis, Leaders)> {
-    let mut by_day: HashMap<Millis, Vec<(Box<str>, u64)>, RandomState> = HashMap::default();
+    let mut by_day: HashMap<Millis, Vec<(&str, u64)>, RandomState> = HashMap::default();
     for ((day, code), detail) in days.iter().filter(|((_, code), _)| !code.is_empty()) {
-        by_day.entry(*day).or_default().push(((*code).into(), detail.clicks()));
+        by_day.entry(*day).or_default().push((code, detail.clicks()));
     }
     by_day.into_iter().map(|(day, counts)| (day, Leaders::of(counts))).collect()
+}
+
+/// The order of time and code. The first eight bytes of codes, which is all of most, are compared as
+/// a number: comparing texts took most of the time of sorting.
+fn order(at: Millis, code: &str) -> (Millis, u64, &str) {
+    let mut first = [0; 8];
+    let length = code.len().min(8);
+    first[..length].copy_from_slice(&code.as_bytes()[..length]);
+    // No code has a byte 0, so that a shorter one comes first as it does among texts.
+    (at, u64::from_be_bytes(first), code)
 }
 
 /// A count as databases have it.

@@ -7,9 +7,9 @@ use std::{env, fmt};
 
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
-use tokio_postgres::config::SslMode;
 
 use crate::link::Redirect;
+use crate::store::Postgres;
 
 /// A string with its `${NAME}` replaced.
 #[derive(Debug)]
@@ -58,15 +58,8 @@ impl DatabaseUrl {
         if !self.is_postgres() {
             return Ok(());
         }
-        let config = self.0.parse::<tokio_postgres::Config>().map_err(|error| {
-            let reason = std::error::Error::source(&error).map(|it| format!(": {it}"));
-            let reason = reason.unwrap_or_default();
-            format!("not `postgres://USER:PASSWORD@HOST/DATABASE`{reason}")
-        })?;
-        match config.get_ssl_mode() {
-            SslMode::Disable | SslMode::Prefer => Ok(()),
-            _ => Err("connections to PostgreSQL are without TLS; take `sslmode` out".to_owned()),
-        }
+        let expected = "not `postgres://USER:PASSWORD@HOST/DATABASE`";
+        Postgres::check_url(&self.0).map_err(|error| format!("{expected}: {error}"))
     }
 }
 

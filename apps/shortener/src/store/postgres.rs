@@ -13,6 +13,7 @@ mod keys;
 mod links;
 mod list;
 mod locks;
+mod look_ups;
 mod migrate;
 mod once;
 mod replica;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -31,6 +33,7 @@ use super::{DatabaseConfig, Health, Size, StoreError};
 use crate::code::Codes;
 use crate::link::Millis;
 use block::Block;
+use look_ups::LookUps;
 use replica::{Replica, Watch};
 use server::Server;
 
@@ -56,6 +59,9 @@ struct Inner {
     next: AtomicUsize,
     codes: Codes,
     block: Block,
+    /// Look-ups of the primary, and of the replicas.
+    latest: Arc<LookUps>,
+    any: Arc<LookUps>,
     clock: fn() -> Millis,
 }
 
@@ -63,6 +69,15 @@ struct Inner {
 type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Postgres {
+    /// Says what is wrong with a URL, as far as that is known without asking anybody, or reading a
+    /// file. Never its password.
+    ///
+    /// # Errors
+    /// `Unusable`.
+    pub fn check_url(url: &str) -> Result<(), StoreError> {
+        tls::parse(url).map(drop)
+    }
+
     /// Connects to the primary and brings its tables up to date. Replicas may be away.
     ///
     /// # Errors
@@ -85,6 +100,8 @@ impl Postgres {
             next: AtomicUsize::new(0),
             codes,
             block: Block::default(),
+            latest: Arc::new(LookUps::new(config.pool)),
+            any: Arc::new(LookUps::new(config.pool)),
             clock: config.clock,
         };
         Ok(Postgres { inner: Arc::new(inner) })
@@ -135,11 +152,9 @@ impl Postgres {
     }
 
     pub(super) async fn health(&self) -> Health {
-        let primary = self.inner.primary.standing().await;
-        let mut replicas = Vec::new();
-        for replica in self.inner.replicas.iter() {
-            replicas.push(replica.standing().await);
-        }
+        // All at once, so that those that hang are waited for together.
+        let replicas = join_all(self.inner.replicas.iter().map(Replica::standing));
+        let (primary, replicas) = tokio::join!(self.inner.primary.standing(), replicas);
         Health { primary, replicas }
     }
 

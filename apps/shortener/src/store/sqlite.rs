@@ -208,6 +208,8 @@ fn writing(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "cache_size", -64 * 1024)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // What is remembered to undo a savepoint would else be written to a file of its own.
+    connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
 }

@@ -1,5 +1,6 @@
 //! The commands, against a running `snip` or its database.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -7,7 +8,7 @@ use seawall_testkit::RawClient;
 use serde_json::{Value, json};
 
 use crate::client::json;
-use crate::instance::{BINARY, Snip};
+use crate::instance::{BINARY, Instance, Snip};
 
 #[test]
 fn create_prints_a_link_that_works() {
@@ -224,6 +225,34 @@ fn an_import_that_lost_its_server_goes_on() {
     assert_eq!(out, "imported 3000, there already 0, failed 0\n", "{output:?}");
     let csv = snip.run(&["export"]).ok();
     assert_eq!(csv.lines().count(), 1 + 3000);
+}
+
+#[test]
+fn an_import_that_was_killed_goes_on_where_it_was() {
+    const ROWS: usize = 20_000;
+    let snip = Snip::start();
+    // Without names of their own, so that only the server can know that they came before.
+    let rows: String = (0..ROWS).map(|n| format!("https://a.example/{n}\n")).collect();
+    let file = snip.file("links.csv", format!("target\n{rows}"));
+    let mut import = Command::new(BINARY);
+    import.arg("import").arg(&file).env("SNIP_KEY", snip.key());
+    import.env("SNIP_URL", format!("http://{}", snip.address));
+    let mut import = seawall_testkit::Process::spawn(import).expect("snip runs");
+    let made = |snip: &Instance| json(&snip.client().get("/links?limit=1"))["links"][0].is_object();
+    snip.until(made, |is_made| *is_made);
+    import.kill().expect("it is killed");
+    let run = snip.run(&["import", "links.csv"]).ok();
+    let count = |word: &str| -> usize {
+        let number =
+            run.split_once(word).and_then(|(_, rest)| rest.trim().split([',', '\n']).next());
+        number.and_then(|number| number.parse().ok()).expect("a number")
+    };
+    assert_eq!((count("imported") + count("there already"), count("failed")), (ROWS, 0), "{run}");
+    assert!(count("there already") > 0, "it was killed in the middle: {run}");
+    let csv = snip.run(&["export"]).ok();
+    let targets: BTreeSet<&str> =
+        csv.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
+    assert_eq!((csv.lines().count(), targets.len()), (1 + ROWS, ROWS), "each once");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use seawall_testkit::{Process, RawClient};
+use serde_json::Value;
 use snip::config::Config;
 use snip::link::Code;
 use snip::problem::Problem;
@@ -120,6 +121,30 @@ fn the_table_of_keys_is_that_of_the_code() {
     (written.name, default.name) = (String::new(), String::new());
     assert_eq!(format!("{written:#?}"), format!("{default:#?}"));
     assert!(file.lines().count() >= 15, "defaults are missing:\n{file}");
+}
+
+#[test]
+fn the_table_of_requests_is_that_of_the_description() {
+    let document = serde_json::to_value(snip::api::document()).expect("JSON");
+    let scope = |operation: &Value| {
+        let words = operation["responses"]["403"]["description"].as_str().unwrap_or_default();
+        words.split('`').nth(1).map(str::to_owned)
+    };
+    let mut offered = BTreeMap::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let path = path.replace("{code}", "CODE").replace("{id}", "ID");
+            offered.insert(format!("{} {path}", method.to_uppercase()), scope(operation));
+        }
+    }
+    let described: BTreeMap<_, _> = rows(&page("apps/shortener/README.md"), "## API")
+        .iter()
+        .flat_map(|row| {
+            let requests = row[0].split(", ").map(|it| quoted(it).expect("a request").to_owned());
+            requests.map(|request| (request, quoted(&row[1]).map(str::to_owned)))
+        })
+        .collect();
+    assert_eq!(described, offered);
 }
 
 #[test]

@@ -23,7 +23,7 @@ function sqlite(file) {
 }
 
 function postgres(url) {
-  const pool = new (require('pg').Pool)({ connectionString: url, max: 8 });
+  const pool = new (require('pg').Pool)({ connectionString: url, max: 8, idleTimeoutMillis: 0 });
   const select = (code) => ({
     name: 'find', text: 'SELECT target FROM links WHERE code = $1', values: [code], rowMode: 'array',
   });

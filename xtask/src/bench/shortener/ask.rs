@@ -3,12 +3,15 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, anyhow, ensure};
+use seawall_testkit::RawClient;
 use tempfile::NamedTempFile;
 
 use super::links::{CODE, LINKS, Links};
 use crate::bench::Setting;
+use crate::bench::balance::stay_on;
 use crate::bench::wrk::{self, Outcome, SUMMARY};
 
 /// Requests that are drawn; then they begin anew.
@@ -89,6 +92,9 @@ impl Ask {
         seconds: u32,
         (is_counted, start): (bool, usize),
     ) -> anyhow::Result<Outcome> {
+        if self.method == "HEAD" {
+            return self.heads(setting, address, seconds);
+        }
         let fields = if is_counted { "" } else { "Seawall-Reported: 1\\r\\n" };
         let script = self.script(fields, start);
         let url = format!("http://{address}/");
@@ -99,6 +105,59 @@ impl Ask {
             outcome.errors.status = 0;
         }
         Ok(outcome)
+    }
+
+    /// `wrk` waits for the content of answers to HEAD. Latency is that of as many as are sent at
+    /// once.
+    fn heads(
+        &self,
+        setting: &Setting,
+        address: SocketAddr,
+        seconds: u32,
+    ) -> anyhow::Result<Outcome> {
+        const CONNECTIONS: usize = 4;
+        const AT_ONCE: usize = 16;
+        let core = setting.load_cores.parse().context("the load has one core")?;
+        let codes = std::fs::read(self.file.path())?;
+        let begun = Instant::now();
+        let end = begun + Duration::from_secs(seconds.into());
+        let connection = |number: usize| -> anyhow::Result<Vec<u64>> {
+            stay_on(core)?;
+            let mut client = RawClient::connect(address)?;
+            let mut took = Vec::new();
+            let groups = codes.chunks(CODE * AT_ONCE).skip(number).step_by(CONNECTIONS);
+            for group in groups.cycle().take_while(|_| Instant::now() < end) {
+                let sent = Instant::now();
+                let mut requests = String::new();
+                for code in group.chunks(CODE) {
+                    let code = String::from_utf8_lossy(code);
+                    requests
+                        .push_str(&format!("HEAD /{code} HTTP/1.1\r\nhost: go.example\r\n\r\n"));
+                }
+                client.send(requests)?;
+                for _ in group.chunks(CODE) {
+                    let status = client.read_response_to("HEAD")?.status;
+                    ensure!(status == 302, "an answer with status {status}");
+                    took.push(u64::try_from(sent.elapsed().as_micros())?);
+                }
+            }
+            Ok(took)
+        };
+        let mut took = std::thread::scope(|scope| -> anyhow::Result<Vec<u64>> {
+            let connection = &connection;
+            let start = |number| scope.spawn(move || connection(number));
+            let threads: Vec<_> = (0..CONNECTIONS).map(start).collect();
+            let mut took = Vec::new();
+            for thread in threads {
+                took.extend(thread.join().map_err(|_| anyhow!("a connection panicked"))??);
+            }
+            Ok(took)
+        })?;
+        let micros = u64::try_from(begun.elapsed().as_micros())?;
+        took.sort_unstable();
+        let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
+        let (p50, p99, requests) = (at(50), at(99), took.len() as u64);
+        Ok(Outcome { requests, micros, p50, p99, errors: wrk::Errors::default() })
     }
 
     fn script(&self, fields: &str, start: usize) -> String {

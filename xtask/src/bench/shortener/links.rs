@@ -117,8 +117,7 @@ pub(super) fn empty_postgres(setting: &Setting, snip: &Path) -> anyhow::Result<P
     let pid = i32::try_from(server.process().id())?;
     keep_on(setting.load_cores.parse()?, rustix::process::Pid::from_raw(pid))?;
     server.sql("postgres", &format!("CREATE DATABASE {SNIP}"))?;
-    // Whoever makes a key makes the tables.
-    sites::key(snip, &server.url_of(SNIP))?;
+    sites::prepare(setting, snip, &server.url_of(SNIP))?;
     Ok(server)
 }
 
@@ -127,8 +126,8 @@ fn make(setting: &Setting, snip: &Path, directory: &Path) -> anyhow::Result<()> 
     let home = tempfile::tempdir_in(directory)?;
     let database = home.path().join("snip.db");
     let url = format!("sqlite:{}", database.display());
-    let key = sites::key(snip, &url)?;
     let site = sites::snip_on(setting, snip, &url, Room::default(), "")?;
+    let key = sites::key(snip, &url)?;
     create::fill(setting, site.address, &key, 0, LINKS)?;
     drop(site);
     let sql = "SELECT code, target FROM links ORDER BY id";

@@ -137,7 +137,12 @@ impl Drop for Site {
     }
 }
 
-/// A key for everything. Makes the tables if there are none.
+/// Makes the tables of a new database.
+pub(super) fn prepare(setting: &Setting, snip: &Path, database: &str) -> anyhow::Result<()> {
+    snip_on(setting, snip, database, Room::default(), "").map(drop)
+}
+
+/// A key for everything.
 pub(super) fn key(snip: &Path, database: &str) -> anyhow::Result<String> {
     let mut command = Command::new(snip);
     command.args(["key", "create", "--name", "bench", "--database", database]);

@@ -54,7 +54,7 @@ fn sqlite_links(bench: &Bench) -> anyhow::Result<(u64, u64)> {
     let home = tempfile::tempdir()?;
     let with = fs::metadata(bench.links.copy_to(home.path(), true)?)?.len();
     let empty = home.path().join("empty.db");
-    sites::key(&bench.snip, &format!("sqlite:{}", empty.display()))?;
+    sites::prepare(&bench.setting, &bench.snip, &format!("sqlite:{}", empty.display()))?;
     Ok((with, fs::metadata(&empty)?.len()))
 }
 

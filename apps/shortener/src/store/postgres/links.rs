@@ -18,6 +18,11 @@ pub(super) const COLUMNS: &str = "links.code, target, status, expires, clicks_le
 const FIND: &str = "SELECT links.code, target, status, expires, clicks_left, password, disabled,
      title, links.tags, links.created, updated, version, owner FROM links WHERE code = $1";
 
+/// The same of several.
+const FIND_ALL: &str = "SELECT links.code, target, status, expires, clicks_left, password,
+     disabled, title, links.tags, links.created, updated, version, owner FROM links
+     WHERE code = ANY($1)";
+
 /// How often new numbers are taken for links whose codes are in use. More than one or two means
 /// that the sequence is behind what is stored.
 const ROUNDS: u32 = 64;
@@ -42,15 +47,31 @@ impl Postgres {
         code: &Code,
         read: Read,
     ) -> Result<Option<Link>, StoreError> {
-        if read == Read::Any
-            && let Some(rows) = self.query_replica(FIND, &[&code.as_str()], LOOK_UP[0]).await
-            && let Some(row) = rows.first()
-        {
-            return link_of(row).map(Some);
+        if read == Read::Any && !self.inner.replicas.is_empty() {
+            let this = self.clone();
+            let ask = move |codes: Vec<Code>| {
+                let this = this.clone();
+                async move {
+                    let codes: Vec<&str> = codes.iter().map(Code::as_str).collect();
+                    // Where none answers, none has them.
+                    let rows = this.query_replica(FIND_ALL, &[&codes], LOOK_UP[0]).await;
+                    Ok(rows.unwrap_or_default())
+                }
+            };
+            if let Ok(Some(link)) = self.inner.any.find(code, LOOK_UP[0], ask).await {
+                return Ok(Some(link));
+            }
         }
         // What a replica does not have may have been made a moment ago.
-        let rows = self.primary().query_within(FIND, &[&code.as_str()], LOOK_UP[1]).await?;
-        rows.first().map(link_of).transpose()
+        let this = self.clone();
+        let ask = move |codes: Vec<Code>| {
+            let this = this.clone();
+            async move {
+                let codes: Vec<&str> = codes.iter().map(Code::as_str).collect();
+                this.primary().query_within(FIND_ALL, &[&codes], LOOK_UP[1]).await
+            }
+        };
+        self.inner.latest.find(code, LOOK_UP[1], ask).await
     }
 
     pub(in crate::store) async fn update(

@@ -92,12 +92,24 @@ fn work(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-fn commit(connection: &Connection, group: impl Iterator<Item = Job>) {
+fn commit(connection: &Connection, group: impl ExactSizeIterator<Item = Job>) {
     let mut outcomes = Vec::new();
+    let is_alone = group.len() == 1;
     let mut lost = execute(connection, "BEGIN IMMEDIATE").err();
     for job in group {
         let outcome = match &lost {
             Some(error) => job(Err(error.clone())),
+            // Nobody else is in the transaction, which is undone as a whole if it fails. In a
+            // savepoint SQLite would copy every page before it changes.
+            None if is_alone => {
+                let outcome = job(Ok(connection));
+                if outcome.failed {
+                    drop(execute(connection, "ROLLBACK"));
+                } else if connection.is_autocommit() {
+                    lost = Some(undone());
+                }
+                outcome
+            }
             None => match in_savepoint(connection, job) {
                 (outcome, Ok(())) => outcome,
                 (outcome, Err(error)) => {
@@ -108,7 +120,7 @@ fn commit(connection: &Connection, group: impl Iterator<Item = Job>) {
         };
         outcomes.push(outcome);
     }
-    if lost.is_none() {
+    if lost.is_none() && !connection.is_autocommit() {
         lost = execute(connection, "COMMIT").err();
     }
     if !connection.is_autocommit() {
@@ -130,12 +142,16 @@ fn in_savepoint(connection: &Connection, job: Job) -> (Outcome, Result<(), Store
     let outcome = job(Ok(connection));
     // Some failures, such as a full disk, make SQLite undo all of the transaction.
     if connection.is_autocommit() {
-        let error = StoreError::Full("what else was in the transaction did not fit".into());
-        return (outcome, Err(error));
+        return (outcome, Err(undone()));
     }
     let undone = if outcome.failed { execute(connection, "ROLLBACK TO job") } else { Ok(()) };
     let ended = undone.and_then(|()| execute(connection, "RELEASE job"));
     (outcome, ended)
+}
+
+/// Why a transaction is gone that SQLite has undone by itself.
+fn undone() -> StoreError {
+    StoreError::Full("what else was in the transaction did not fit".into())
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), StoreError> {

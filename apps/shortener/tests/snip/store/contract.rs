@@ -57,6 +57,7 @@ macro_rules! cases {
 
 cases! {
     a_link_is_read_as_it_was_made
+    many_who_look_up_at_once_find_what_is_theirs
     an_alias_is_given_once
     of_many_that_want_an_alias_one_gets_it
     what_is_taken_does_not_keep_the_others_from_being_made
@@ -168,6 +169,27 @@ async fn a_link_is_read_as_it_was_made(place: Place) {
         let link = make_one(&store, NewLink { redirect, ..new("https://example.com/") }).await;
         assert_eq!(read(&other, &link.code).await.map(|link| link.redirect), Some(redirect));
     }
+}
+
+async fn many_who_look_up_at_once_find_what_is_theirs(place: Place) {
+    const LINKS: usize = 100;
+    let store = place.open().await;
+    let targets = (0..LINKS).map(|number| new(&format!("https://example.com/{number}")));
+    let made = make(&store, targets.collect()).await;
+    // Each of them by several, with codes in between that lead nowhere; some leave at once.
+    let look_ups = (0..5 * LINKS).map(|number| {
+        let (store, link) = (store.clone(), made[number % LINKS].clone());
+        async move {
+            let missing = code(&format!("missing-{number}"));
+            let mut left = Box::pin(store.link(&link.code, Read::Latest));
+            drop(std::future::poll_fn(|cx| std::task::Poll::Ready(left.as_mut().poll(cx))).await);
+            drop(left);
+            let found = store.link(&link.code, Read::Any).await.expect("it answers");
+            assert_eq!(found, Some(link));
+            assert_eq!(store.link(&missing, Read::Latest).await.expect("it answers"), None);
+        }
+    });
+    all(look_ups.collect::<Vec<_>>()).await;
 }
 
 async fn an_alias_is_given_once(place: Place) {

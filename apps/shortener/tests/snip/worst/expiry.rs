@@ -32,7 +32,8 @@ async fn want(
         // What is asked after the end is refused; what was asked before may be either.
         let is_over = SystemTime::now() >= end;
         stream.write_all(request.as_bytes()).await.expect("it takes a request");
-        match answer(&mut stream).await {
+        let (status, head) = answer(&mut stream).await;
+        match status {
             302 => {
                 assert!(!is_over, "led there after its end");
                 led += 1;
@@ -41,7 +42,7 @@ async fn want(
                 assert!(SystemTime::now() >= end, "refused before its end");
                 ended += 1;
             }
-            status => panic!("status {status}"),
+            _ => panic!("{head}"),
         }
         // People do not click without a pause either.
         let pause = Duration::from_millis(fastrand::u64(100..700));
@@ -51,7 +52,7 @@ async fn want(
 }
 
 /// The status of an answer, which is read to its end.
-async fn answer(stream: &mut TcpStream) -> u16 {
+async fn answer(stream: &mut TcpStream) -> (u16, String) {
     let (mut have, mut length) = (Vec::new(), None);
     loop {
         let mut buffer = [0; 4096];
@@ -65,7 +66,8 @@ async fn answer(stream: &mut TcpStream) -> u16 {
             field.and_then(|value| value.trim().parse::<usize>().ok()).expect("a length")
         });
         if have.len() >= head + 4 + length {
-            return text.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status");
+            let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
+            return (status.expect("a status"), text);
         }
     }
 }

@@ -113,9 +113,8 @@ fn a_database_that_hangs_is_not_waited_for_by_who_can_do_without() {
     thread::scope(|scope| {
         let refused = scope.spawn(|| post(snip.address, &key, "", &aliased("https://a.b/", "c")));
         let ready = scope.spawn(|| snip.get("/readyz"));
-        for _ in 0..20 {
-            assert_eq!(snip.follow("unknown").0, 503);
-        }
+        // This does.
+        assert_eq!(snip.follow("unknown").0, 503);
         // Each of these would take three seconds if it waited.
         for _ in 0..500 {
             assert_eq!(snip.follow("known"), to(&target("known")));
