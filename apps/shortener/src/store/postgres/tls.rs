@@ -10,7 +10,6 @@
 //!
 //! Certificates of clients and channel binding are not supported. Called by `server.rs`.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
