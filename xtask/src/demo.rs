@@ -1,19 +1,29 @@
-//! `cargo xtask demo`: Seawall at work in front of three instances of a small application, while
-//! its configuration is replaced, one of the instances is killed, and answers are cached.
+//! `cargo xtask demo`: Seawall in front of three instances of the link shortener, under load, while
+//! one of them is killed, a cache is switched on, and a link is led somewhere else. Seawall reports
+//! every click, so that each counts once whatever happens.
 //!
-//! Everything it starts ends with it, whatever ends it.
+//! It needs nothing but what this repository builds: the instances share one SQLite file.
+//! Everything it starts ends with it, whatever ends it. It measures nothing: the load takes its
+//! time.
 
-use std::fmt::Write;
+mod visitors;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use seawall_testkit::{Load, LoadPlan, Process, Seawall, Tally};
+use seawall_testkit::{PATIENCE, Process, ReservedPort, Seawall, sum_of_samples};
+use tempfile::TempDir;
 
+use self::visitors::{Seen, Visitors};
 use crate::build;
-use crate::scene::{self, Stop, Stopped, grouped};
+use crate::scene::{Stop, Stopped, grouped};
+use crate::stage::api::{self, Api};
+use crate::stage::{self, Programs, report};
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, Args)]
@@ -24,44 +34,55 @@ pub(crate) struct Demo {
     /// Where the site listens; port 0 takes a free port.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Show this binary instead of building one.
+    /// Show this binary of `seawall` instead of building one.
     #[arg(long, value_name = "FILE")]
     seawall: Option<PathBuf>,
+    /// Show this binary of `snip` instead of building one.
+    #[arg(long, value_name = "FILE")]
+    snip: Option<PathBuf>,
 }
 
 /// The instances.
 const NAMES: [&str; 3] = ["anna", "ben", "carl"];
 
-/// Connections of the load.
-const CONNECTIONS: usize = 8;
+/// Links that are followed.
+const LINKS: usize = 2_000;
 
 /// How long each scene lasts.
 const SCENE: Duration = Duration::from_secs(3);
 
+/// How soon after a change everybody must be led to the new target of a link.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What carries the reports of Seawall.
+const TOKEN: &str = "of-the-demo";
+
 impl Demo {
     /// Runs the show, then waits to be stopped.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let seawall = match &self.seawall {
-            Some(file) => file.clone(),
-            None => build::release("seawall")?,
-        };
-        let hello = build::release("hello")?;
+        let programs = stage::programs(self.seawall.as_ref(), self.snip.as_ref())?;
         // From here on Ctrl-C reaches only this process, which then ends the others.
         let stop = Stop::watch()?;
-        let mut stage = Stage::set(&seawall, &hello, self.listen)?;
-        let outcome = stage.show(&stop).and_then(|()| self.wait(&stop));
-        let log = stage.seawall.log();
-        stage.clear();
+        let mut show = Show::set(&programs, self.listen)?;
+        let outcome = show.play(&stop).and_then(|()| self.wait(&show, &stop));
         match outcome {
             Err(error) if error.is::<Stopped>() => {
                 println!("\nstopped");
                 Ok(())
             }
-            outcome => outcome.with_context(|| format!("the show failed; Seawall's log:\n{log}")),
+            outcome => {
+                outcome.with_context(|| format!("the show failed; Seawall's log:\n{}", show.log()))
+            }
         }
     }
 
-    fn wait(&self, stop: &Stop) -> anyhow::Result<()> {
+    fn wait(&self, show: &Show, stop: &Stop) -> anyhow::Result<()> {
+        if let Some(table) = report::kept(&build::root().join("bench/results")) {
+            println!(
+                "\nWhat stages of growth bear, measured on one machine of two cores:\n\n{table}"
+            );
+        }
+        show.introduce();
         match self.seconds {
             Some(seconds) => stop.sleep(Duration::from_secs(seconds)),
             None => {
@@ -73,11 +94,13 @@ impl Demo {
 }
 
 /// Everything that runs.
-struct Stage {
+struct Show {
     seawall: Seawall,
     instances: Vec<Instance>,
-    hello: PathBuf,
-    listen: SocketAddr,
+    key: String,
+    snip: PathBuf,
+    _ports: Vec<ReservedPort>,
+    home: TempDir,
 }
 
 struct Instance {
@@ -86,183 +109,202 @@ struct Instance {
     process: Process,
 }
 
-impl Stage {
-    fn set(seawall: &Path, hello: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
+impl Show {
+    fn set(programs: &Programs, listen: SocketAddr) -> anyhow::Result<Show> {
+        let home = tempfile::tempdir()?;
+        let ports = (0..NAMES.len() + 2)
+            .map(|_| ReservedPort::new())
+            .collect::<io::Result<Vec<_>>>()
+            .context("there is no free port")?;
+        let address = |port: usize| ports[port].address();
+        let front = if listen.port() == 0 { address(0) } else { listen };
+        let admin = address(1);
+        let file = home.path().join("snip.toml");
+        let text = format!(
+            "url = \"http://{front}\"\ndatabase = \"sqlite:snip.db\"\ntrust = [\"127.0.0.1\"]\n\n\
+             [cache]\nmemory-ttl = \"500ms\"\n\n[edge]\npurge = [\"http://{admin}\"]\n\n[clicks]\nreport-token = \"{TOKEN}\"\n"
+        );
+        fs::write(&file, text)?;
         let mut instances = Vec::new();
-        for name in NAMES {
-            instances.push(Instance::start(hello, name, SocketAddr::from(([127, 0, 0, 1], 0)))?);
+        for (number, name) in NAMES.into_iter().enumerate() {
+            let address = address(number + 2);
+            let process = serve(&programs.snip, &home, address)?;
+            instances.push(Instance { name, address, process });
         }
-        let config = config(listen, &instances, 1, "");
-        let seawall = Seawall::start_apart(seawall, &config).context("Seawall does not start")?;
-        Ok(Self { seawall, instances, hello: hello.to_owned(), listen })
+        let key = instances[0]
+            .process
+            .wait_for_line(|line| line.text.strip_prefix("admin key: ").map(str::to_owned))?;
+        let config = config(front, admin, &instances, "");
+        let seawall = Seawall::start_apart(&programs.seawall, &config);
+        let seawall = seawall.context("Seawall does not start")?;
+        Ok(Show { seawall, instances, key, snip: programs.snip.clone(), _ports: ports, home })
     }
 
-    fn show(&mut self, stop: &Stop) -> anyhow::Result<()> {
-        self.introduce()?;
-        let load = LoadPlan::get(self.seawall.address("web"), "/api/time", CONNECTIONS)
-            .judging(|answer| match (answer.status, answer.header("x-instance")) {
-                (200, Some(instance)) => Ok(instance.to_owned()),
-                (status, _) => Err(format!("status {status}")),
-            })
-            .resting(Duration::from_millis(1))
-            .start()?;
+    fn play(&mut self, stop: &Stop) -> anyhow::Result<()> {
+        self.introduce();
+        let api = self.api();
+        let targets: Vec<String> =
+            (0..LINKS).map(|link| format!("https://example.com/{link}")).collect();
+        let mut codes = Vec::new();
+        for targets in targets.chunks(500) {
+            codes.extend(api.create_all(targets)?);
+        }
+        println!("\n{} links were made through the API", grouped(codes.len() as u64));
 
-        let told = scene(&load, stop, "Balancing: two random instances, the less busy one")?;
-        ensure!(told.failed == 0, "requests failed with nothing the matter: {:?}", told.failures);
-        ensure!(told.by_name.len() == NAMES.len(), "not every instance was asked");
+        let visitors = Visitors::start(self.seawall.address("web"), &codes, &targets)?;
+        let seen =
+            self.scene(&visitors, stop, "Visitors follow them, some far more often than others")?;
+        ensure!(seen.failed == 0, "requests failed with nothing the matter: {:?}", seen.failures);
 
-        self.reload(4, "")?;
-        let told =
-            scene(&load, stop, "Live reload: anna now has four times the weight of the others")?;
-        ensure!(told.failed == 0, "requests failed in a reload: {:?}", told.failures);
+        let carl = NAMES.len() - 1;
+        self.instances[carl].process.kill().context("carl cannot be killed")?;
+        self.scene(
+            &visitors,
+            stop,
+            "carl was killed (SIGKILL): what was in flight to it is asked of the others",
+        )?;
+        self.instances[carl].process = serve(&self.snip, &self.home, self.instances[carl].address)?;
+        let seen = self.scene(&visitors, stop, "carl is back at the same address")?;
+        ensure!(seen.failed == 0, "requests failed with nothing the matter: {:?}", seen.failures);
 
-        self.carl().process.kill().context("carl cannot be killed")?;
-        scene(&load, stop, "carl was killed (SIGKILL): only what was in flight to it may fail")?;
+        let keys = "cache = { stale-if-error = \"1h\" }\n";
+        self.reload(keys)?;
+        self.scene(&visitors, stop, &format!("Live reload: `{}`", keys.trim()))?;
+        let seen = self.scene(&visitors, stop, "The cache has filled")?;
+        ensure!(seen.failed == 0, "requests failed with nothing the matter: {:?}", seen.failures);
+        ensure!(seen.origin * 2 < seen.answered, "the cache answers too little: {seen:?}");
+        self.change(&visitors, &api, &codes[0], stop)?;
+        self.count(visitors, &api, stop)
+    }
 
-        let address = self.carl().address;
-        *self.carl() = Instance::start(&self.hello, "carl", address)?;
-        scene(&load, stop, "carl is back at the same address")?;
-
-        // The instances say `no-store`, so that each answer above is one of theirs.
-        let cache = "cache = { ttl = \"1s\", ignore-origin = true }";
-        self.reload(1, &format!("{cache}\n"))?;
-        println!("\nLive reload: `{cache}`");
-        let (before, fetched) = (load.tally().ok, self.fetched()?);
+    /// Lets the load run for a scene and prints who answered.
+    fn scene(&self, visitors: &Visitors, stop: &Stop, title: &str) -> anyhow::Result<Seen> {
+        println!("\n{title}");
+        let (before, asked) = (visitors.seen(), self.asked()?);
         stop.sleep(SCENE)?;
-        let (answered, fetched) = (load.tally().ok - before, self.fetched()? - fetched);
-        println!("  {:<24}{:>9}", "answered", grouped(answered));
-        println!("  {:<24}{:>9}", "asked of the instances", grouped(fetched));
-        ensure!(fetched > 0 && fetched * 10 < answered, "the cache answers too little");
+        let (mut seen, now) = (visitors.seen().since(&before), self.asked()?);
+        let most = seen.answered.max(1);
+        let line = |name: &str, count: u64| {
+            let bar = "█".repeat(usize::try_from(count * 40 / most).unwrap_or(0));
+            println!("  {name:<8}{:>9}  {bar}", grouped(count));
+        };
+        line("answered", seen.answered);
+        for (name, (now, before)) in NAMES.iter().zip(now.iter().zip(&asked)) {
+            // One that was started anew counts from nothing.
+            let asked = now.checked_sub(*before).unwrap_or(*now);
+            seen.origin += asked;
+            line(name, asked);
+        }
+        line("failed", seen.failed);
+        for (what, count) in &seen.failures {
+            println!("          {count} × {what}");
+        }
+        Ok(seen)
+    }
 
-        let tally = load.stop();
-        println!("\n{} requests answered, {} failed", grouped(tally.ok), grouped(tally.failed));
+    /// Leads the most popular link somewhere else, and looks who is still led to where it led.
+    fn change(
+        &self,
+        visitors: &Visitors,
+        api: &Api,
+        code: &str,
+        stop: &Stop,
+    ) -> anyhow::Result<()> {
+        println!("\nThe link that most follow is led somewhere else");
+        let new = "https://example.com/new";
+        visitors.expect(new);
+        api.change(code, new)?;
+        let changed = Instant::now();
+        stop.sleep(SCENE)?;
+        let seen = visitors.seen();
+        let last = seen.last_old.map_or(0, |it| it.saturating_duration_since(changed).as_millis());
+        println!("  led to the new target          {:>9}", grouped(seen.new));
+        println!("  led to the old one, at the last {last:>5} ms after the change was answered");
+        ensure!(last <= SOON.as_millis(), "the old target was still told after a second");
+        ensure!(seen.new > 0, "nobody followed the link");
         Ok(())
     }
 
-    /// Puts another configuration in place, with this weight for the first instance and these keys
-    /// for the route.
-    fn reload(&mut self, weight: u32, keys: &str) -> anyhow::Result<()> {
-        self.seawall.rewrite(&config(self.listen, &self.instances, weight, keys))?;
+    /// Ends the load, and waits until every click is counted.
+    fn count(&self, visitors: Visitors, api: &Api, stop: &Stop) -> anyhow::Result<()> {
+        println!("\nEvery click counts once, whoever answered it, and though carl was killed");
+        let answered = visitors.stop().answered;
+        let deadline = Instant::now() + PATIENCE;
+        let mut counted = api.clicks(None)?;
+        while counted < answered && Instant::now() < deadline {
+            stop.sleep(Duration::from_millis(100))?;
+            counted = api.clicks(None)?;
+        }
+        println!("  clicks answered   {:>9}", grouped(answered));
+        println!("  clicks counted    {:>9}", grouped(counted));
+        ensure!(counted == answered, "{counted} clicks are counted of {answered}");
+        Ok(())
+    }
+
+    /// Puts other keys of the route in place.
+    fn reload(&mut self, keys: &str) -> anyhow::Result<()> {
+        let (front, admin) = (self.seawall.address("web"), self.admin());
+        self.seawall.rewrite(&config(front, admin, &self.instances, keys))?;
         let answer = self.seawall.reload().context("the admin API does not reload")?;
         ensure!(answer.status < 300, "the reload was refused: {} {}", answer.status, answer.text());
         Ok(())
     }
 
-    /// Requests that the instances were sent.
-    fn fetched(&self) -> anyhow::Result<u64> {
-        Ok(self.seawall.metric("seawall_upstream_requests_total", &[])? as u64)
+    /// Redirects that each of the instances has answered.
+    fn asked(&self) -> anyhow::Result<Vec<u64>> {
+        let of = |instance: &Instance| match api::read(instance.address, "/metrics") {
+            Ok(answer) => sum_of_samples(&answer.text(), "snip_redirects_total", &[]) as u64,
+            // It was killed.
+            Err(_) => 0,
+        };
+        Ok(self.instances.iter().map(of).collect())
     }
 
-    fn introduce(&self) -> anyhow::Result<()> {
-        let mut text = String::from("\n");
-        writeln!(text, "  site     http://{}/", self.seawall.address("web"))?;
-        if let Some(admin) = self.seawall.admin() {
-            writeln!(text, "  metrics  http://{admin}/metrics")?;
-        }
+    fn api(&self) -> Api {
+        Api { address: self.seawall.address("web"), key: self.key.clone() }
+    }
+
+    fn admin(&self) -> SocketAddr {
+        // The configuration has one.
+        self.seawall.admin().unwrap_or_else(|| self.seawall.address("web"))
+    }
+
+    fn introduce(&self) {
+        println!("\n  site       http://{}/", self.seawall.address("web"));
+        println!("  admin key  {}", self.key);
+        println!("  metrics    http://{}/metrics", self.admin());
         for instance in &self.instances {
-            writeln!(text, "  {:<8} http://{}/ (behind it)", instance.name, instance.address)?;
+            println!("  {:<9}  http://{}/ (behind it)", instance.name, instance.address);
         }
-        writeln!(text, "  config   {}", self.seawall.config().display())?;
-        print!("{text}");
-        Ok(())
+        println!("  config     {}", self.seawall.config().display());
     }
 
-    fn carl(&mut self) -> &mut Instance {
-        let last = self.instances.len() - 1;
-        &mut self.instances[last]
-    }
-
-    /// Asks everything to end; whoever does not is killed when this is dropped.
-    fn clear(mut self) {
-        self.seawall.terminate().ok();
-        for instance in &mut self.instances {
-            instance.process.terminate().ok();
-        }
-        let patience = Duration::from_secs(5);
-        self.seawall.process().wait_for(patience).ok();
-        for instance in &mut self.instances {
-            instance.process.wait_for(patience).ok();
-        }
+    fn log(&self) -> String {
+        let logs: Vec<String> = self.instances.iter().map(|it| it.process.text()).collect();
+        format!("{}\nof the instances:\n{}", self.seawall.log(), logs.join("\n"))
     }
 }
 
-impl Instance {
-    fn start(hello: &Path, name: &'static str, listen: SocketAddr) -> anyhow::Result<Self> {
-        let (process, address) = scene::hello(hello, name, listen)?;
-        Ok(Self { name, address, process })
-    }
+/// `snip serve`, once it listens.
+fn serve(snip: &PathBuf, home: &TempDir, address: SocketAddr) -> anyhow::Result<Process> {
+    let mut command = Command::new(snip);
+    command.args(["serve", "--listen", &address.to_string()]).current_dir(home.path());
+    let process = Process::spawn_apart(command)?;
+    process.wait_for_text("listening on ").context("snip does not start")?;
+    Ok(process)
 }
 
-/// The configuration of the demo, with this weight for the first instance and these keys for the
-/// route.
-fn config(listen: SocketAddr, instances: &[Instance], weight: u32, keys: &str) -> String {
-    let servers: Vec<String> = instances
-        .iter()
-        .enumerate()
-        .map(|(position, instance)| match position {
-            0 => format!("{{ address = \"{}\", weight = {weight} }}", instance.address),
-            _ => format!("\"{}\"", instance.address),
-        })
-        .collect();
+/// The configuration of the demo, with these keys for the route of the links.
+fn config(front: SocketAddr, admin: SocketAddr, instances: &[Instance], keys: &str) -> String {
+    let servers: Vec<String> =
+        instances.iter().map(|instance| format!("\"{}\"", instance.address)).collect();
     format!(
-        "[server]\nadmin = \"127.0.0.1:0\"\n\n\
-         [listen.web]\naddress = \"{listen}\"\n\n\
-         [upstream.hello]\nservers = [{}]\n\n\
-         [[route]]\nto = \"hello\"\n{keys}",
+        "[server]\nadmin = \"{admin}\"\n\n\
+         [listen.web]\naddress = \"{front}\"\n\n\
+         [upstream.snip]\nservers = [{}]\nhealth = \"/healthz\"\n\n\
+         [[route]]\nname = \"api\"\npath = \"/api/*\"\nto = \"snip\"\n\n\
+         [[route]]\nname = \"links\"\nto = \"snip\"\nretry = 2\n\
+         report = {{ path = \"/api/v1/clicks/report\", authorization = \"Bearer {TOKEN}\" }}\n{keys}",
         servers.join(", ")
     )
-}
-
-/// Lets the load run for a scene and prints who answered.
-fn scene(load: &Load, stop: &Stop, title: &str) -> anyhow::Result<Tally> {
-    println!("\n{title}");
-    let before = load.tally();
-    stop.sleep(SCENE)?;
-    let tally = since(&load.tally(), &before);
-    let most = tally.by_name.values().copied().max().unwrap_or(1).max(1);
-    for name in NAMES {
-        let count = tally.by_name.get(name).copied().unwrap_or(0);
-        let bar = "█".repeat(usize::try_from(count * 40 / most).unwrap_or(0));
-        println!("  {name:<6}{:>9}  {bar}", grouped(count));
-    }
-    println!("  failed{:>9}", grouped(tally.failed));
-    for (what, count) in &tally.failures {
-        println!("          {count} × {what}");
-    }
-    Ok(tally)
-}
-
-/// What was added since `before`.
-fn since(now: &Tally, before: &Tally) -> Tally {
-    let mut tally = now.clone();
-    tally.ok -= before.ok;
-    tally.failed -= before.failed;
-    tally.retried -= before.retried;
-    for (counts, old) in
-        [(&mut tally.by_name, &before.by_name), (&mut tally.failures, &before.failures)]
-    {
-        for (name, count) in counts.iter_mut() {
-            *count -= old.get(name).copied().unwrap_or(0);
-        }
-        counts.retain(|_, count| *count > 0);
-    }
-    tally
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scene_counts_only_its_own() {
-        let mut before = Tally { ok: 3, failed: 1, ..Tally::default() };
-        before.by_name.insert("a".to_owned(), 3);
-        before.failures.insert("x".to_owned(), 1);
-        let mut now = before.clone();
-        now.ok = 5;
-        now.by_name.insert("b".to_owned(), 2);
-        let tally = since(&now, &before);
-        assert_eq!((tally.ok, tally.failed, tally.failures.len()), (2, 0, 0));
-        assert_eq!(tally.by_name.into_iter().collect::<Vec<_>>(), [("b".to_owned(), 2)]);
-    }
 }

@@ -24,7 +24,9 @@ pub(crate) fn install() -> anyhow::Result<()> {
     let place = root.join(PLACE);
     // Written last, so that what was broken off is begun again.
     let done = place.join("installed.txt");
-    let wanted = fs::read_to_string(root.join(REQUIREMENTS)).context(REQUIREMENTS)?;
+    let requirements = fs::read_to_string(root.join(REQUIREMENTS)).context(REQUIREMENTS)?;
+    // Its programs name the place: a copy of it elsewhere is none.
+    let wanted = format!("# {}\n{requirements}", place.display());
     if fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }

@@ -7,7 +7,7 @@ pub(crate) mod api;
 pub(crate) mod load;
 mod measure;
 pub(crate) mod plan;
-mod report;
+pub(crate) mod report;
 pub(crate) mod seed;
 pub(crate) mod site;
 
@@ -18,12 +18,14 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 
+pub(crate) use self::site::Programs;
+
 use self::load::Workload;
 use self::measure::{Bench, Measured, Setting};
 use self::plan::{PLANS, Plan};
 use self::report::Report;
 use self::seed::Seed;
-use self::site::{Programs, Site};
+use self::site::Site;
 use crate::scene::{Stop, Stopped};
 use crate::{build, tools};
 
@@ -56,7 +58,8 @@ pub(crate) struct Stage {
     #[arg(long)]
     pause: bool,
     /// With `--load`: write `stages.md` and `stages.json` here, beside what they have of other
-    /// stages [default: bench/results and README.md, if all links are there]
+    /// stages [default: bench/results, and the tables in README.md and
+    /// docs/guide/growing.md, if it is a million links and the rate is looked for]
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
     /// Stop by itself after so many seconds, instead of at Ctrl-C.
@@ -163,7 +166,8 @@ impl Stage {
         report.add(measured);
         report.write(directory)?;
         if self.output.is_none() {
-            report.write_readme(&build::root().join("README.md"))?;
+            report.write_into(&build::root().join("README.md"), "")?;
+            report.write_into(&build::root().join("docs/guide/growing.md"), "../../")?;
         }
         print!("\n{}", report.table());
         Ok(())

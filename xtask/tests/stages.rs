@@ -58,8 +58,9 @@ impl Stage {
         let answer = client.get(&self.site.to_string(), &format!("/{code}"));
         let answer = answer.expect("the site answers");
         assert_eq!(answer.status, 302, "{}", answer.text());
-        let field = |name: &str| answer.header(name).unwrap_or_default().to_owned();
-        (field("location"), field("cache-status"))
+        // Each tier adds a line: the last is that of the edge.
+        let edge = answer.headers.all("cache-status").last().unwrap_or_default();
+        (answer.header("location").unwrap_or_default().to_owned(), edge.to_owned())
     }
 
     /// Waits until a link has so many clicks; fails when it has more.
@@ -87,6 +88,14 @@ impl Stage {
         self.process.signal(Signal::INT).expect("it runs");
         assert!(self.process.wait().expect("it ends").success(), "{}", self.text());
         TcpStream::connect(self.site).expect_err("nobody is left");
+    }
+}
+
+/// Killed, it could not end what it has started.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.process.signal(Signal::INT).ok();
+        self.process.wait().ok();
     }
 }
 

@@ -7,7 +7,9 @@
 mod body;
 mod bulk;
 mod draft;
+pub mod export;
 mod idempotency;
+mod json;
 mod keys;
 mod links;
 mod live;
@@ -18,6 +20,7 @@ mod qr;
 mod report;
 mod session;
 mod stats;
+mod top;
 mod view;
 
 use std::sync::Arc;
@@ -26,7 +29,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 use crate::auth::Keys;
 use crate::clicks::Clicks;
@@ -45,10 +48,14 @@ pub use self::links::{LinkList, TagList, TagView};
 pub use self::openapi::document;
 pub use self::session::SignIn;
 pub use self::stats::{PointView, StatsView, ValueView};
+pub use self::top::TopView;
 pub use self::view::{LinkView, WarningView};
 
 /// Bytes that the body of a request has at most.
 pub const LARGEST_BODY: usize = 64 * 1024;
+
+/// Bytes that the body of a request has at most from whoever is not known yet.
+const LARGEST_SIGN_IN: usize = 4 * 1024;
 
 /// Bytes that the body of a bulk request has at most.
 pub const LARGEST_BULK: usize = 16 * 1024 * 1024;
@@ -110,8 +117,10 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     let bulk = post(bulk::create).layer(DefaultBodyLimit::max(LARGEST_BULK));
     let report = post(report::take).layer(DefaultBodyLimit::max(LARGEST_REPORT));
+    let session = post(session::begin).layer(DefaultBodyLimit::max(LARGEST_SIGN_IN));
     let routes = Router::new()
         .route("/links", get(links::list).post(links::create))
+        .route("/links.csv", get(export::csv))
         .route("/links/bulk", bulk)
         .route("/links/{code}", get(links::read).patch(links::change).delete(links::remove))
         .route("/links/{code}/qr.svg", get(qr::svg))
@@ -124,14 +133,16 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{id}", delete(keys::revoke))
         .route("/me", get(keys::me))
-        .route("/session", post(session::begin).delete(session::end))
+        .route("/session", session.delete(session::end))
         .route("/openapi.json", get(openapi::serve))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(axum::middleware::map_response(guarded))
         .with_state(api);
-    Router::new().nest("/api/v1", routes)
+    // Which is not of what is nested.
+    let root = any(async || Problem::NotFound);
+    Router::new().nest("/api/v1", routes).route("/api/v1/", root)
 }
 
 /// What every answer says: that nothing of it is kept by caches, unless it says so itself, and that

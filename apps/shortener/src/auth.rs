@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use data_encoding::BASE64URL_NOPAD;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
@@ -305,15 +305,26 @@ impl FromRequestParts<Arc<Api>> for Actor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Actor, Problem> {
-        if let Some(token) = bearer(&parts.headers)? {
+        Actor::of(api, &parts.method, &parts.headers).await
+    }
+}
+
+impl Actor {
+    /// Who asks, by the head of a request.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when nobody may who sends this, or may no more; `CrossSite` when a page of
+    /// another server asks; else as the store.
+    pub async fn of(api: &Api, method: &Method, headers: &HeaderMap) -> Result<Actor, Problem> {
+        if let Some(token) = bearer(headers)? {
             let actor = api.keys.actor(token).await?;
             return actor.ok_or(Problem::Unauthenticated("the API key is unknown or revoked"));
         }
-        let session = api.sessions.of(&parts.headers, system_clock());
+        let session = api.sessions.of(headers, system_clock());
         let session = session.ok_or(Problem::Unauthenticated(
             "send an API key as `Authorization: Bearer snip_…`, or sign in",
         ))?;
-        api.sessions.check_origin(&parts.method, &parts.headers)?;
+        api.sessions.check_origin(method, headers)?;
         let actor = api.keys.actor_of(session.key).await?;
         let actor = actor.ok_or(Problem::Unauthenticated("the key of this session is revoked"))?;
         Ok(Actor { by_session: true, ..actor })

@@ -1,5 +1,6 @@
 //! The commands of `snip`.
 
+mod check;
 mod client;
 mod create;
 mod export;
@@ -8,7 +9,8 @@ mod key;
 mod serve;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,9 +29,11 @@ struct Cli {
 enum Command {
     /// Serve short links, the API and the pages
     Serve(serve::Serve),
+    /// Say what is wrong with a configuration, without starting anything
+    Check(check::Check),
     /// Make a short link and print it
     Create(create::Create),
-    /// Bring links from a file: of `snip export`, YOURLS or Bitly
+    /// Bring links from a file: of `snip export`, Shlink, YOURLS or Bitly
     Import(import::Import),
     /// Write all links to the standard output
     Export(export::Export),
@@ -42,22 +46,48 @@ enum Command {
 /// # Errors
 /// Whatever ended it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
-    match Cli::parse_from(arguments).command {
+    let outcome = match Cli::parse_from(arguments).command {
         Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
         Command::Create(create) => create.run(),
         Command::Import(import) => import.run(),
         Command::Export(export) => export.run(),
         Command::Key(key) => key.run(),
+    };
+    match outcome {
+        // Whoever reads has enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        outcome => outcome,
     }
 }
+
+/// The file that is read if none is named.
+const USUAL: &str = "snip.toml";
 
 /// The configuration of a file; without one that of `snip.toml` in this directory if it is there,
 /// else the default.
 fn config(file: Option<&Path>) -> Result<Config, ConfigError> {
-    let usual = PathBuf::from("snip.toml");
+    let usual = Path::new(USUAL);
     match file {
         Some(file) => Config::load(file),
-        None if usual.exists() => Config::load(&usual),
+        None if usual.exists() => Config::load(usual),
         None => Ok(Config::default()),
     }
+}
+
+/// Whether whoever reads the output has gone. A server that has gone is another matter.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    if error.chain().any(|cause| cause.is::<ureq::Error>()) {
+        return false;
+    }
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+            csv::ErrorKind::Io(error) => Some(error.kind()),
+            _ => None,
+        });
+        let json =
+            cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        [io, csv, json].contains(&Some(ErrorKind::BrokenPipe))
+    })
 }

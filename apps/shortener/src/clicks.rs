@@ -15,6 +15,7 @@ pub mod buffer;
 pub mod detail;
 pub mod event;
 pub mod jetstream;
+pub mod leaders;
 pub mod live;
 mod publisher;
 pub mod report;
@@ -32,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use foldhash::fast::RandomState;
 use maxminddb::PathElement::Key;
 use quick_cache::sync::Cache;
@@ -53,11 +54,6 @@ const AGENTS: usize = 4_096;
 
 /// How long parts that others bring are remembered, in milliseconds: two days.
 const REMEMBERED: Millis = 2 * 86_400_000;
-
-/// How far behind now, and before it, the time of a click that is reported may be; beyond, it is
-/// that of its arrival. A week, and an hour for clocks that differ.
-const BEHIND: Millis = 7 * 86_400_000;
-const BEFORE: Millis = 3_600_000;
 
 /// All that counts clicks in this process.
 pub struct Clicks {
@@ -233,9 +229,10 @@ impl Clicks {
 }
 
 /// Reads a database of countries into memory.
-fn countries(file: &Path) -> anyhow::Result<maxminddb::Reader<Vec<u8>>> {
+pub(crate) fn countries(file: &Path) -> anyhow::Result<maxminddb::Reader<Vec<u8>>> {
+    // What it says has its cause in it.
     maxminddb::Reader::open_readfile(file)
-        .with_context(|| format!("cannot read the countries of {}", file.display()))
+        .map_err(|error| anyhow!("cannot read the countries of {}: {error}", file.display()))
 }
 
 impl fmt::Debug for Clicks {

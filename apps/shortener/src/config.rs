@@ -16,8 +16,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::link::Redirect;
+use crate::target::NEVER;
 
-use self::values::{DatabaseUrl, Net, Origin, RedisUrl, Span, Status, Text};
+use self::values::{DatabaseUrl, NatsUrl, Net, Origin, RedisUrl, Span, Status, Text, Token};
 
 /// The whole configuration. [`Config::default`] is that of a program without a file.
 #[derive(Debug, Clone)]
@@ -90,8 +91,8 @@ pub struct ClicksConfig {
     /// How often the buffer is written to the database. Default 1 s. What a `kill -9` can lose is
     /// what came in since.
     pub every: Duration,
-    /// Aggregated counters that are held in memory at most; what is beyond is counted as lost.
-    /// Default 100,000.
+    /// Aggregated counters that are held in memory at most; what is beyond is counted as lost, and
+    /// beyond half of it new referrers are not told apart. Default 100,000.
     pub most: usize,
     /// How long the counts of a minute are kept. Default 2 days.
     pub minutes: Duration,
@@ -138,8 +139,10 @@ impl Config {
             line: span.map(|span| line_of(text, span.start)),
             what: what.trim_end().to_owned(),
         };
-        let file: File = toml::from_str(text)
-            .map_err(|error| ConfigError::Wrong(vec![problem(error.span(), error.message())]))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            let what = format!("{}{}", error.message(), hint(error.message()));
+            ConfigError::Wrong(vec![problem(error.span(), &what)])
+        })?;
         let wrong: Vec<_> = file
             .contradictions()
             .into_iter()
@@ -165,7 +168,7 @@ impl Default for Config {
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read {0}: {1}")]
-    Unreadable(String, #[source] io::Error),
+    Unreadable(String, io::Error),
     /// What is wrong in it.
     #[error("{}", lines(.0))]
     Wrong(Vec<Problem>),
@@ -195,6 +198,33 @@ fn lines(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// What was meant by a name that is not known, from the message that has all that are.
+fn hint(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let Some(wrong) = names.next().filter(|_| message.starts_with("unknown field")) else {
+        return String::new();
+    };
+    let nearest = names.map(|name| (distance(wrong, name), name)).min();
+    match nearest {
+        Some((distance, name)) if distance <= 2 => format!("; did you mean `{name}`?"),
+        _ => String::new(),
+    }
+}
+
+/// How many letters must be put in, taken out or replaced to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, a) in one.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], line + 1);
+        for (column, b) in other.chars().enumerate() {
+            let replaced = corner + usize::from(a != b);
+            corner = row[column + 1];
+            row[column + 1] = replaced.min(corner + 1).min(row[column] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
@@ -210,7 +240,7 @@ struct File {
     replicas: Vec<Spanned<DatabaseUrl>>,
     pool: Option<Spanned<u32>>,
     redis: Option<RedisUrl>,
-    nats: Option<Text>,
+    nats: Option<NatsUrl>,
     drain_delay: Option<Span>,
     trust: Vec<Net>,
     country: Option<Text>,
@@ -232,10 +262,10 @@ struct CacheSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct EdgeSection {
-    max_age: Option<Span>,
-    s_maxage: Option<Span>,
+    max_age: Option<Spanned<Span>>,
+    s_maxage: Option<Spanned<Span>>,
     purge: Vec<Spanned<Origin>>,
-    token: Option<Text>,
+    token: Option<Token>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -246,7 +276,7 @@ struct ClicksSection {
     minutes: Option<Spanned<Span>>,
     hours: Option<Spanned<Span>>,
     days: Option<Spanned<Span>>,
-    report_token: Option<Text>,
+    report_token: Option<Token>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -309,6 +339,26 @@ impl File {
         at_least(&self.clicks.minutes, DAY, "minutes");
         at_least(&self.clicks.hours, DAY, "hours");
         at_least(&self.clicks.days, DAY, "days");
+        let mut whole = |value: &Option<Spanned<Span>>, key: &str| {
+            if let Some(value) = value
+                && value.get_ref().0.subsec_millis() > 0
+            {
+                wrong.push((value.span(), format!("`{key}` is in whole seconds")));
+            }
+        };
+        whole(&self.edge.max_age, "max-age");
+        whole(&self.edge.s_maxage, "s-maxage");
+        let schemes = self.links.schemes.iter();
+        for scheme in schemes.flat_map(|it| it.get_ref().iter().map(move |scheme| (it, scheme))) {
+            let (place, scheme) = scheme;
+            let lower = scheme.to_ascii_lowercase();
+            let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            if NEVER.contains(&lower.as_str()) {
+                wrong.push((place.span(), format!("no link may lead to `{scheme}`, ever")));
+            } else if scheme.is_empty() || !scheme.bytes().all(is_fit) {
+                wrong.push((place.span(), format!("a scheme is like `https`, not `{scheme}`")));
+            }
+        }
         if let Some(schemes) = &self.links.schemes
             && schemes.get_ref().is_empty()
         {
@@ -333,7 +383,7 @@ impl File {
             replicas: self.replicas.into_iter().map(|url| url.into_inner().0).collect(),
             pool: self.pool.map_or(8, Spanned::into_inner),
             redis: self.redis.map(|url| url.0),
-            nats: text(self.nats),
+            nats: self.nats.map(|url| url.0),
             drain_delay: self.drain_delay.map_or(Duration::ZERO, |span| span.0),
             trust: self.trust.into_iter().map(|net| net.0).collect(),
             country: text(self.country).map(PathBuf::from),
@@ -344,10 +394,10 @@ impl File {
                 negative_ttl: span(cache.negative_ttl, 5 * SECOND),
             },
             edge: EdgeConfig {
-                max_age: edge.max_age.map_or(5 * SECOND, |span| span.0),
-                s_maxage: edge.s_maxage.map_or(300 * SECOND, |span| span.0),
+                max_age: span(edge.max_age, 5 * SECOND),
+                s_maxage: span(edge.s_maxage, 300 * SECOND),
                 purge: edge.purge.into_iter().map(|origin| origin.into_inner().0).collect(),
-                token: text(edge.token),
+                token: edge.token.map(|token| token.0),
             },
             clicks: ClicksConfig {
                 every: span(clicks.every, SECOND),
@@ -355,7 +405,7 @@ impl File {
                 minutes: span(clicks.minutes, 2 * DAY),
                 hours: span(clicks.hours, 90 * DAY),
                 days: span(clicks.days, 5 * 365 * DAY),
-                report_token: text(clicks.report_token),
+                report_token: clicks.report_token.map(|token| token.0),
             },
             links: LinksConfig {
                 schemes: links
@@ -389,6 +439,15 @@ mod tests {
     }
 
     #[test]
+    fn connections_to_databases_may_be_encrypted() {
+        for query in ["sslmode=require", "sslrootcert=/no/such%20file&sslmode=verify-full"] {
+            let text = format!("database = \"postgres://b/d?{query}\"");
+            let config = Config::parse(&text, "f").unwrap_or_else(|error| panic!("{error}"));
+            assert!(config.database.ends_with(query), "{query}");
+        }
+    }
+
+    #[test]
     fn problems_name_their_line() {
         for (text, expect) in [
             ("listen = 1", "snip.toml:1: invalid type: integer `1`, expected a string"),
@@ -397,6 +456,24 @@ mod tests {
                 "snip.toml:2: the environment has no SNIP_UNSET_HERE",
             ),
             ("listen = \"${\"", "snip.toml:1: `${` without `}`"),
+            (
+                "[cache]\nmemory-ttl = 5",
+                "snip.toml:2: invalid type: integer `5`, expected a string with a",
+            ),
+            (
+                "[cache]\nmemory_ttl = \"5s\"",
+                "snip.toml:2: unknown field `memory_ttl`, expected one",
+            ),
+            ("nats = \"\"", "snip.toml:1: NATS is like"),
+            ("nats = \"nats://a,http://b\"", "snip.toml:1: NATS is like"),
+            ("database = \"postgres://a:secret@b:c/d\"", "snip.toml:1: not `postgres://USER"),
+            (
+                "database = \"postgres://b/d?sslmode=verify-full\"",
+                "snip.toml:1: not `postgres://USER:PASSWORD@HOST/DATABASE`: a PostgreSQL URL: `sslmode",
+            ),
+            ("[edge]\ns-maxage = \"1500ms\"", "snip.toml:2: `s-maxage` is in whole seconds"),
+            ("[links]\nschemes = [\"Data\"]", "snip.toml:2: no link may lead to `Data`, ever"),
+            ("[links]\nschemes = [\"https:\"]", "snip.toml:2: a scheme is like `https`"),
             ("[cache]\nmemory-ttl = \"1\"", "snip.toml:2: a duration is like \"500ms\""),
             ("[cache]\nmemory-ttl = \"0s\"", "snip.toml:2: `memory-ttl` is 10ms at least"),
             ("[cache]\n\nttl = \"1s\"", "snip.toml:3: unknown field `ttl`"),
@@ -413,6 +490,8 @@ mod tests {
                 "[edge]\npurge = [\"https://x\"]",
                 "snip.toml:2: the admin API of Seawall speaks plain HTTP",
             ),
+            ("[edge]\ntoken = \"\"", "snip.toml:2: a token is of ASCII characters"),
+            ("[clicks]\nreport-token = \" x\"", "snip.toml:2: a token is of ASCII characters"),
             ("pool = 0", "snip.toml:1: `pool` is between 1 and 1000"),
             ("a = [", "snip.toml:1: "),
         ] {
@@ -420,6 +499,29 @@ mod tests {
             let error = error.unwrap_or_else(|| panic!("accepted: {text}"));
             assert!(error.starts_with(expect), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_was_meant_is_guessed() {
+        for (text, expect) in [
+            ("lisen = \"x\"", "; did you mean `listen`?"),
+            ("[cache]\nmemory_ttl = \"5s\"", "; did you mean `memory-ttl`?"),
+            ("[chache]\nmemory = 1", "; did you mean `cache`?"),
+            ("color = 1", "`links`"),
+        ] {
+            let error = Config::parse(text, "f").expect_err("it is unknown").to_string();
+            assert!(error.ends_with(expect), "{text}: {error}");
+        }
+        for (one, other, expect) in [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(one, other), expect);
+        }
+    }
+
+    #[test]
+    fn a_password_is_in_no_message() {
+        let text = "database = \"postgres://a:geheim@b:c/d\"";
+        let error = Config::parse(text, "f").expect_err("the port is none").to_string();
+        assert!(!error.contains("geheim"), "{error}");
     }
 
     #[test]
@@ -437,7 +539,7 @@ mod tests {
         let mut seen = Vec::new();
         for entry in std::fs::read_dir(stages).expect("there are stages") {
             let file = entry.expect("they can be listed").path().join("snip.toml");
-            if let Some(text) = std::fs::read_to_string(&file).ok() {
+            if let Ok(text) = std::fs::read_to_string(&file) {
                 let name = file.display().to_string();
                 let config = Config::parse(&text, &name).unwrap_or_else(|error| panic!("{error}"));
                 seen.push((config.replicas.len(), config.redis.is_some(), config.edge.purge.len()));
@@ -445,7 +547,7 @@ mod tests {
         }
         seen.sort_unstable();
         let none = (0, false, 0);
-        assert_eq!(seen, [none, none, none, (2, false, 0), (2, true, 0), (2, true, 2)]);
+        assert_eq!(seen, [none, none, none, (0, true, 2), (2, false, 0), (2, true, 0)]);
     }
 
     #[test]
@@ -468,6 +570,7 @@ mod tests {
             nats = "nats://n"
             trust = ["127.0.0.1", "10.0.0.0/8", "::1"]
             country = "country.mmdb"
+            drain-delay = "5s"
             [cache]
             memory = 0
             memory-ttl = "250ms"
@@ -493,6 +596,7 @@ mod tests {
         "#;
         let config = Config::parse(text, "snip.toml").expect("nothing is wrong");
         assert_eq!(config.url.as_deref(), Some("https://sn.ip"));
+        assert_eq!(config.drain_delay, Duration::from_secs(5));
         assert_eq!(config.cache.memory_ttl, Duration::from_millis(250));
         assert_eq!(config.clicks.days, 365 * DAY);
         assert_eq!(config.links.redirect, Redirect::Permanent);

@@ -71,9 +71,22 @@ impl Edge {
         Edge { max_age, s_maxage, negative, plain: fields(max_age, s_maxage) }
     }
 
-    /// The fields of an answer that holds for `left` milliseconds more; `None`: until the link
-    /// changes. That of a redirect, or of a link that has expired.
+    /// The fields of a redirect that holds for `left` milliseconds more; `None`: until the link
+    /// changes.
     pub fn keep(&self, headers: &mut HeaderMap, prepared: &Prepared, left: Option<Millis>) {
+        self.keep_for(headers, prepared, left);
+        if let Some(etag) = &prepared.etag {
+            headers.insert(ETAG, etag.clone());
+        }
+    }
+
+    /// The fields of the answer for a link that has expired. It has not the `ETag` of the redirect,
+    /// by which a cache would tell whoever has that one that nothing is new.
+    pub fn keep_expired(&self, headers: &mut HeaderMap, prepared: &Prepared) {
+        self.keep_for(headers, prepared, None);
+    }
+
+    fn keep_for(&self, headers: &mut HeaderMap, prepared: &Prepared, left: Option<Millis>) {
         let [browser, cdn] = match left.map(|left| u64::try_from(left / 1000).unwrap_or(0)) {
             Some(left) if left < self.s_maxage.max(self.max_age) => {
                 fields(self.max_age.min(left), self.s_maxage.min(left))
@@ -82,9 +95,6 @@ impl Edge {
         };
         headers.insert(CACHE_CONTROL, browser);
         headers.insert(CDN_CACHE_CONTROL, cdn);
-        if let Some(etag) = &prepared.etag {
-            headers.insert(ETAG, etag.clone());
-        }
         if let Some(tag) = &prepared.tag {
             headers.insert(CACHE_TAG, tag.clone());
         }

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod auth;
 pub mod caches;
+mod cell;
 pub mod cli;
 pub mod clicks;
 pub mod code;
@@ -20,6 +21,7 @@ pub mod qr;
 pub mod redirect;
 pub mod refusal;
 pub mod resolve;
+pub mod seldom;
 pub mod serve;
 pub mod session;
 pub mod store;

@@ -171,6 +171,16 @@ pub struct LinkPatch {
     pub tags: Option<Vec<Box<str>>>,
 }
 
+/// In which order links are listed: by when they were made, and by code where that is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The last one first.
+    #[default]
+    Newest,
+    /// The first one first.
+    Oldest,
+}
+
 /// Which links are asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinkQuery {
@@ -178,7 +188,9 @@ pub struct LinkQuery {
     pub text: Option<String>,
     /// Only those with this tag.
     pub tag: Option<String>,
-    /// Only those made before this one: `(created, code)` of the last one seen. Newest first.
+    /// In which order.
+    pub order: Order,
+    /// Only those that come behind this one: `(created, code)` of the last one seen.
     pub after: Option<(Millis, Code)>,
     /// At most so many.
     pub limit: u32,

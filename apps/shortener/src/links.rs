@@ -112,6 +112,7 @@ impl Links {
         let (this, code) = (self.clone(), code.clone());
         to_the_end(async move {
             let deleted = this.store.delete(&code, expected).await;
+            // After an error it may be gone all the same.
             if !matches!(deleted, Ok(Deletion::Missing | Deletion::Conflict(_))) {
                 this.changed(&[code]).await;
             }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::link::Code;
+use crate::seldom::Seldom;
 use crate::store::StoreError;
 
 /// Why a request is not answered as it wished.
@@ -34,13 +35,15 @@ pub enum Problem {
     NoKey(i64),
     /// 405: not with this method. `Allow` is added by the router.
     MethodNotAllowed,
+    /// 408: the body did not arrive in time.
+    TooSlow,
     /// 409: the alias exists.
     Taken(Code),
     /// 409: a request with the same idempotency key is being worked on.
     InProgress,
     /// 412: the link has another version by now.
     Changed(i64),
-    /// 413: the body has more bytes than are allowed.
+    /// 413: the body has more bytes, or more values, than are allowed.
     TooLarge,
     /// 415: the body is of another type; with what is understood.
     UnsupportedType(&'static str),
@@ -153,6 +156,9 @@ impl Problem {
             Problem::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed here")
             }
+            Problem::TooSlow => {
+                (StatusCode::REQUEST_TIMEOUT, "too-slow", "The body came too slowly")
+            }
             Problem::Taken(_) => (StatusCode::CONFLICT, "alias-taken", "The alias is taken"),
             Problem::InProgress => {
                 (StatusCode::CONFLICT, "in-progress", "The same request is being worked on")
@@ -203,6 +209,7 @@ impl Problem {
             Problem::NoLink(code) => format!("there is no link `{code}`"),
             Problem::NoKey(id) => format!("there is no key {id}"),
             Problem::MethodNotAllowed => "`Allow` names the methods of this resource".to_owned(),
+            Problem::TooSlow => "the body did not arrive in time; send it again".to_owned(),
             Problem::Taken(code) => format!("there is a link `{code}` already"),
             Problem::InProgress => {
                 "a request with this Idempotency-Key is not done yet; try again".to_owned()
@@ -210,7 +217,9 @@ impl Problem {
             Problem::Changed(version) => {
                 format!("the link has version {version} by now; read it again")
             }
-            Problem::TooLarge => "the body has more bytes than this resource takes".to_owned(),
+            Problem::TooLarge => {
+                "the body has more bytes or values than this resource takes".to_owned()
+            }
             Problem::UnsupportedType(wanted) => format!("the body must be {wanted}"),
             Problem::KeyReused => {
                 "this Idempotency-Key came with another request before; use a new one".to_owned()
@@ -245,7 +254,11 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
-        tracing::warn!("{error}");
+        static LOG: Seldom = Seldom::new();
+        match LOG.may() {
+            Some(before) => tracing::warn!(before, "{error}"),
+            None => tracing::debug!("{error}"),
+        }
         Problem::Store(error)
     }
 }

@@ -134,18 +134,18 @@ impl Drawing {
         let before = (size - self.modules * pixels) / 2;
         let row_bytes = size.div_ceil(8) as usize;
         // A bit a pixel, the first the highest; 1 is white.
-        let mut data = Vec::with_capacity(row_bytes * size as usize);
-        for row in 0..size {
-            let start = data.len();
-            data.resize(start + row_bytes, 0xff);
-            let Some(y) = row.checked_sub(before).map(|row| row / pixels) else { continue };
-            if y >= self.modules {
-                continue;
-            }
+        let mut data = vec![0xff; row_bytes * size as usize];
+        let mut rows = data.chunks_exact_mut(row_bytes).skip(before as usize);
+        for y in 0..self.modules {
+            let mut row = vec![0xff_u8; row_bytes];
             for column in before..before + self.modules * pixels {
                 if self.is_dark((column - before) / pixels, y) {
-                    data[start + column as usize / 8] &= !(0x80 >> (column % 8));
+                    row[column as usize / 8] &= !(0x80 >> (column % 8));
                 }
+            }
+            // All rows of pixels of a row of modules are alike.
+            for place in rows.by_ref().take(pixels as usize) {
+                place.copy_from_slice(&row);
             }
         }
         let mut png = Vec::new();

@@ -16,7 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::clicks::event::Origin;
 use crate::edge::Edge;
@@ -25,6 +25,7 @@ use crate::metrics::Counted;
 use crate::password;
 use crate::refusal::{Refusal, page};
 use crate::resolve::{Entry, Found, Resolved};
+use crate::seldom::Seldom;
 use crate::serve::{App, Content, Peer, code};
 use crate::store::{StoreError, system_clock};
 
@@ -127,10 +128,10 @@ impl There {
 }
 
 /// The link that a code leads to, or what stands in its way. `HEAD` takes none of the clicks it has
-/// left.
+/// left, and so is not told where they lead.
 async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Followed, Refusal> {
     let (entry, is_unsure) = look_up(app, code).await?;
-    let left = entry.mapping.expires.map(|expires| expires - system_clock());
+    let left = entry.mapping.expires.map(|expires| expires.saturating_sub(system_clock()));
     if left.is_some_and(|left| left <= 0) {
         return Ok(Followed::Not(gone(app, &entry, is_unsure)));
     }
@@ -141,7 +142,12 @@ async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Followed, 
         app.metrics.asked();
         return Ok(Followed::Not(form(StatusCode::OK, "This link has a password.")));
     }
-    if entry.mapping.limited && is_click {
+    if entry.mapping.limited && !is_click {
+        let mut answer = Response::new(Content::EMPTY);
+        Edge::keep_nothing(answer.headers_mut());
+        return Ok(Followed::Not(answer));
+    }
+    if entry.mapping.limited {
         take_click(app, code, &entry).await?;
     }
     let status = entry.mapping.redirect.status();
@@ -179,7 +185,7 @@ fn gone(app: &App, entry: &Entry, is_unsure: bool) -> Response<Content> {
     app.metrics.refused(Refusal::Gone);
     let mut answer = Refusal::Gone.answer();
     if !is_unsure {
-        app.edge.keep(answer.headers_mut(), &entry.prepared, None);
+        app.edge.keep_expired(answer.headers_mut(), &entry.prepared);
     }
     answer
 }
@@ -194,7 +200,11 @@ fn refuse(app: &App, code: &str, refusal: Refusal) -> Response<Content> {
 }
 
 fn of_store(error: StoreError) -> Refusal {
-    warn!(%error, "a link could not be looked up");
+    static LOG: Seldom = Seldom::new();
+    match LOG.may() {
+        Some(before) => warn!(%error, before, "links cannot be looked up"),
+        None => debug!(%error, "a link could not be looked up"),
+    }
     if error.is_transient() { Refusal::Unavailable } else { Refusal::Damaged }
 }
 

@@ -7,11 +7,12 @@
 //! down what is still in memory. Called by `cli/serve.rs`.
 
 mod content;
+mod descriptors;
 mod peer;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,18 +21,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::api::{self, Api};
 use crate::caches::Caches;
@@ -42,6 +42,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::redirect::tries::Tries;
 use crate::refusal::Refusal;
+use crate::seldom::Seldom;
 use crate::store::Store;
 use crate::target::RESERVED;
 use crate::{health, metrics, redirect, web};
@@ -49,8 +50,16 @@ use crate::{health, metrics, redirect, web};
 pub use self::content::Content;
 pub use self::peer::Peer;
 
-/// Connections of clients at once; more wait in the backlog of the listener.
+/// Connections of clients at once, if there are descriptors for so many; more wait in the backlog of
+/// the listener.
 const MOST_CONNECTIONS: usize = 50_000;
+
+/// Connections that wait to be accepted, if the system lets so many: a cache in front opens as many
+/// at once as it has requests for a link that it may not keep.
+const BACKLOG: u32 = 16_384;
+
+/// How long a client may take nothing of an answer. The system ends its connection then.
+const STALL: Duration = Duration::from_secs(60);
 
 /// How long a connection may take for the head of a request, and how long it may be idle. Longer
 /// than proxies keep idle connections, so that they end them and no request meets an end.
@@ -85,10 +94,32 @@ pub struct App {
     pub drain: watch::Receiver<bool>,
 }
 
+/// Listens on an address, or on the first of those of a name that can be had.
+///
+/// # Errors
+/// When none can be had.
+pub async fn listen(address: &str) -> std::io::Result<TcpListener> {
+    let mut last = None;
+    for address in lookup_host(address).await? {
+        let opened = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let listener = opened.and_then(|socket| {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        });
+        match listener {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::Error::other("the name has no address")))
+}
+
 /// Serves until the process drains and all requests have ended, or have had their time.
 pub async fn serve(app: Arc<App>, api: Arc<Api>, listener: TcpListener) {
     let router = router(app.clone(), api);
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(descriptors::for_clients(MOST_CONNECTIONS)));
+    descriptors::end_stalled(&listener, STALL);
     // Nothing is sent: it is over when all connections have dropped their end.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     let mut drain = app.drain.clone();
@@ -107,14 +138,18 @@ pub async fn serve(app: Arc<App>, api: Arc<Api>, listener: TcpListener) {
                 let (app, router, open) = (app.clone(), router.clone(), open.clone());
                 tokio::spawn(async move {
                     app.metrics.connections.fetch_add(1, Relaxed);
-                    connection(&app, router, stream, peer).await;
+                    connection(&app, router, stream, peer.ip()).await;
                     app.metrics.connections.fetch_sub(1, Relaxed);
                     drop((place, open));
                 });
             }
             // Of one connection, or for want of descriptors, which others give back.
             Err(error) => {
-                warn!(%error, "a connection was not accepted");
+                static LOG: Seldom = Seldom::new();
+                match LOG.may() {
+                    Some(before) => warn!(%error, before, "connections are not accepted"),
+                    None => debug!(%error, "a connection was not accepted"),
+                }
                 sleep(Duration::from_millis(20)).await;
             }
         }
@@ -139,18 +174,19 @@ fn router(app: Arc<App>, api: Arc<Api>) -> Router {
 }
 
 /// One connection, up to its end, or the end of the request that it is in when the process drains.
-async fn connection(app: &Arc<App>, router: Router, stream: TcpStream, address: SocketAddr) {
+async fn connection(app: &Arc<App>, router: Router, stream: TcpStream, peer: IpAddr) {
     // Answers are one write; without it the last of two would wait for the client.
     stream.set_nodelay(true).ok();
     let answer = service_fn(|request| {
         let (app, router) = (app, &router);
-        async move { Ok::<_, Infallible>(answer(app, router, address, request).await) }
+        async move { Ok::<_, Infallible>(answer(app, router, peer, request).await) }
     });
+    // Without `pipeline_flush`, by which answers gather in memory for as long as there are requests,
+    // whether or not the client takes any.
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(64 * 1024)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), answer);
     let mut served = pin!(served);
     let (mut drain, hint) = (app.drain.clone(), app.drain.clone());
@@ -179,24 +215,23 @@ async fn connection(app: &Arc<App>, router: Router, stream: TcpStream, address: 
 async fn answer(
     app: &Arc<App>,
     router: &Router,
-    address: SocketAddr,
+    peer: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Content> {
     if code(request.uri().path()).is_some() {
-        return redirect::answer(app, address.ip(), request).await;
+        return redirect::answer(app, peer, request).await;
     }
-    let mut request = request.map(Body::new);
-    let client = Peer::new(address.ip(), &app.config).client(request.headers());
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, address.port())));
-    match router.clone().call(request).await {
+    match router.clone().call(request.map(Body::new)).await {
         Ok(response) => response.map(Content::Axum),
         Err(never) => match never {},
     }
 }
 
-/// The code of a path that is one segment and no word of the server's own.
+/// The code of a path that is one segment and no word of the server's own. A slash behind it, which
+/// people and programs add, changes nothing.
 pub fn code(path: &str) -> Option<&str> {
     let code = path.strip_prefix('/')?;
+    let code = code.strip_suffix('/').unwrap_or(code);
     if code.is_empty() || code.contains(['/', '.']) {
         return None;
     }
@@ -226,6 +261,8 @@ pub fn end_on_signals(delay: Duration) -> std::io::Result<Ending> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    // A limit on the size of files is an error of whoever writes, and not the end.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let (leave, leaving) = watch::channel(false);
     let (drain, draining) = watch::channel(false);
     tokio::spawn(async move {
@@ -274,7 +311,11 @@ mod tests {
             ("/healthz", None),
             ("/robots.txt", None),
             ("/api/v1/links", None),
-            ("/abc/", None),
+            ("/abc/", Some("abc")),
+            ("/abc//", None),
+            ("/abc/d", None),
+            ("//", None),
+            ("/api/", None),
             ("/%61", Some("%61")),
         ] {
             assert_eq!(code(path), expect, "{path}");

@@ -7,6 +7,7 @@
 //! A call whose future is dropped may still do what it was asked to.
 
 mod error;
+mod order;
 mod patch;
 mod postgres;
 mod record;
@@ -168,7 +169,7 @@ impl Store {
         either!(self, it => it.take_click(code).await)
     }
 
-    /// Links, newest first. What is made or deleted while pages are turned neither doubles nor
+    /// Links in an order. What is made or deleted while pages are turned neither doubles nor
     /// hides others.
     ///
     /// # Errors
@@ -285,6 +286,20 @@ impl Store {
     /// As [`StoreError`] says.
     pub async fn stats(&self, query: &StatsQuery) -> Result<Stats, StoreError> {
         either!(self, it => it.stats(query).await)
+    }
+
+    /// Clicks of people on each of these links, in their order, on the days from its moment up to
+    /// but not including `to`: a look-up for each link and day. A replica may answer, as of a
+    /// moment ago.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn clicks_since(
+        &self,
+        since: &[(Code, Millis)],
+        to: Millis,
+    ) -> Result<Vec<u64>, StoreError> {
+        either!(self, it => it.clicks_since(since, to).await)
     }
 
     /// What hashes of the visitors of a day are made with: random, made when it is first asked

@@ -22,7 +22,7 @@ pub use self::block_list::{BlockList, BlockListError};
 pub use self::utm::{LONGEST_UTM, UTM_NAMES, Utm};
 
 /// Schemes that run or carry a document in themselves; refused whatever is configured.
-const NEVER: [&str; 8] =
+pub const NEVER: [&str; 8] =
     ["javascript", "data", "vbscript", "blob", "file", "about", "view-source", "filesystem"];
 
 /// Which targets are allowed.
@@ -30,8 +30,34 @@ const NEVER: [&str; 8] =
 pub struct Rules {
     schemes: Vec<String>,
     longest: usize,
-    own: Option<String>,
+    own: Option<Own>,
     blocked: BlockList,
+}
+
+/// Where short links are.
+#[derive(Debug)]
+struct Own {
+    name: String,
+    port: Option<u16>,
+    /// It is this machine, which has many names.
+    is_local: bool,
+}
+
+impl Own {
+    fn of(url: &Url) -> Option<Own> {
+        let host = url.host()?;
+        Some(Own {
+            name: name_of(&host),
+            port: url.port_or_known_default(),
+            is_local: is_local(&host),
+        })
+    }
+
+    /// Whether a target is here: on this host, whatever the port, since one may lead to the other.
+    fn has(&self, url: &Url, host: &Host<&str>, name: &str) -> bool {
+        self.name == name
+            || (self.is_local && is_local(host) && self.port == url.port_or_known_default())
+    }
 }
 
 /// A target that is allowed.
@@ -94,7 +120,7 @@ pub enum TargetError {
     #[error("the target has {0} in it; write it percent-encoded if it is meant")]
     Character(&'static str),
     /// Not an absolute URL.
-    #[error("not an absolute URL: {0}")]
+    #[error("not an absolute URL such as https://example.com/page: {0}")]
     NotAUrl(String),
     /// A scheme that is not among the allowed ones.
     #[error("the scheme `{0}` is not allowed; allowed are {1}")]
@@ -142,7 +168,7 @@ impl Rules {
     /// Rules from their parts. `longest` is in bytes of the stored form.
     pub fn new(schemes: &[String], longest: usize, own: &str, blocked: BlockList) -> Rules {
         let schemes = schemes.iter().map(|scheme| scheme.to_ascii_lowercase()).collect();
-        let own = Url::parse(own).ok().and_then(|url| url.host().as_ref().map(name_of));
+        let own = Url::parse(own).ok().as_ref().and_then(Own::of);
         Rules { schemes, longest, own, blocked }
     }
 
@@ -179,7 +205,7 @@ impl Rules {
             if name.is_empty() || name.split('.').any(str::is_empty) {
                 return Err(TargetError::NotAUrl("the host has an empty part".into()));
             }
-            if self.own.as_ref() == Some(&name) {
+            if self.own.as_ref().is_some_and(|own| own.has(&url, &host, &name)) {
                 return Err(TargetError::Loop);
             }
             if let Some(domain) = self.blocked.covers(&name) {
@@ -201,8 +227,7 @@ fn warnings(url: &Url) -> Vec<Warning> {
         None => return Vec::new(),
         Some(Host::Domain(domain)) => {
             let mut found = homograph::warnings(domain);
-            let name = domain.trim_end_matches('.');
-            if name == "localhost" || name.ends_with(".localhost") {
+            if is_localhost(domain) {
                 found.push(Warning::PrivateAddress);
             }
             return found;
@@ -229,6 +254,22 @@ fn name_of<S: AsRef<str>>(host: &Host<S>) -> String {
             None => format!("[{address}]"),
         },
     }
+}
+
+/// Whether a host is the machine that asks for it.
+fn is_local<S: AsRef<str>>(host: &Host<S>) -> bool {
+    let is_here = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+    match host {
+        Host::Domain(name) => is_localhost(name.as_ref()),
+        Host::Ipv4(address) => is_here(IpAddr::V4(*address)),
+        Host::Ipv6(address) => is_here(IpAddr::V6(*address).to_canonical()),
+    }
+}
+
+/// `localhost` and what is below it (RFC 6761, section 6.3).
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// The ranges of the special-purpose address registries (RFC 6890) that are not reached from
@@ -370,7 +411,23 @@ mod tests {
         for text in ["http://127.0.0.1/", "http://2130706433:80/x", "http://[::ffff:127.0.0.1]/"] {
             assert_eq!(rules.check(text), Err(TargetError::Loop), "{text}");
         }
-        assert!(rules.check("http://127.0.0.2/").is_ok());
+        for text in [
+            "http://localhost:3000/x",
+            "http://LOCALHOST.:3000/",
+            "http://a.localhost:3000/",
+            "http://127.0.0.2:3000/",
+            "http://[::1]:3000/",
+            "http://0:3000/",
+            "http://[::]:3000/",
+            "http://[::ffff:127.9.9.9]:3000/",
+        ] {
+            assert_eq!(rules.check(text), Err(TargetError::Loop), "{text}");
+        }
+        for text in ["http://127.0.0.2/", "http://localhost:8080/", "http://localhost.test:3000/"] {
+            assert!(rules.check(text).is_ok(), "{text}");
+        }
+        let elsewhere = Rules::new(&["http".to_owned()], 200, "http://sn.ip", BlockList::default());
+        assert!(elsewhere.check("http://localhost/").is_ok());
     }
 
     #[test]

@@ -21,19 +21,28 @@ use sha2::{Digest, Sha256};
 use crate::refusal::Refusal;
 
 /// Files as they are written, those first that others name.
-const SOURCES: [(&str, &str); 16] = [
+const SOURCES: [(&str, &str); 25] = [
     ("icon.svg", include_str!("../web/icon.svg")),
     ("style.css", concat!(include_str!("../web/tokens.css"), include_str!("../web/style.css"))),
     ("dom.js", include_str!("../web/dom.js")),
     ("api.js", include_str!("../web/api.js")),
     ("text.js", include_str!("../web/text.js")),
+    ("names.js", include_str!("../web/names.js")),
+    ("csv.js", include_str!("../web/csv.js")),
+    ("logo.js", include_str!("../web/logo.js")),
     ("notice.js", include_str!("../web/notice.js")),
     ("shortcuts.js", include_str!("../web/shortcuts.js")),
     ("form.js", include_str!("../web/form.js")),
+    ("utm.js", include_str!("../web/utm.js")),
     ("share.js", include_str!("../web/share.js")),
     ("create.js", include_str!("../web/create.js")),
+    ("edit.js", include_str!("../web/edit.js")),
+    ("many.js", include_str!("../web/many.js")),
+    ("live.js", include_str!("../web/live.js")),
     ("chart.js", include_str!("../web/chart.js")),
     ("stats.js", include_str!("../web/stats.js")),
+    ("overview.js", include_str!("../web/overview.js")),
+    ("keys.js", include_str!("../web/keys.js")),
     ("links.js", include_str!("../web/links.js")),
     ("link.js", include_str!("../web/link.js")),
     ("signin.js", include_str!("../web/signin.js")),
@@ -78,6 +87,8 @@ pub fn router() -> Router {
     Router::new()
         .route("/", get(async |headers: HeaderMap| document(0, &headers)))
         .route("/login", get(async |headers: HeaderMap| document(0, &headers)))
+        .route("/stats", get(async |headers: HeaderMap| document(0, &headers)))
+        .route("/keys", get(async |headers: HeaderMap| document(0, &headers)))
         .route("/links", get(async |headers: HeaderMap| document(0, &headers)))
         .route("/links/{code}", get(async |headers: HeaderMap| document(1, &headers)))
         .route("/assets/{name}", get(asset))
@@ -216,6 +227,8 @@ impl File {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]
@@ -245,6 +258,55 @@ mod tests {
         }
         for wrong in ["<style", "style=", "onclick", "<script>"] {
             assert!(!DOCUMENT.contains(wrong), "{wrong}");
+        }
+    }
+
+    /// The colours of a scheme, by name.
+    fn colours(css: &'static str) -> HashMap<&'static str, [f64; 3]> {
+        let colour = |line: &'static str| {
+            let (name, hex) = line.trim().strip_prefix("--")?.split_once(": #")?;
+            let bytes = HEXLOWER.decode(hex.strip_suffix(';')?.as_bytes()).ok()?;
+            Some((name, <[u8; 3]>::try_from(bytes).ok()?.map(f64::from)))
+        };
+        css.lines().filter_map(colour).collect()
+    }
+
+    /// The contrast of two colours (WCAG 2.2, "contrast ratio").
+    fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
+        let luminance = |colour: [f64; 3]| {
+            let linear = colour.map(|part| part / 255.0).map(|part| {
+                if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+            });
+            0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        };
+        let (one, other) = (luminance(one), luminance(other));
+        (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    #[test]
+    fn texts_can_be_read_in_both_schemes() {
+        let tokens = include_str!("../web/tokens.css");
+        let (light, dark) = tokens.split_once("@media").expect("two schemes");
+        for (scheme, css) in [("light", light), ("dark", dark)] {
+            let colours = colours(css);
+            for (text, grounds, least) in [
+                ("ink", &["ground", "surface", "raised", "accent-soft"][..], 4.5),
+                ("muted", &["ground", "surface", "raised", "accent-soft"], 4.5),
+                ("accent", &["ground", "surface"], 4.5),
+                ("accent-strong", &["accent-soft"], 4.5),
+                ("on-accent", &["accent", "accent-strong"], 4.5),
+                ("bad", &["surface", "bad-soft"], 4.5),
+                ("surface", &["bad", "ink"], 4.5),
+                ("warn", &["warn-soft", "surface"], 4.5),
+                // Edges of what can be used, and bars (section 1.4.11).
+                ("edge", &["ground", "surface"], 3.0),
+                ("accent", &["surface", "raised"], 3.0),
+            ] {
+                for ground in grounds {
+                    let contrast = contrast(colours[text], colours[ground]);
+                    assert!(contrast >= least, "{scheme}: {text} on {ground}: {contrast:.2}");
+                }
+            }
         }
     }
 

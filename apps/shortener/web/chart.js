@@ -22,7 +22,7 @@ const NAMES = {
 export function columns(series, by, about) {
   const most = nice(Math.max(...series.map((one) => one.clicks)));
   const [short, long] = NAMES[by].map((format) => new Intl.DateTimeFormat(undefined, format));
-  const long_names = series.length > 30 && by === "hour" ? new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" }) : short;
+  const along = series.length > 30 && by === "hour" ? new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" }) : short;
   const say = (one) => `${long.format(new Date(one.at))}: ${plural(one.clicks, "click", "clicks")}${one.bots ? `, ${number(one.bots)} by bots` : ""}`;
   const summary = `${about}. At most ${number(Math.max(...series.map((one) => one.clicks)))} in one ${by}.`;
   const plot = h("div", { class: "plot", tabindex: "0", role: "img", "aria-label": `${summary} Arrow keys go through the counts; the table below has all of them.` });
@@ -44,9 +44,10 @@ export function columns(series, by, about) {
       s("line", { class: "grid", x1: LEFT, x2: width, y1: y(count), y2: y(count) }),
       s("text", { x: LEFT - 8, y: y(count) + 4, "text-anchor": "end" }, compact(count)),
     ]);
-    const every = Math.ceil(series.length / Math.max(2, Math.floor((width - LEFT) / 84)));
-    const names = series.map((one, index) => index % every === 0 && x(index) < width - 30
-      && s("text", { x: x(index), y: HEIGHT - 6 }, long_names.format(new Date(one.at))));
+    // Of counts that are called the same, such as the hours of a day, the first.
+    const named = series.map((one, index) => ({ index, name: along.format(new Date(one.at)) })).filter(({ name }, index, all) => index === 0 || name !== all[index - 1].name);
+    const every = Math.ceil(named.length / Math.max(2, Math.floor((width - LEFT) / 84)));
+    const names = named.filter(({ index }, at) => at % every === 0 && x(index) < width - 40).map(({ index, name }) => s("text", { x: x(index), y: HEIGHT - 6 }, name));
     const mark = chosen >= 0 && s("rect", { class: "mark", x: x(chosen), y: TOP, width: step, height: HEIGHT - TOP - BOTTOM });
     plot.replaceChildren(s("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true" }, lines, mark, bars, names));
   };
@@ -108,6 +109,18 @@ export function shares(title, values, name) {
   const first = sorted.length === SHOWN + 1 ? sorted.length : SHOWN;
   const rest = sorted.length > first && h("details", null, h("summary", null, `${sorted.length - first} more`), list(sorted.slice(first)));
   return h("section", { class: "card" }, h("h3", null, title), all ? [list(sorted.slice(0, first)), rest] : h("p", { class: "none" }, "Nothing yet"));
+}
+
+/** What is clicked most: links with what they are. `links`: `{ href, name, more, isGone, clicks }`. */
+export function ranking(title, links) {
+  const most = Math.max(...links.map((one) => one.clicks));
+  const row = (one) => {
+    const bar = h("span", { class: "bar", "aria-hidden": "true" });
+    bar.style.width = `${Math.max((one.clicks / most) * 100, .5)}%`;
+    const name = one.isGone ? h("span", { class: "strong" }, one.name) : h("a", { class: "short", href: one.href, "data-go": true }, one.name);
+    return h("li", null, bar, h("span", { class: "value" }, name, " ", h("span", { class: "more" }, one.more)), h("span", { class: "count" }, compact(one.clicks)));
+  };
+  return h("section", { class: "card wide" }, h("h3", null, title), links.length ? h("ol", { class: "shares" }, links.map(row)) : h("p", { class: "none" }, "Nothing yet"));
 }
 
 /** What stands where there is nothing to draw. */

@@ -6,6 +6,7 @@ import { choice, field, form } from "./form.js";
 import { notice } from "./notice.js";
 import { copy, copyButton, qr } from "./share.js";
 import { bare, fromLocal, toLocal } from "./text.js";
+import { builder } from "./utm.js";
 
 /** Where a link leads: people leave the scheme away. */
 const absolute = (text) => (text && !/^[a-z][a-z0-9+.-]*:/i.test(text) ? `https://${text}` : text);
@@ -19,11 +20,7 @@ export function details(link) {
       name: "tags", label: "Tags", value: link?.tags.join(", ") ?? "", placeholder: "spring, newsletter", hint: "With commas between.",
       read: (input) => [...new Set(input.value.split(",").map((tag) => tag.trim()).filter(Boolean))],
     }),
-    expires: field({
-      name: "expires", label: "Expires", type: "datetime-local", value: link?.expires ? toLocal(link.expires) : "", hint: "In your time zone. Empty: never.",
-      // What was not touched keeps its seconds.
-      read: (input) => (!input.value ? null : link?.expires && toLocal(link.expires) === input.value ? link.expires : fromLocal(input.value)),
-    }),
+    expires: expiry(link),
     clicks_left: field({
       name: "clicks_left", label: link ? "Clicks left" : "Clicks at most", type: "number", min: "0", step: "1", inputmode: "numeric", value: link?.clicks_left ?? "", hint: "Empty: any number.",
       read: (input) => {
@@ -39,22 +36,19 @@ export function details(link) {
   };
 }
 
-const UTM = [["source", "Source", "newsletter"], ["medium", "Medium", "email"], ["campaign", "Campaign", "spring-sale"], ["term", "Term", ""], ["content", "Content", ""], ["id", "ID", ""]];
-
-/** Parameters by which campaigns are told apart, and what the target becomes with them. */
-function builder(target) {
-  const fields = UTM.map(([name, label, placeholder]) => field({ name: `utm/${name}`, label, placeholder, maxlength: "256" }));
-  const preview = h("output", { class: "preview" });
-  const read = () => Object.fromEntries(fields.map((one) => [one.name.slice(4), one.read()]).filter(([, value]) => value));
-  const show = () => {
-    const url = URL.canParse(target.read()) ? new URL(target.read()) : null;
-    const utm = Object.entries(read());
-    for (const [name, value] of utm) url?.searchParams.set(`utm_${name}`, value);
-    preview.textContent = url && utm.length ? url.href : "";
+/** A field for when a link expires. What was not touched keeps its seconds. */
+function expiry(link) {
+  const known = new Map();
+  const written = (value) => {
+    if (!value) return "";
+    known.set(toLocal(value), value);
+    return toLocal(value);
   };
-  for (const one of [target, ...fields]) one.input.addEventListener("input", show);
-  const element = h("details", { class: "fold inner" }, h("summary", null, "UTM parameters"), h("div", { class: "grid" }, fields.map((one) => one.element)), preview);
-  return { fields, element, read };
+  const one = field({
+    name: "expires", label: "Expires", type: "datetime-local", value: written(link?.expires), hint: "In your time zone. Empty: never.",
+    read: (input) => (input.value ? known.get(input.value) ?? fromLocal(input.value) : null),
+  });
+  return { ...one, written };
 }
 
 /** The form that makes links. `made` is told of each. */
@@ -107,7 +101,7 @@ export function create({ url, made }) {
   const line = h("div", { class: "line" }, target.element);
   const { element, button } = form({ fields: [target, alias, ...Object.values(more), password, ...utm.fields], submit: "Shorten", className: "create", content: [line, fold], send });
   line.append(button);
-  return { element: h("section", { class: "card", "aria-labelledby": "create-title" }, h("h2", { id: "create-title" }, "New link"), element, result), focus: () => target.input.focus() };
+  return { element: h("div", null, element, result), focus: () => target.input.focus() };
 }
 
 /** What people should know about a link. */

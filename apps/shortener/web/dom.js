@@ -28,6 +28,19 @@ function build(name, element, attributes, children) {
   return element;
 }
 
+/**
+ * Puts others in place of what is in an element, of the same kind: what was open stays open, and the
+ * focus stays where it was.
+ */
+export function renew(element, children) {
+  const all = (selector) => [...element.querySelectorAll(selector)];
+  const open = all("details").map((one) => one.open);
+  const focused = all("a, button, summary, [tabindex]").indexOf(document.activeElement);
+  element.replaceChildren(...children);
+  all("details").forEach((one, index) => { one.open = open[index] ?? false; });
+  if (focused >= 0) all("a, button, summary, [tabindex]")[focused]?.focus({ preventScroll: true });
+}
+
 let last = 0;
 
 /** An id that nothing else on the page has. */
@@ -44,6 +57,9 @@ const ICONS = {
   edit: "M13.5 3.5l3 3L7 16l-4 1 1-4z",
   search: "M9 15A6 6 0 1 0 9 3a6 6 0 0 0 0 12zm4.5-1.5L17 17",
   back: "M12 4l-6 6 6 6",
+  plus: "M10 4v12M4 10h12",
+  key: "M12.5 9.5a3.5 3.5 0 1 0-3.4-2.7L3.5 12.4V16h3v-2h2v-2l1-1",
+  save: "M10 3v9m-3.5-3.5L10 12l3.5-3.5M4 16h12",
   chart: "M4 16v-5m4 5V5m4 11V9m4 7V3",
 };
 

@@ -36,12 +36,12 @@ export const choice = (options) => (attributes) =>
  * A form that sends once at a time, and shows at its fields what is wrong with them; what is wrong
  * with none of them stands above the button.
  */
-export function form({ fields, content, submit, cancel, send, className }) {
+export function form({ fields, content, submit, cancel, send, className, danger }) {
   const wrong = h("p", { class: "alert bad", role: "alert", hidden: true });
-  const button = h("button", { class: "main" }, submit);
+  const button = h("button", { class: danger ? "main danger" : "main" }, submit);
   const close = cancel && h("button", { type: "button", onclick: cancel }, "Cancel");
-  const element = h("form", { class: className, novalidate: true }, content, wrong,
-    className === "create" ? null : h("div", { class: "actions" }, close, button));
+  const element = h("form", { class: className, novalidate: true }, content,
+    className === "create" ? wrong : h("div", { class: "actions" }, wrong, close, button));
 
   element.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -85,8 +85,9 @@ function tell(error, fields, wrong) {
   }
 }
 
-/** Details of the API are written to follow a colon. */
+/** Details of the API are written to follow a colon, with backquotes around what is quoted. */
 export function sentence(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  const quoted = text.replace(/`([^`]*)`/g, "“$1”");
+  const begun = quoted.charAt(0).toUpperCase() + quoted.slice(1);
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }

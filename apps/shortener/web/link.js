@@ -1,9 +1,10 @@
 // The page of one link: how it is clicked, what it is, and changing it.
 
 import { address, call } from "./api.js";
-import { absolute, details, warning } from "./create.js";
+import { warning } from "./create.js";
 import { dialog, h, icon } from "./dom.js";
-import { choice, field, form } from "./form.js";
+import { edit as editing } from "./edit.js";
+import { form } from "./form.js";
 import { badges } from "./links.js";
 import { failed, notice } from "./notice.js";
 import { copy, copyButton, qr } from "./share.js";
@@ -14,13 +15,13 @@ import { ago, bare, date, number } from "./text.js";
 const path = (link) => `links/${encodeURIComponent(link.code)}`;
 
 /** The page of the link with this code; `go` leads to another page. */
-export async function link({ me, code, signal, go }) {
+export async function link({ me, code, signal, go, keys }) {
   let now;
   try {
     now = await call("GET", `links/${encodeURIComponent(code)}`, { signal });
   } catch (error) {
     if (error.name === "AbortError" || error.status === 401) throw error;
-    return missing(code, error);
+    return missing(code, error, keys);
   }
   const may = (scope) => me.scopes.includes(scope);
   const head = h("div", { class: "page-head" });
@@ -74,23 +75,16 @@ export async function link({ me, code, signal, go }) {
     if (error.status !== 412) return error;
     now = await call("GET", path(now), { signal });
     show();
-    return Object.assign(error, { message: "Somebody has changed the link meanwhile. Look at it, and try again." });
+    return Object.assign(error, { newer: now, message: "Somebody has changed the link meanwhile. Look at it, and try again." });
   };
   const edit = () => {
-    const box = editing(now, async (body) => {
-      try {
-        await change(body);
-        notice("Saved");
-      } catch (error) {
-        throw await renewed(error);
-      }
-    });
+    const box = editing(now, (body) => change(body).then(() => notice("Saved"), async (error) => { throw await renewed(error); }));
     // The button that opened it may have been drawn anew since.
     box.addEventListener("close", () => head.querySelector("[data-act=edit]")?.focus());
   };
   const remove = () => {
     const { element } = form({
-      fields: [], submit: "Delete it", cancel: () => box.close(), content: null,
+      fields: [], submit: "Delete it", cancel: () => box.close(), content: null, danger: true,
       send: async () => {
         await call("DELETE", path(now), { fields: { "if-match": `"${now.version}"` } }).catch(async (error) => { throw await renewed(error); });
         box.close();
@@ -98,60 +92,24 @@ export async function link({ me, code, signal, go }) {
         go("");
       },
     });
-    element.querySelector("button.main").classList.add("danger");
     const box = dialog("Delete this link?", h("p", null, h("b", null, bare(now.short_url)), " will lead nowhere, and its code can be taken by others. This cannot be undone; disabling can."), element);
     element.querySelector("button").focus();
   };
   shortcuts({
+    ...keys,
     c: { label: "Copy the link", run: async () => notice((await copy(now.short_url)) ? `Copied ${now.short_url}` : "The browser does not allow copying here.") },
     ...(may("links:write") && { e: { label: "Edit", run: edit }, d: { label: "Disable or enable", run: toggle } }),
-    u: { label: "All links", run: back },
   });
   show();
-  const statistics = may("stats:read") ? clicks(now, signal) : h("p", { class: "alert" }, "This key may not read how links are clicked.");
+  const statistics = may("stats:read") ? clicks({ code: now.code, heading: h("h2", null, "Clicks"), usual: "day", signal }) : h("p", { class: "alert" }, "This key may not read how links are clicked.");
   return {
     title: bare(now.short_url), focus: () => head.querySelector("h1").focus(),
     element: h("main", { id: "main", tabindex: "-1" }, head, h("div", { class: "split" }, statistics, side)),
   };
 }
 
-function editing(link, save) {
-  const target = field({ name: "target", label: "Leads to", value: link.target, inputmode: "url", spellcheck: "false", autocapitalize: "none", read: (input) => absolute(input.value.trim()) });
-  const more = details(link);
-  const secret = field({ name: "password", label: "New password", type: "password", autocomplete: "new-password", maxlength: "256", read: (input) => input.value });
-  const kept = field({
-    name: "keep", label: "Password", make: choice([["keep", "Keep it"], ["new", "Another one"], ["none", "None"]]), read: (input) => input.value,
-  });
-  const toggle = () => { secret.element.hidden = link.protected && kept.input.value !== "new"; };
-  kept.input.addEventListener("change", toggle);
-  toggle();
-  if (!link.protected) secret.element.querySelector("label").textContent = "Password";
-  const { element } = form({
-    fields: [target, ...Object.values(more), kept, secret], submit: "Save", cancel: () => box.close(),
-    content: [target.element, h("div", { class: "grid" }, Object.values(more).map((one) => one.element), link.protected && kept.element, secret.element)],
-    send: async () => {
-      const body = {};
-      const put = (name, value, before) => { if (JSON.stringify(value) !== JSON.stringify(before)) body[name] = value; };
-      put("target", target.read(), link.target);
-      put("title", more.title.read() || null, link.title);
-      put("tags", more.tags.read().sort(), link.tags);
-      put("expires", more.expires.read(), link.expires);
-      put("clicks_left", more.clicks_left.read(), link.clicks_left);
-      put("status", more.status.read(), link.status);
-      if (link.protected && kept.read() === "none") body.password = null;
-      else if ((!link.protected || kept.read() === "new") && secret.read()) body.password = secret.read();
-      else if (link.protected && kept.read() === "new") throw Object.assign(new Error("Enter the new password."), { pointer: "#/password" });
-      if (Object.keys(body).length) await save(body);
-      box.close();
-    },
-  });
-  const box = dialog(`Edit ${bare(link.short_url)}`, element);
-  target.input.focus();
-  return box;
-}
-
-function missing(code, error) {
-  shortcuts({});
+function missing(code, error, keys) {
+  shortcuts(keys);
   const isGone = error.status === 404;
   return {
     title: "No such link", focus: () => document.querySelector("#main h1").focus(),

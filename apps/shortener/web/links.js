@@ -2,11 +2,12 @@
 
 import { address, call } from "./api.js";
 import { create } from "./create.js";
-import { h, icon, s } from "./dom.js";
+import { h, icon } from "./dom.js";
+import { many } from "./many.js";
 import { failed } from "./notice.js";
 import { copyButton } from "./share.js";
 import { shortcuts } from "./shortcuts.js";
-import { ago, bare, date, number, plural } from "./text.js";
+import { ago, bare, compact, date, number, plural } from "./text.js";
 
 const PAGE = 25;
 
@@ -19,18 +20,13 @@ const SOON = 7 * 86_400_000;
 /** How long somebody may type before it is searched. */
 const TYPING = 200;
 
-/** The sign of the product. */
-export function logo() {
-  return h("span", { class: "logo" }, s("svg", { viewBox: "0 0 32 32", "aria-hidden": "true" },
-    s("rect", { width: 32, height: 32, rx: 8 }), s("path", { d: "M8 16h5m6 0h5M14 22l4-12" })), "snip");
-}
-
 /** The page; `signal` ends what it waits for. */
-export function links({ me, signal }) {
+export function links({ me, signal, keys }) {
   const may = (scope) => me.scopes.includes(scope);
-  const list = may("links:read") ? listing(signal) : null;
-  const form = may("links:write") ? create({ url: me.url, made: (link) => list?.add(link) }) : null;
+  const list = may("links:read") ? listing(signal, may("stats:read")) : null;
+  const form = may("links:write") ? making({ url: me.url, list, signal }) : null;
   shortcuts({
+    ...keys,
     ...(form && { n: { label: "New link", run: form.focus } }),
     ...(list && {
       "/": { label: "Search", run: list.search },
@@ -47,10 +43,28 @@ export function links({ me, signal }) {
   };
 }
 
-function listing(signal) {
+/** The card that makes links: one, or many at once. */
+function making({ url, list, signal }) {
+  const one = create({ url, made: (link) => list?.add(link) });
+  let shown = one;
+  const content = h("div", null, one.element);
+  const title = h("h2", { id: "create-title" }, "New link");
+  const change = h("button", { type: "button", class: "small", onclick: () => {
+    shown = shown === one ? many({ made: () => list?.renew(), signal }) : one;
+    title.textContent = shown === one ? "New link" : "Many links";
+    change.textContent = shown === one ? "Many at once" : "Only one";
+    content.replaceChildren(shown.element);
+    shown.focus();
+  } }, "Many at once");
+  return { element: h("section", { class: "card", "aria-labelledby": "create-title" }, h("div", { class: "bar-top" }, title, change), content), focus: () => shown.focus() };
+}
+
+function listing(signal, withClicks) {
   const asked = new URLSearchParams(location.search);
   const search = h("input", { type: "search", id: "q", autocomplete: "off", spellcheck: "false", placeholder: "Search code, address or title", maxlength: "200", value: asked.get("q") ?? "" });
   const tag = h("select", { id: "tag" }, h("option", { value: "" }, "All tags"));
+  const sort = h("select", { id: "sort", value: asked.get("sort") ?? "newest" }, h("option", { value: "newest" }, "Newest first"), h("option", { value: "oldest" }, "Oldest first"));
+  const save = h("a", { class: "button", download: "links.csv" }, icon("save"), "Export CSV");
   const rows = h("ul", { class: "rows" });
   const state = h("p", { class: "state", role: "status" });
   const more = h("button", { type: "button", hidden: true, onclick: () => load(true) }, "Show more");
@@ -58,6 +72,13 @@ function listing(signal) {
   let running = null;
   let timer;
 
+  const query = () => {
+    const given = new URLSearchParams();
+    if (search.value.trim()) given.set("q", search.value.trim());
+    if (tag.value) given.set("tag", tag.value);
+    if (sort.value === "oldest") given.set("sort", sort.value);
+    return given;
+  };
   const load = async (further) => {
     running?.abort();
     running = new AbortController();
@@ -69,11 +90,11 @@ function listing(signal) {
       let cursor = further ? next : null;
       const found = [];
       for (let empty = 0; found.length === 0 && empty < MOST_EMPTY; empty += 1) {
-        const query = new URLSearchParams({ limit: PAGE });
-        if (search.value.trim()) query.set("q", search.value.trim());
-        if (tag.value) query.set("tag", tag.value);
-        if (cursor) query.set("cursor", cursor);
-        const page = await call("GET", `links?${query}`, { signal: mine });
+        const given = query();
+        given.set("limit", PAGE);
+        if (withClicks) given.set("with", "clicks");
+        if (cursor) given.set("cursor", cursor);
+        const page = await call("GET", `links?${given}`, { signal: mine });
         found.push(...page.links);
         cursor = page.next;
         if (!cursor) break;
@@ -100,22 +121,24 @@ function listing(signal) {
   };
   const tell = (filtered) => {
     const count = rows.children.length;
-    if (count) state.textContent = next ? `The ${number(count)} newest${filtered ? " that fit" : ""}` : plural(count, "link", "links");
+    const order = sort.value === "oldest" ? "oldest" : "newest";
+    if (count) state.textContent = `${next ? `The ${number(count)} ${order}${filtered ? " that fit" : ""}` : plural(count, "link", "links")}${withClicks ? "; clicks of 30 days" : ""}`;
     else if (filtered) state.textContent = next ? "None so far." : "No link fits. Try fewer letters, or another tag.";
     else state.textContent = "No links yet. The first one is made above.";
   };
   const changed = () => {
-    const query = new URLSearchParams();
-    if (search.value.trim()) query.set("q", search.value.trim());
-    if (tag.value) query.set("tag", tag.value);
-    history.replaceState(null, "", address(query.size ? `.?${query}` : "."));
+    const given = query();
+    history.replaceState(null, "", address(given.size ? `.?${given}` : "."));
     load(false);
+    name();
   };
+  const name = () => { save.href = address(`api/v1/links.csv?${query()}`); };
   search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(changed, TYPING); });
   search.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" || event.key === "Enter") { event.preventDefault(); step(1); }
   });
   tag.addEventListener("change", changed);
+  sort.addEventListener("change", changed);
   rows.addEventListener("click", (event) => {
     const chosen = event.target.closest("button.tag");
     if (!chosen) return;
@@ -134,6 +157,7 @@ function listing(signal) {
     const at = all.indexOf(chosen());
     all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.max(0, Math.min(all.length - 1, at + by))]?.querySelector("a").focus();
   };
+  name();
   load(false);
   call("GET", "tags", { signal }).then(({ tags }) => {
     const known = tag.value;
@@ -147,13 +171,13 @@ function listing(signal) {
     h("div", { class: "bar-top" }, h("h2", { id: "list-title" }, "Your links"),
       h("div", { class: "filters", role: "search" },
         h("label", { class: "hidden", for: "q" }, "Search"), h("span", { class: "searching" }, icon("search"), search, h("kbd", { "aria-hidden": "true" }, "/")),
-        h("label", { class: "hidden", for: "tag" }, "Tag"), tag)),
-    state, rows, h("div", { class: "actions start" }, more));
+        h("label", { class: "hidden", for: "tag" }, "Tag"), tag, h("label", { class: "hidden", for: "sort" }, "Order"), sort)),
+    state, rows, h("div", { class: "actions start" }, more, save));
   return {
-    element, step, search: () => { search.focus(); search.select(); }, copy: () => chosen()?.querySelector("button.copy")?.click(),
+    element, step, renew: () => load(false), search: () => { search.focus(); search.select(); }, copy: () => chosen()?.querySelector("button.copy")?.click(),
     add: (link) => {
-      if (search.value.trim() || tag.value) return;
-      rows.prepend(row(link));
+      if (search.value.trim() || tag.value || sort.value === "oldest") return;
+      rows.prepend(row(withClicks ? { ...link, recent_clicks: 0 } : link));
       tell(false);
     },
   };
@@ -165,7 +189,9 @@ function row(link) {
     h("div", { class: "row-text" },
       h("p", { class: "row-head" }, h("a", { class: "short", href: address(`links/${link.code}`), "data-go": true }, shown), badges(link)),
       h("p", { class: "target", title: link.target }, link.title && h("span", { class: "strong" }, link.title, " "), bare(link.target)),
-      h("p", { class: "meta" }, h("time", { datetime: link.created, title: date(link.created) }, ago(link.created)), link.tags.map((one) => h("button", { type: "button", class: "tag" }, one)))),
+      h("p", { class: "meta" }, h("time", { datetime: link.created, title: date(link.created) }, ago(link.created)),
+        link.recent_clicks !== undefined && h("span", { class: "clicked-small" }, plural(link.recent_clicks, "click", "clicks")), link.tags.map((one) => h("button", { type: "button", class: "tag" }, one)))),
+    link.recent_clicks !== undefined && h("p", { class: "clicked" }, h("span", { class: "strong" }, compact(link.recent_clicks)), link.recent_clicks === 1 ? " click" : " clicks"),
     copyButton(link.short_url, { about: shown }));
 }
 

@@ -26,8 +26,8 @@ function copyBySelection(text) {
   return done;
 }
 
-/** A button that copies, and says that it did. */
-export function copyButton(text, { label = "Copy", about, main } = {}) {
+/** A button that copies, and says that it did, in the words of `said`. */
+export function copyButton(text, { label = "Copy", about, main, said = `Copied ${text}` } = {}) {
   const words = h("span", null, label);
   const mark = h("span", { class: "mark" }, icon("copy"));
   let timer;
@@ -38,7 +38,7 @@ export function copyButton(text, { label = "Copy", about, main } = {}) {
     mark.replaceChildren(icon("check"));
     clearTimeout(timer);
     timer = setTimeout(() => { words.textContent = label; mark.replaceChildren(icon("copy")); }, 2000);
-    notice(`Copied ${text}`);
+    notice(said);
   };
   return h("button", { type: "button", class: main ? "copy main" : "copy", "aria-label": about ? `Copy ${about}` : null, onclick: run }, mark, words);
 }

@@ -3,8 +3,8 @@
 import { call } from "./api.js";
 import { h } from "./dom.js";
 import { field, form } from "./form.js";
+import { logo } from "./logo.js";
 import { shortcuts } from "./shortcuts.js";
-import { logo } from "./links.js";
 
 /** The page; `done` is told who signed in. */
 export function signIn({ ended, done }) {

@@ -8,6 +8,13 @@ const STEPS = [["year", 31_536_000], ["month", 2_592_000], ["week", 604_800], ["
 
 export const number = (value) => NUMBER.format(value);
 export const compact = (value) => (value < 10_000 ? NUMBER.format(value) : COMPACT.format(value));
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const UTC_DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+
+export const clock = (time) => CLOCK.format(new Date(time));
+
+/** The days of UTC that a time is in, up to but not including its end. */
+export const days = (from, to) => UTC_DAY.formatRange(new Date(from), new Date(new Date(to) - 1));
 export const date = (text) => DATE.format(new Date(text));
 
 /** How long ago, or how soon. */

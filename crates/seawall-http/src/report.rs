@@ -34,7 +34,7 @@ const BUFFER: usize = 32 * 1024;
 const LONGEST_BUFFER: usize = BUFFER + LONGEST;
 
 /// The most content of a batch.
-const LARGEST_BATCH: u64 = 1 << 20;
+const LARGEST_BATCH: u64 = 4 << 20;
 
 /// How long events of a route that has no report any more are still tried to be delivered.
 const AFTERWARDS: Duration = Duration::from_secs(60);

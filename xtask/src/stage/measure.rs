@@ -29,7 +29,7 @@ const STEP: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 256;
 
 /// Where the search begins, in redirects a second.
-const FIRST: f64 = 8_000.0;
+const FIRST: f64 = 12_000.0;
 
 /// The search is over when it is known to within this part.
 const EXACT: f64 = 0.06;
@@ -56,6 +56,8 @@ pub(crate) struct Measured {
     pub(crate) plan: Plan,
     /// Links that there are.
     pub(crate) links: usize,
+    /// Of these, the most popular ones that were asked for once before.
+    pub(crate) warmed: u64,
     /// Of the long run.
     pub(crate) outcome: Outcome,
     /// Parts of all redirects: that reached an instance of `snip`, and for which a database was
@@ -79,16 +81,28 @@ struct Reading {
     origin: u64,
     database: u64,
     transactions: [u64; 2],
+    counted: u64,
     lost: u64,
+}
+
+/// What came of a long run.
+enum Confirmed {
+    Borne(Box<Measured>),
+    /// Not borne: and so many clicks a second were counted while it went on.
+    TooHigh {
+        counted: f64,
+    },
 }
 
 /// A stage under load.
 pub(crate) struct Bench<'a> {
     site: &'a mut Site,
+    workload: &'a Workload,
     load: Load<'a>,
     stop: &'a Stop,
     /// Clicks that were answered so far.
     answered: u64,
+    warmed: u64,
     runs: u64,
 }
 
@@ -99,14 +113,14 @@ impl<'a> Bench<'a> {
         stop: &'a Stop,
     ) -> anyhow::Result<Bench<'a>> {
         let load = Load::open(workload, site.front, CONNECTIONS)?;
-        // The one that shows that the site is there.
-        Ok(Bench { site, load, stop, answered: 0, runs: 0 })
+        Ok(Bench { site, workload, load, stop, answered: 0, warmed: 0, runs: 0 })
     }
 
     /// Measures the stage.
     pub(crate) fn measure(&mut self, setting: Setting, links: usize) -> anyhow::Result<Measured> {
         let warmed = self.load.run(Pace::Each { from: 0 }, setting.warm, Duration::MAX)?;
         self.answered += warmed.answered;
+        self.warmed = warmed.answered;
         ensure!(warmed.failed() == 0, "bad answers: {:?}", warmed.errors);
         println!(
             "  asked once for {} links, {:.0} a second",
@@ -117,19 +131,20 @@ impl<'a> Bench<'a> {
         if setting.pause {
             println!("  ready: waits for a line on the standard input");
             std::io::stdin().read_line(&mut String::new()).context("no standard input")?;
+            // Those that are there may have been idle for too long.
+            self.load = Load::open(self.workload, self.site.front, CONNECTIONS)?;
         }
         let mut rate = match setting.rate {
             Some(rate) => rate,
-            None => self.search()?,
+            // A little less than what was borne for a moment.
+            None => self.search()? * 0.95,
         };
         for _ in 0..4 {
-            if let Some(measured) = self.confirm(rate, setting.confirm, links)? {
-                return Ok(measured);
+            match self.confirm(rate, setting.confirm, links)? {
+                Confirmed::Borne(measured) => return Ok(*measured),
+                Confirmed::TooHigh { .. } if setting.rate.is_some() => break,
+                Confirmed::TooHigh { counted } => rate = (rate * 0.94).min(counted * 0.97),
             }
-            if setting.rate.is_some() {
-                break;
-            }
-            rate *= 0.93;
         }
         bail!("no rate was borne for {:?}", setting.confirm)
     }
@@ -159,13 +174,9 @@ impl<'a> Bench<'a> {
         Ok(borne)
     }
 
-    /// The long run; `None` when the rate is not borne after all.
-    fn confirm(
-        &mut self,
-        rate: f64,
-        length: Duration,
-        links: usize,
-    ) -> anyhow::Result<Option<Measured>> {
+    /// The long run: a rate may be too high after all, first of all for the counting of clicks, of
+    /// which a few seconds' worth can wait in short runs.
+    fn confirm(&mut self, rate: f64, length: Duration, links: usize) -> anyhow::Result<Confirmed> {
         // As it is while it goes on.
         let running_in = self.run(rate, Duration::from_secs(1))?;
         ensure!(running_in.failed() == 0, "bad answers: {:?}", running_in.errors);
@@ -179,7 +190,8 @@ impl<'a> Bench<'a> {
         let is_borne = is_borne(&outcome) && lost == 0 && counted_after <= COUNTED;
         report(rate, &outcome, lost, is_borne);
         if !is_borne {
-            return Ok(None);
+            let counted = (after.counted - before.counted) as f64 / outcome.took.as_secs_f64();
+            return Ok(Confirmed::TooHigh { counted });
         }
         let all = outcome.answered as f64;
         let part = |after: u64, before: u64| (after - before) as f64 / all;
@@ -192,9 +204,10 @@ impl<'a> Bench<'a> {
         let transactions =
             [0, 1].map(|at| part(after.transactions[at], before.transactions[at]) * 1000.0);
         let clicks = [self.answered, self.site.api().clicks(None)?];
-        Ok(Some(Measured {
+        Ok(Confirmed::Borne(Box::new(Measured {
             plan: self.site.plan,
             links,
+            warmed: self.warmed,
             outcome,
             origin: part(after.origin, before.origin),
             database: part(after.database, before.database),
@@ -202,7 +215,7 @@ impl<'a> Bench<'a> {
             took,
             counted_after,
             clicks,
-        }))
+        })))
     }
 
     fn run(&mut self, rate: f64, length: Duration) -> anyhow::Result<Outcome> {
@@ -268,6 +281,7 @@ impl<'a> Bench<'a> {
             origin: site.metric("snip_redirects_total", &[])?,
             database: by_store,
             transactions: self.transactions()?,
+            counted: site.metric("snip_clicks_stored_total", &[])?,
             lost: self.lost()?,
         })
     }

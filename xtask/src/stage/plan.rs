@@ -58,8 +58,13 @@ const INSTANCES: Plan = Plan {
 const REPLICAS: Plan =
     Plan { folder: "3-replicas", title: "two read replicas", replicas: 2, ..INSTANCES };
 const REDIS: Plan = Plan { folder: "4-redis", title: "Redis", has_redis: true, ..REPLICAS };
-const EDGE: Plan =
-    Plan { folder: "5-edge", title: "an edge that caches", front: Front::Edge, ..REDIS };
+const EDGE: Plan = Plan {
+    folder: "5-edge",
+    title: "an edge that caches",
+    replicas: 0,
+    front: Front::Edge,
+    ..REDIS
+};
 
 impl Plan {
     /// Its number.
@@ -119,7 +124,7 @@ mod tests {
                 (settings(read(before.file("snip.toml"))), settings(read(after.file("snip.toml"))));
             let gone = old.iter().filter(|line| !new.contains(line)).count();
             let come = new.iter().filter(|line| !old.contains(line)).count();
-            assert!(gone <= 2 && (1..=8).contains(&come), "{}: -{gone} +{come}", after.folder);
+            assert!(gone <= 4 && (1..=8).contains(&come), "{}: -{gone} +{come}", after.folder);
         }
     }
 }

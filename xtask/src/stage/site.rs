@@ -50,7 +50,6 @@ pub(crate) struct Site {
 pub(crate) struct Instance {
     pub(crate) address: SocketAddr,
     pub(crate) process: Process,
-    command: (PathBuf, PathBuf, PathBuf, Variables),
 }
 
 /// For the `${NAME}` of a file.
@@ -112,9 +111,8 @@ impl Site {
         for address in &addresses {
             let mut variables = variables.clone();
             variables.push(("LISTEN".to_owned(), address.to_string()));
-            let command =
-                (programs.snip.clone(), plan.file("snip.toml"), home.path().to_owned(), variables);
-            instances.push(Instance::start(command, *address)?);
+            let process = serve(&programs.snip, &plan.file("snip.toml"), home.path(), &variables)?;
+            instances.push(Instance { address: *address, process });
         }
         let key = match instances[0].first_key() {
             Some(key) => key,
@@ -205,25 +203,6 @@ impl Site {
 }
 
 impl Instance {
-    fn start(
-        command: (PathBuf, PathBuf, PathBuf, Variables),
-        address: SocketAddr,
-    ) -> anyhow::Result<Instance> {
-        let process = spawn(&command)?;
-        Ok(Instance { address, process, command })
-    }
-
-    /// Ends it as a crash does.
-    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
-        self.process.kill().map(drop).context("snip cannot be killed")
-    }
-
-    /// Starts it again at its old address.
-    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = spawn(&self.command)?;
-        Ok(())
-    }
-
     /// The key that the first start of all with a database prints.
     fn first_key(&self) -> Option<String> {
         let lines = self.process.lines();
@@ -232,8 +211,12 @@ impl Instance {
 }
 
 /// `snip serve`, once it listens.
-fn spawn(command: &(PathBuf, PathBuf, PathBuf, Variables)) -> anyhow::Result<Process> {
-    let (program, file, directory, variables) = command;
+fn serve(
+    program: &Path,
+    file: &Path,
+    directory: &Path,
+    variables: &Variables,
+) -> anyhow::Result<Process> {
     let mut snip = Command::new(program);
     snip.args(["serve", "--config"]).arg(file).current_dir(directory);
     snip.envs(variables.iter().map(|(name, value)| (name, value)));

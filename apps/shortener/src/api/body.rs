@@ -1,13 +1,23 @@
 //! Bodies of requests: their type, their size, and their fields with everything that is wrong with
 //! them, so that a request is told all of it at once.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
+use super::json;
 use crate::problem::{Invalid, Problem};
+
+/// How long a body may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(60);
+
+/// Fields that nobody asked for of which it is told, of one object.
+const MOST_UNKNOWN: usize = 20;
 
 /// The JSON of a request.
 #[derive(Debug)]
@@ -18,17 +28,19 @@ impl<S: Send + Sync> FromRequest<S> for Json {
 
     async fn from_request(request: Request, state: &S) -> Result<Json, Problem> {
         check_type(request.headers())?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let status = rejection.into_response().status();
-            if status == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::TooLarge
-            } else {
-                Problem::NotJson("it ended early".to_owned())
-            }
-        })?;
-        let value = serde_json::from_slice(&bytes);
-        value.map(Json).map_err(|error| Problem::NotJson(error.to_string()))
+        let bytes = read(request, state).await?;
+        json::parse(&bytes).map(Json)
     }
+}
+
+/// The whole body of a request, within the limits of its route.
+pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let read = timeout(ARRIVAL, Bytes::from_request(request, state)).await;
+    let read = read.map_err(|_| Problem::TooSlow)?;
+    read.map_err(|rejection| match rejection.into_response().status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge,
+        _ => Problem::NotJson("it ended early".to_owned()),
+    })
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -185,9 +197,9 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Reports fields that nobody asked for.
+    /// Reports fields that nobody asked for, the first of them if there are many.
     pub(super) fn finish(mut self) {
-        for (name, _) in std::mem::take(&mut self.left) {
+        for (name, _) in std::mem::take(&mut self.left).into_iter().take(MOST_UNKNOWN) {
             // Of a name that is not ours only so much that it is recognised.
             let name: String = name.chars().take(64).collect();
             self.wrong(&name, "unknown", format!("there is no field `{name}`"));

@@ -74,6 +74,7 @@ pub enum BulkResult {
         (status = 400, description = "Not JSON, or a field of the head is malformed", body = Shown, content_type = "application/problem+json"),
         (status = 401, description = "There is no good key", body = Shown, content_type = "application/problem+json"),
         (status = 403, description = "The key has not the scope `links:write`", body = Shown, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Shown, content_type = "application/problem+json"),
         (status = 409, description = "The same request is being worked on", body = Shown, content_type = "application/problem+json"),
         (status = 413, description = "More than 16 MiB", body = Shown, content_type = "application/problem+json"),
         (status = 415, description = "Not `application/json`", body = Shown, content_type = "application/problem+json"),

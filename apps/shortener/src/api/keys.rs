@@ -148,6 +148,7 @@ pub(super) async fn list(
         (status = 400, description = "Not JSON", body = Shown, content_type = "application/problem+json"),
         (status = 401, description = "There is no good key", body = Shown, content_type = "application/problem+json"),
         (status = 403, description = "The key has not the scope `keys:admin`, or one that it wants to give", body = Shown, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Shown, content_type = "application/problem+json"),
         (status = 413, description = "More than 64 KiB", body = Shown, content_type = "application/problem+json"),
         (status = 415, description = "Not `application/json`", body = Shown, content_type = "application/problem+json"),
         (status = 422, description = "Rules are broken", body = Shown, content_type = "application/problem+json"),

@@ -16,6 +16,7 @@ use super::precondition::{IfMatch, etag, is_known};
 use super::view::LinkView;
 use super::{Api, idempotency, page};
 use crate::auth::{Actor, Scope};
+use crate::clicks::unit::Unit;
 use crate::link::{Code, Link};
 use crate::problem::{Problem, Shown};
 use crate::store::{Created, Deletion, Once, Update, system_clock};
@@ -23,13 +24,16 @@ use crate::store::{Created, Deletion, Once, Update, system_clock};
 /// Tags that are listed at most.
 const MOST_TAGS: u32 = 1000;
 
+/// Days whose clicks are recent: today, and those before.
+const RECENT: i64 = 30;
+
 /// Says that an answer is that of an earlier request with the same `Idempotency-Key`.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// A page of links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LinkList {
-    /// The links, newest first.
+    /// The links, in the order that was asked for.
     pub links: Vec<LinkView>,
     /// `cursor` of the next page; `null` at the end. A page of a search may be short, or empty,
     /// and have a next one.
@@ -100,6 +104,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
         (status = 400, description = "Not JSON, or a field of the head is malformed", body = Shown, content_type = "application/problem+json"),
         (status = 401, description = "There is no good key", body = Shown, content_type = "application/problem+json"),
         (status = 403, description = "The key has not the scope `links:write`", body = Shown, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Shown, content_type = "application/problem+json"),
         (status = 409, description = "The alias is taken, or the same request is being worked on", body = Shown, content_type = "application/problem+json"),
         (status = 413, description = "More than 64 KiB", body = Shown, content_type = "application/problem+json"),
         (status = 415, description = "Not `application/json`", body = Shown, content_type = "application/problem+json"),
@@ -150,21 +155,21 @@ pub(super) async fn make(
 }
 
 /// List links
-///
-/// Newest first.
 #[utoipa::path(
     get, path = "/links", tag = "links", operation_id = "listLinks",
     params(
         ("cursor" = Option<String>, Query, max_length = 120, description = "`next` of the page before; the other parameters must be the same"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Links of a page. Default 50"),
         ("q" = Option<String>, Query, max_length = 200, description = "Only those with this text in code, target or title, case aside"),
+        ("sort" = Option<String>, Query, pattern = "^(newest|oldest)$", description = "In which order, by when they were made. Default `newest`"),
         ("tag" = Option<String>, Query, max_length = 200, description = "Only those with this tag"),
+        ("with" = Option<String>, Query, pattern = "^clicks$", description = "`clicks`: with `recent_clicks` of each, at most 100 links of a page; needs the scope `stats:read`, too"),
     ),
     responses(
         (status = 200, description = "A page", body = LinkList),
         (status = 400, description = "A parameter is wrong", body = Shown, content_type = "application/problem+json"),
         (status = 401, description = "There is no good key", body = Shown, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the scope `links:read`", body = Shown, content_type = "application/problem+json"),
+        (status = 403, description = "The key has not the scope `links:read`, or for clicks `stats:read`", body = Shown, content_type = "application/problem+json"),
         (status = 503, description = "The database is not available", body = Shown, content_type = "application/problem+json"),
     ),
 )]
@@ -175,10 +180,23 @@ pub(super) async fn list(
 ) -> Result<Answer<LinkList>, Problem> {
     actor.may(Scope::LinksRead)?;
     let asked = page::read(query.as_deref(), &api.cursors)?;
-    let page = api.links.page(&asked).await?;
+    if asked.with_clicks {
+        actor.may(Scope::StatsRead)?;
+    }
+    let page = api.links.page(&asked.links).await?;
     let now = system_clock();
-    let links = page.links.iter().map(|link| LinkView::of(link, &api.url, now)).collect();
-    let next = page.next.as_ref().map(|after| page::cursor(after, &asked, &api.cursors));
+    let mut links: Vec<_> =
+        page.links.iter().map(|link| LinkView::of(link, &api.url, now)).collect();
+    if asked.with_clicks {
+        let first = Unit::Day.floor(now) - (RECENT - 1) * Unit::Day.millis();
+        // What was clicked before, under the same code, was another link.
+        let since = page.links.iter().map(|link| (link.code.clone(), link.created.max(first)));
+        let clicks = api.store.clicks_since(&Vec::from_iter(since), now + 1).await?;
+        for (link, clicks) in links.iter_mut().zip(clicks) {
+            link.recent_clicks = Some(clicks);
+        }
+    }
+    let next = page.next.as_ref().map(|after| page::cursor(after, &asked.links, &api.cursors));
     Ok(Answer(LinkList { links, next }))
 }
 
@@ -232,6 +250,7 @@ pub(super) async fn read(
         (status = 401, description = "There is no good key", body = Shown, content_type = "application/problem+json"),
         (status = 403, description = "The key has not the scope `links:write`", body = Shown, content_type = "application/problem+json"),
         (status = 404, description = "There is no such link", body = Shown, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Shown, content_type = "application/problem+json"),
         (status = 412, description = "It has another version", body = Shown, content_type = "application/problem+json"),
         (status = 413, description = "More than 64 KiB", body = Shown, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON by its type", body = Shown, content_type = "application/problem+json"),

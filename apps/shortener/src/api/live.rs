@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 
@@ -20,7 +20,7 @@ use crate::problem::{Invalid, Problem, Shown};
 /// Server-sent events that do not end: `click`, whose data is a JSON object with `time` (in
 /// milliseconds since 1970), `code`, `device`, `browser`, and if they are known `referrer` and
 /// `country`; and `missed`, whose data is how many clicks came faster than they were read. A comment
-/// is sent every 15 seconds. At most 64 look on at an instance. With NATS they see the clicks of all
+/// is sent every 15 seconds; within that time they end when the key is revoked. At most 64 look on at an instance. With NATS they see the clicks of all
 /// instances, without it those of this one.
 #[utoipa::path(
     get, path = "/clicks/live", tag = "clicks", operation_id = "lookOnAtClicks",
@@ -38,6 +38,7 @@ use crate::problem::{Invalid, Problem, Shown};
 pub(super) async fn look(
     State(api): State<Arc<Api>>,
     actor: Actor,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     actor.may(Scope::StatsRead)?;
@@ -57,9 +58,15 @@ pub(super) async fn look(
     })?;
     // How long a browser waits before it comes again; and it makes the head go out.
     let first = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"retry: 2000\n\n")) });
-    let rest = stream::unfold(looker, |mut looker| async move {
+    let rest = stream::unfold((looker, api, headers), |(mut looker, api, headers)| async move {
         let news = looker.next().await?;
-        Some((Ok(written(&news)), looker))
+        // As often as this comes, whoever looks on may have lost their key.
+        if news == News::Nothing
+            && let Err(Problem::Unauthenticated(_)) = Actor::of(&api, &Method::GET, &headers).await
+        {
+            return None;
+        }
+        Some((Ok(written(&news)), (looker, api, headers)))
     });
     let mut response = Response::new(Body::from_stream(first.chain(rest)));
     let headers = response.headers_mut();

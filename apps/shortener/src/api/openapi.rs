@@ -2,6 +2,9 @@
 //!
 //! `docs/reference/snip-openapi.json` is this document; a test compares them.
 
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::{Parameter, PathItem};
@@ -11,6 +14,8 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::{Components, OpenApi as Document, RefOr, Server};
 use utoipa::{Modify, OpenApi};
+
+use crate::problem::Problem;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +30,7 @@ use utoipa::{Modify, OpenApi};
         super::links::change,
         super::links::remove,
         super::links::tags,
+        super::export::csv,
         super::qr::svg,
         super::qr::png,
         super::stats::of_link,
@@ -118,9 +124,10 @@ pub fn document() -> Document {
     security(()),
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object)),
 )]
-pub(super) async fn serve() -> Response {
-    match document().to_pretty_json() {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Err(_) => crate::problem::Problem::Internal.into_response(),
-    }
+pub(super) async fn serve() -> Result<Response, Problem> {
+    // Everybody may ask, and to write it takes milliseconds: once.
+    static TEXT: LazyLock<Option<Bytes>> =
+        LazyLock::new(|| document().to_pretty_json().ok().map(Bytes::from));
+    let text = TEXT.clone().ok_or(Problem::Internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }

@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::link::{Code, LONGEST_CODE, LinkQuery, Millis};
+use crate::link::{Code, LONGEST_CODE, LinkQuery, Millis, Order};
 use crate::problem::{Invalid, Problem};
 
 use super::body::check_text;
@@ -18,27 +18,39 @@ const USUAL: u32 = 50;
 /// Links of a page at most.
 pub(super) const MOST: u32 = 1000;
 
+/// Links of a page at most when their clicks are asked for: each is thirty look-ups.
+const MOST_WITH_CLICKS: u32 = 100;
+
 /// Characters of a search, or of a tag, at most.
 const LONGEST_TEXT: usize = 200;
 
 /// Bytes of the hash that are sent: 2^-128 is the chance of a guess.
 const TAG: usize = 16;
 
+/// The parameters that are known.
+const PARAMETERS: [&str; 6] = ["cursor", "limit", "q", "sort", "tag", "with"];
+
+/// What is asked of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Which links.
+    pub(super) links: LinkQuery,
+    /// Whether it is also asked how often each was clicked.
+    pub(super) with_clicks: bool,
+}
+
 /// Reads the query of a list of links.
 ///
 /// # Errors
 /// `BadRequest` with everything that is wrong.
-pub(super) fn read(query: Option<&str>, key: &[u8; 32]) -> Result<LinkQuery, Problem> {
+pub(super) fn read(query: Option<&str>, key: &[u8; 32]) -> Result<Asked, Problem> {
     let mut invalid = Vec::new();
     let mut asked = LinkQuery { limit: USUAL, ..LinkQuery::default() };
-    let mut cursor = None;
+    let (mut with_clicks, mut cursor) = (false, None);
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        let Some(known) = ["cursor", "limit", "q", "tag"].into_iter().find(|known| name == *known)
-        else {
-            // Others may add parameters to follow requests by; they change nothing here.
-            continue;
-        };
+        // Others may add parameters to follow requests by; they change nothing here.
+        let Some(known) = PARAMETERS.into_iter().find(|known| name == *known) else { continue };
         if seen.contains(&known) {
             invalid.push(Invalid::parameter(known, "twice", format!("`{known}` comes twice")));
             continue;
@@ -54,6 +66,13 @@ pub(super) fn read(query: Option<&str>, key: &[u8; 32]) -> Result<LinkQuery, Pro
         match known {
             "q" => asked.text = text(),
             "tag" => asked.tag = text(),
+            "sort" => match &*value {
+                "newest" => asked.order = Order::Newest,
+                "oldest" => asked.order = Order::Oldest,
+                _ => invalid.push(Invalid::parameter(known, "sort", "`newest` or `oldest`")),
+            },
+            "with" if value == "clicks" => with_clicks = true,
+            "with" => invalid.push(Invalid::parameter(known, "with", "`clicks`, or nothing")),
             "limit" => match value.parse() {
                 Ok(limit @ 1..=MOST) => asked.limit = limit,
                 _ => {
@@ -74,7 +93,14 @@ pub(super) fn read(query: Option<&str>, key: &[u8; 32]) -> Result<LinkQuery, Pro
             )),
         }
     }
-    if invalid.is_empty() { Ok(asked) } else { Err(Problem::BadRequest(invalid)) }
+    if with_clicks && asked.limit > MOST_WITH_CLICKS {
+        let detail = format!("between 1 and {MOST_WITH_CLICKS} with clicks");
+        invalid.push(Invalid::parameter("limit", "range", detail));
+    }
+    if !invalid.is_empty() {
+        return Err(Problem::BadRequest(invalid));
+    }
+    Ok(Asked { links: asked, with_clicks })
 }
 
 /// The cursor from which the list goes on behind this link.
@@ -99,11 +125,12 @@ fn open(cursor: &str, asked: &LinkQuery, key: &[u8; 32]) -> Option<(Millis, Code
     Some((Millis::from_be_bytes(*created), code))
 }
 
-/// Over the position and the filters, not over the limit: pages may change their size.
+/// Over the position, the order and the filters, not over the limit: pages may change their size.
 fn mac(position: &[u8], asked: &LinkQuery, key: &[u8; 32]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     for part in [
         Some(position),
+        (asked.order == Order::Oldest).then_some(b"oldest"),
         asked.text.as_deref().map(str::as_bytes),
         asked.tag.as_deref().map(str::as_bytes),
     ] {
@@ -136,11 +163,19 @@ mod tests {
 
     #[test]
     fn queries_are_read_or_told_all_that_is_wrong() {
-        assert_eq!(read(None, &KEY), Ok(LinkQuery { limit: USUAL, ..LinkQuery::default() }));
-        let query = read(Some("q=a+b&tag=%C3%BC&limit=7&utm_source=x"), &KEY);
-        let expect =
-            LinkQuery { text: Some("a b".into()), tag: Some("ü".into()), after: None, limit: 7 };
-        assert_eq!(query, Ok(expect));
+        let usual = LinkQuery { limit: USUAL, ..LinkQuery::default() };
+        assert_eq!(read(None, &KEY), Ok(Asked { links: usual, with_clicks: false }));
+        let query = "q=a+b&tag=%C3%BC&limit=7&utm_source=x&sort=oldest&with=clicks";
+        let links = LinkQuery {
+            text: Some("a b".into()),
+            tag: Some("ü".into()),
+            order: Order::Oldest,
+            after: None,
+            limit: 7,
+        };
+        assert_eq!(read(Some(query), &KEY), Ok(Asked { links, with_clicks: true }));
+        assert_eq!(failed("sort=clicks&with=all"), ["sort", "with"]);
+        assert_eq!(failed("with=clicks&limit=101"), ["limit"]);
         assert_eq!(failed("limit=0"), ["limit"]);
         assert_eq!(failed("limit=1001&q=%00&cursor=x"), ["limit", "q", "cursor"]);
         assert_eq!(failed("limit=1&limit=2"), ["limit"]);
@@ -151,10 +186,10 @@ mod tests {
     fn cursors_are_of_their_list_only() {
         let asked = LinkQuery { text: Some("a".into()), limit: 2, ..LinkQuery::default() };
         let cursor = cursor(&after(), &asked, &KEY);
-        let read = |query: &str| read(Some(query), &KEY).map(|query| query.after);
+        let read = |query: &str| read(Some(query), &KEY).map(|asked| asked.links.after);
         assert_eq!(read(&format!("q=a&cursor={cursor}")), Ok(Some(after())));
         assert_eq!(read(&format!("limit=9&cursor={cursor}&q=a")), Ok(Some(after())));
-        for other in ["q=b", "q=", "q=a&tag=a", "tag=a"] {
+        for other in ["q=b", "q=", "q=a&tag=a", "tag=a", "q=a&sort=oldest"] {
             assert_eq!(failed(&format!("{other}&cursor={cursor}")), ["cursor"], "{other}");
         }
         assert!(open(&cursor, &asked, &[8; 32]).is_none(), "of another shortener");

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
 use sha2::{Digest, Sha256};
 
-use super::Api;
+use super::{Api, body};
 use crate::problem::{Invalid, Problem, Shown};
 
 /// What tells a report from others: the field, and how long it may be.
@@ -33,6 +30,7 @@ const LONGEST_BATCH: usize = 128;
         (status = 204, description = "It is counted, now or before"),
         (status = 400, description = "There is no `Seawall-Batch`, or a bad one", body = Shown, content_type = "application/problem+json"),
         (status = 401, description = "The token is not that of the configuration, or there is none", body = Shown, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Shown, content_type = "application/problem+json"),
         (status = 413, description = "More than 4 MiB", body = Shown, content_type = "application/problem+json"),
         (status = 415, description = "Not `application/x-ndjson`", body = Shown, content_type = "application/problem+json"),
         (status = 503, description = "The database is not available", body = Shown, content_type = "application/problem+json"),
@@ -40,9 +38,10 @@ const LONGEST_BATCH: usize = 128;
 )]
 pub(super) async fn take(
     State(api): State<Arc<Api>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<StatusCode, Problem> {
+    // Before the body, of which megabytes would be kept for whoever sends them.
+    let headers = request.headers().clone();
     may(api.report_token.as_deref(), &headers)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
@@ -51,10 +50,7 @@ pub(super) async fn take(
         return Err(Problem::UnsupportedType("`application/x-ndjson`, without a coding"));
     }
     let batch = batch(&headers)?;
-    let body = body.map_err(|rejection| match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge,
-        _ => Problem::NotJson("it ended early".to_owned()),
-    })?;
+    let body = body::read(request, &()).await?;
     api.clicks.report(batch, &body).await?;
     Ok(StatusCode::NO_CONTENT)
 }

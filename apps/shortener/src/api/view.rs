@@ -48,6 +48,11 @@ pub struct LinkView {
     pub version: i64,
     /// What people should know about the target.
     pub warnings: Vec<WarningView>,
+    /// In a list that was asked for them: clicks of people in 30 days, of which today is the last
+    /// one (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub recent_clicks: Option<u64>,
 }
 
 /// Something odd about a target.
@@ -86,6 +91,7 @@ impl LinkView {
             updated: instant::shown(link.updated),
             version: link.version,
             warnings,
+            recent_clicks: None,
         }
     }
 }

@@ -118,11 +118,15 @@ impl Server {
 
     fn stubborn<T>(&self, ask: impl Fn() -> Result<T, Failure>) -> anyhow::Result<T> {
         let mut wait = Duration::from_millis(200);
-        for _ in 1..TRIES {
+        for attempt in 1..TRIES {
             match ask() {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Later(_, wished)) => {
+                Err(Failure::Later(error, wished)) => {
+                    // At a terminal nobody should wonder; most is over before this is said.
+                    if attempt == 4 {
+                        eprintln!("{error:#}; trying again for a while");
+                    }
                     sleep(wished.unwrap_or(wait).min(LONGEST_WAIT));
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }

@@ -1,5 +1,6 @@
 //! `snip create`: makes a short link at a running shortener and prints it.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -67,8 +68,8 @@ impl Create {
             eprintln!("note: {}", warning.detail);
         }
         match self.json {
-            true => println!("{}", serde_json::to_string_pretty(&made)?),
-            false => println!("{}", made.short_url),
+            true => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&made)?)?,
+            false => writeln!(io::stdout(), "{}", made.short_url)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -3,7 +3,7 @@
 
 mod clicks;
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,23 +12,8 @@ use clap::ValueEnum;
 use url::form_urlencoded::byte_serialize;
 
 use super::client::Access;
+use crate::api::export::{COLUMNS, record};
 use crate::api::{LinkList, LinkView};
-
-/// The columns of the CSV; `snip import` reads them by these names.
-const COLUMNS: [&str; 12] = [
-    "code",
-    "target",
-    "title",
-    "tags",
-    "status",
-    "expires",
-    "clicks_left",
-    "disabled",
-    "protected",
-    "created",
-    "updated",
-    "short_url",
-];
 
 /// Write all links to the standard output, newest first.
 #[derive(Debug, clap::Args)]
@@ -65,12 +50,8 @@ impl Export {
     /// # Errors
     /// When the shortener cannot be read, or nothing can be written.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match self.write() {
-            // Whoever reads has enough, as `head` does.
-            Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-            Err(error) => Err(error),
-            Ok(()) => Ok(ExitCode::SUCCESS),
-        }
+        self.write()?;
+        Ok(ExitCode::SUCCESS)
     }
 
     fn write(self) -> anyhow::Result<()> {
@@ -117,23 +98,7 @@ impl<W: Write> Out<W> {
 
     fn link(&mut self, link: &LinkView) -> anyhow::Result<()> {
         match self {
-            Out::Csv(writer) => {
-                let clicks = link.clicks_left.map(|left| left.to_string()).unwrap_or_default();
-                writer.write_record([
-                    link.code.as_str(),
-                    &link.target,
-                    link.title.as_deref().unwrap_or_default(),
-                    &link.tags.join(","),
-                    &link.status.to_string(),
-                    link.expires.as_deref().unwrap_or_default(),
-                    &clicks,
-                    &link.disabled.to_string(),
-                    &link.protected.to_string(),
-                    &link.created,
-                    &link.updated,
-                    &link.short_url,
-                ])?;
-            }
+            Out::Csv(writer) => writer.write_record(record(link))?,
             Out::Json { out, is_first } => {
                 out.write_all(if *is_first { b"\n" } else { b",\n" })?;
                 serde_json::to_writer(out, link)?;
@@ -153,17 +118,4 @@ impl<W: Write> Out<W> {
         }
         Ok(())
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
-            csv::ErrorKind::Io(error) => Some(error.kind()),
-            _ => None,
-        });
-        let json =
-            cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        [io, csv, json].contains(&Some(ErrorKind::BrokenPipe))
-    })
 }

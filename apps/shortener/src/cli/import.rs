@@ -52,6 +52,8 @@ pub(super) enum Source {
     Csv,
     /// YOURLS: its table of URLs as CSV (with or without names in the first line), or an SQL dump
     Yourls,
+    /// Shlink: the CSV of short URLs that its web client exports
+    Shlink,
     /// Bitly: the CSV of its links
     Bitly,
 }
@@ -82,7 +84,11 @@ impl Import {
         let mut run = Run { server, file: &self.file, salt, tally: Tally::default(), bar };
         let mut batch = Vec::with_capacity(BATCH);
         let file = BufReader::new(run.bar.wrap_read(file));
-        for row in rows::read(self.from, Box::new(file) as Box<dyn Read>)? {
+        let read = rows::read(self.from, Box::new(file) as Box<dyn Read>)?;
+        if !read.has_names {
+            run.note("no column says what links are called (`code`, `alias`, `slug`, …): all get new names");
+        }
+        for row in read.rows {
             let row = row.with_context(|| format!("cannot read {}", self.file.display()))?;
             if row.line() < self.from_line {
                 continue;
@@ -144,7 +150,9 @@ impl Run<'_> {
             } else if self.is_there(row, problem)? {
                 self.tally.there += 1;
             } else {
-                self.failed(row.line, &words_of(problem));
+                // A line of a dump has many.
+                let name = row.link.alias.as_deref().unwrap_or(&row.link.target);
+                self.failed(row.line, &format!("{name}: {}", words_of(problem)));
             }
         }
         let Tally { imported, there, failed } = self.tally;
@@ -172,6 +180,11 @@ impl Run<'_> {
         self.tally.failed += 1;
         let file = self.file.display();
         self.bar.suspend(|| eprintln!("{file}:{line}: {why}"));
+    }
+
+    fn note(&self, words: &str) {
+        let file = self.file.display();
+        self.bar.suspend(|| eprintln!("{file}: {words}"));
     }
 }
 

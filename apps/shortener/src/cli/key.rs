@@ -1,5 +1,6 @@
 //! `snip key`: API keys, directly in the database, for when the last key is lost.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -52,7 +53,8 @@ struct Place {
     /// Configuration file [default: snip.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// `sqlite:FILE` or `postgres://…`, in place of what the file says
+    /// `sqlite:FILE` or `postgres://…`, in place of what the file says; others on this machine can
+    /// see a password in it
     #[arg(long, value_name = "URL")]
     database: Option<String>,
 }
@@ -99,17 +101,19 @@ impl Command {
                 }
                 let (key, secret) = place.keys().await?.create(&name, scopes).await?;
                 eprintln!("key {} for {scopes}; it is shown only now:", key.id);
-                println!("{secret}");
+                writeln!(io::stdout(), "{secret}")?;
             }
             Command::List { place } => {
-                println!("{:>6}  {:24}  {:24}  name and scopes", "id", "made", "revoked");
+                let mut out = io::stdout().lock();
+                writeln!(out, "{:>6}  {:24}  {:24}  name and scopes", "id", "made", "revoked")?;
                 for key in place.keys().await?.all().await? {
                     let made = instant::shown(key.created);
                     let revoked = key.revoked.map_or_else(|| "-".to_owned(), instant::shown);
-                    println!(
+                    writeln!(
+                        out,
                         "{:>6}  {made:24}  {revoked:24}  {} ({})",
                         key.id, key.name, key.scopes
-                    );
+                    )?;
                 }
             }
             Command::Revoke { id, place } => {

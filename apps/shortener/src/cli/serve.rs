@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::api::Api;
@@ -22,7 +21,7 @@ use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::redirect::tries::Tries;
 use crate::resolve::{Resolver, follow};
-use crate::serve::{App, Ending, end_on_signals, serve};
+use crate::serve::{App, Ending, end_on_signals, listen, serve};
 use crate::store::{DatabaseConfig, Store};
 use crate::target::Rules;
 
@@ -41,7 +40,8 @@ pub(super) struct Serve {
     /// Where to listen, in place of what the file says; port 0 is any free one
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// `sqlite:FILE` or `postgres://…`, in place of what the file says
+    /// `sqlite:FILE` or `postgres://…`, in place of what the file says; others on this machine can
+    /// see a password in it
     #[arg(long, value_name = "URL")]
     database: Option<String>,
 }
@@ -80,7 +80,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         ..DatabaseConfig::new(&config.database)
     };
     let store = Store::open(&database).await.context("the database cannot be opened")?;
-    let listener = TcpListener::bind(&config.listen)
+    let listener = listen(&config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr().context("the listener has no address")?;

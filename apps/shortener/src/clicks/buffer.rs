@@ -3,7 +3,8 @@
 //! Adding one takes a lock that is held for a fraction of a microsecond, and never waits for the
 //! database. What is held is bounded: counters by [`Buffer::new`], bytes of sketches by
 //! [`SKETCH_BYTES`] for each of those. Beyond, clicks that need a new counter are counted as lost,
-//! and visitors are not told apart; clicks on what is counted already still count.
+//! and visitors are not told apart; clicks on what is counted already still count. Beyond half of the
+//! counters, new referrers are not told apart: whoever makes them up takes no room from other links.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -11,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::FixedState;
 
+use super::detail::REST;
 use super::event::Click;
 use super::tally::Tally;
 
@@ -46,10 +48,14 @@ impl Buffer {
     }
 
     /// Adds a click. False: there was no room for it.
-    pub fn add(&self, click: Click) -> bool {
+    pub fn add(&self, mut click: Click) -> bool {
         let mut shard = self.shard(&click);
         // Threads that come here at once may exceed it by one each.
-        let may_grow = self.counters.load(Relaxed) < self.most;
+        let held = self.counters.load(Relaxed);
+        let may_grow = held < self.most;
+        if held >= self.most / 2 && click.traits.referrer.is_some() && !shard.has(&click) {
+            click.traits.referrer = Some(REST.into());
+        }
         let may_know = self.bytes.load(Relaxed) < self.most.saturating_mul(SKETCH_BYTES);
         if !may_know && click.visitor.is_some() {
             self.unknown.fetch_add(1, Relaxed);
@@ -198,6 +204,27 @@ mod tests {
         let pieces = buffer.take();
         assert!(pieces[0].sketch_bytes() <= 8 * SKETCH_BYTES, "{}", pieces[0].sketch_bytes());
         assert_eq!(pieces[0].clicks(), 10_000);
+    }
+
+    #[test]
+    fn referrers_that_are_made_up_leave_room_for_other_links() {
+        let buffer = Buffer::new(100);
+        let from = |code, referrer: usize| {
+            let mut click = click(code, 0);
+            click.traits.referrer = Some(format!("{referrer}.example").into());
+            click
+        };
+        assert!(buffer.add(from(1, 0)));
+        assert!((0..10_000).all(|number| buffer.add(from(1, number))));
+        assert!((2..40).all(|code| buffer.add(from(code, 0))), "there is room for others");
+        assert!(buffer.add(from(1, 0)), "what was there before counts on");
+        let rows = Rows::of(&buffer.take(), |_| Millis::MIN);
+        let (_, _, day) = rows.days.iter().find(|(_, code, _)| &**code == "c1").expect("a day");
+        let of = |value: &str| {
+            let all = day.by(crate::clicks::detail::By::Referrer).iter();
+            all.filter(|(known, _)| &**known == value).map(|(_, count)| *count).sum::<u64>()
+        };
+        assert_eq!((of("0.example"), of(REST), day.clicks()), (3, 10_000 - 50, 10_002));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! A day of a link: its clicks by referrer, country, device and browser, those of bots by bot, and
-//! the sketch of its visitors. One row in the database, so that a click changes one row of a day and
+//! the sketch of its visitors; of all links together, also which were clicked most. One row in the database, so that a click changes one row of a day and
 //! not one for each thing that is told apart. Pure.
 //!
 //! Its bytes are stable: they are what is stored.
 
 use super::agent::Device;
 use super::event::Traits;
+use super::leaders::Leaders;
 use super::sketch::{LONGEST_SKETCH, Sketch};
 
 /// By what clicks are told apart.
@@ -43,6 +44,7 @@ type Counts = Vec<(Box<str>, u64)>;
 pub struct Detail {
     by: [Counts; By::ALL.len()],
     visitors: Sketch,
+    leaders: Leaders,
 }
 
 impl Detail {
@@ -64,6 +66,11 @@ impl Detail {
         self.visitors.merge(visitors);
     }
 
+    /// Adds links by their clicks.
+    pub fn add_leaders(&mut self, leaders: &Leaders) {
+        self.leaders.merge(leaders);
+    }
+
     /// Adds all of another part.
     pub fn merge(&mut self, other: &Detail) {
         self.merge_counts(other);
@@ -78,11 +85,17 @@ impl Detail {
                 self.add_to(by, value, *count);
             }
         }
+        self.leaders.merge(&other.leaders);
     }
 
     /// How often each value was seen.
     pub fn by(&self, by: By) -> &[(Box<str>, u64)] {
         &self.by[by as usize]
+    }
+
+    /// The most clicked links, if it is of all.
+    pub fn leaders(&self) -> &Leaders {
+        &self.leaders
     }
 
     /// Clicks of people.
@@ -124,18 +137,14 @@ impl Detail {
     }
 
     /// What is stored: a version; for each of [`By::ALL`] how many values there are, and for each
-    /// value its length, its bytes and its count; then the sketch. Numbers are of the kind that is
-    /// called LEB128.
+    /// value its length, its bytes and its count; if there are leaders, the same of them; then the
+    /// sketch. Numbers are of the kind that is called LEB128.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
-        out.push(VERSION);
-        for counts in &self.by {
-            write_number(&mut out, counts.len() as u64);
-            for (value, count) in counts {
-                write_number(&mut out, value.len() as u64);
-                out.extend_from_slice(value.as_bytes());
-                write_number(&mut out, *count);
-            }
+        let leaders = (!self.leaders.is_empty()).then(|| self.leaders.counts());
+        out.push(if leaders.is_some() { WITH_LEADERS } else { VERSION });
+        for counts in self.by.iter().map(Vec::as_slice).chain(leaders) {
+            write_counts(&mut out, counts);
         }
         self.visitors.write(&mut out);
         out
@@ -144,22 +153,15 @@ impl Detail {
     /// Reads what was written. `None` when that cannot have been it.
     pub fn read(bytes: &[u8]) -> Option<Detail> {
         let (version, mut rest) = bytes.split_first()?;
-        if *version != VERSION {
+        if ![VERSION, WITH_LEADERS].contains(version) {
             return None;
         }
         let mut detail = Detail::default();
         for counts in &mut detail.by {
-            let many = read_number(&mut rest)?;
-            for _ in 0..many {
-                let length = usize::try_from(read_number(&mut rest)?).ok()?;
-                let (value, behind) = rest.split_at_checked(length)?;
-                rest = behind;
-                let value: Box<str> = std::str::from_utf8(value).ok()?.into();
-                if counts.last().is_some_and(|(last, _)| *last >= value) {
-                    return None;
-                }
-                counts.push((value, read_number(&mut rest)?));
-            }
+            *counts = read_counts(&mut rest)?;
+        }
+        if *version == WITH_LEADERS {
+            detail.leaders = Leaders::stored(read_counts(&mut rest)?)?;
         }
         detail.visitors = Sketch::read(rest).filter(|_| rest.len() <= LONGEST_SKETCH)?;
         Some(detail)
@@ -167,6 +169,31 @@ impl Detail {
 }
 
 const VERSION: u8 = 1;
+const WITH_LEADERS: u8 = 2;
+
+fn write_counts(out: &mut Vec<u8>, counts: &[(Box<str>, u64)]) {
+    write_number(out, counts.len() as u64);
+    for (value, count) in counts {
+        write_number(out, value.len() as u64);
+        out.extend_from_slice(value.as_bytes());
+        write_number(out, *count);
+    }
+}
+
+fn read_counts(rest: &mut &[u8]) -> Option<Counts> {
+    let mut counts = Counts::new();
+    for _ in 0..read_number(rest)? {
+        let length = usize::try_from(read_number(rest)?).ok()?;
+        let (value, behind) = rest.split_at_checked(length)?;
+        *rest = behind;
+        let value: Box<str> = std::str::from_utf8(value).ok()?.into();
+        if counts.last().is_some_and(|(last, _)| *last >= value) {
+            return None;
+        }
+        counts.push((value, read_number(rest)?));
+    }
+    Some(counts)
+}
 
 fn write_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -247,6 +274,12 @@ mod tests {
         detail.add(&traits("a.b", Device::Mobile, "Safari"), 300);
         let expect = b"\x01\x01\x03a.b\xac\x02\x01\x02DE\xac\x02\x01\x06mobile\xac\x02\x01\x06Safari\xac\x02\x00\x01";
         assert_eq!(detail.write(), expect);
+        detail.add_leaders(&Leaders::of([("abc", 300)]));
+        let mut bytes = detail.write();
+        assert_eq!(Detail::read(&bytes).as_ref(), Some(&detail));
+        assert_eq!(bytes.remove(0), 2);
+        let at = expect.len() - 2;
+        assert_eq!(bytes[at..at + 7], *b"\x01\x03abc\xac\x02");
     }
 
     #[test]
@@ -265,7 +298,7 @@ mod tests {
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut bytes = bytes;
             if let Some(first) = bytes.first_mut() {
-                *first = VERSION;
+                *first = 1 + *first % 2;
             }
             if let Some(detail) = Detail::read(&bytes) {
                 prop_assert_eq!(Detail::read(&detail.write()), Some(detail));

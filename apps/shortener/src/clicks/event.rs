@@ -95,9 +95,12 @@ pub fn host_of(referrer: &[u8]) -> Option<Box<str>> {
     };
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let host = host.strip_prefix("www.").filter(|rest| rest.contains('.')).unwrap_or(&host);
+    is_host(host).then(|| host.into())
+}
+
+fn is_host(text: &str) -> bool {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
-    let is_host = (1..=LONGEST_HOST).contains(&host.len()) && host.bytes().all(is_fit);
-    is_host.then(|| host.into())
+    (1..=LONGEST_HOST).contains(&text.len()) && text.bytes().all(is_fit)
 }
 
 /// The visitor of a day: the same for an address and a browser as long as the salt is.
@@ -113,6 +116,18 @@ pub fn visitor(salt: &[u8; 32], client: IpAddr, agent: &[u8]) -> u64 {
     }
     hasher.write(&agent[..agent.len().min(agent::LONGEST_AGENT)]);
     hasher.finish()
+}
+
+/// How far behind now, and before it, the time of a click may be that others tell of. Eight days,
+/// longer than they are kept on their way, and an hour for clocks that differ.
+const BEHIND: Millis = 8 * 86_400_000;
+const BEFORE: Millis = 3_600_000;
+
+/// A time that others tell, if it is near `now`; else `now`, by which it has come. Without that, one
+/// click could ask for a table of the year 9999, or for one that no database can make.
+pub fn near_or(time: Millis, now: Millis) -> Millis {
+    let near = now.saturating_sub(BEHIND)..=now.saturating_add(BEFORE);
+    if near.contains(&time) { time } else { now }
 }
 
 /// A click as it is written: a line of JSON in the stream, in the export and in the live feed.
@@ -152,14 +167,15 @@ impl ClickLine {
         }
     }
 
-    /// The click. Names that are not known here (of a newer version) are `other`.
-    pub fn click(self) -> Click {
+    /// The click, at `now` unless its time is [near](near_or) that. Names that are not known here (of
+    /// a newer version) are `other`.
+    pub fn click(self, now: Millis) -> Click {
         let hash = |text: Box<str>| u64::from_str_radix(&text, 16).ok();
         Click {
             code: self.code,
-            at: self.time,
+            at: near_or(self.time, now),
             traits: Traits {
-                referrer: self.referrer.filter(|host| host.len() <= LONGEST_HOST),
+                referrer: self.referrer.filter(|host| is_host(host)),
                 country: self.country.and_then(|text| Country::new(&text)),
                 agent: Agent {
                     device: Device::of(&self.device).unwrap_or(Device::Other),
@@ -244,10 +260,37 @@ mod tests {
             r#"{"time":1795439951123,"code":"abc","referrer":"news.example","country":"DE","device":"mobile","browser":"Firefox","visitor":"0123456789abcdef"}"#
         );
         let read: ClickLine = serde_json::from_str(&text).expect("it was written so");
-        assert_eq!(read.click(), click);
+        assert_eq!(read.click(click.at), click);
         let newer = r#"{"time":1,"code":"a","device":"watch","browser":"Next","new":1}"#;
         let read: ClickLine = serde_json::from_str(newer).expect("it is understood");
-        assert_eq!(read.click().traits.agent, Agent { device: Device::Other, name: agent::OTHER });
+        assert_eq!(read.click(0).traits.agent, Agent { device: Device::Other, name: agent::OTHER });
+    }
+
+    #[test]
+    fn what_others_say_of_clicks_is_not_believed_beyond_reason() {
+        const NOW: Millis = 1_795_439_951_123;
+        let read = |time: i64, referrer: &str| {
+            let line = serde_json::json!({
+                "time": time, "code": "a", "device": "mobile", "browser": "x", "referrer": referrer,
+            });
+            serde_json::from_value::<ClickLine>(line).expect("a line").click(NOW)
+        };
+        for (time, expect) in [
+            (NOW, NOW),
+            (NOW - BEHIND, NOW - BEHIND),
+            (NOW + BEFORE, NOW + BEFORE),
+            (NOW - BEHIND - 1, NOW),
+            (NOW + BEFORE + 1, NOW),
+            (253_402_300_800_000, NOW),
+            (i64::MIN, NOW),
+            (i64::MAX, NOW),
+        ] {
+            assert_eq!(read(time, "a.b").at, expect, "{time}");
+        }
+        for referrer in ["<b>", "*", "", "a b", "a\0"] {
+            assert_eq!(read(NOW, referrer).traits.referrer, None, "{referrer:?}");
+        }
+        assert_eq!(near_or(i64::MAX, i64::MAX), i64::MAX);
     }
 
     #[test]

@@ -26,6 +26,8 @@ use tokio::time::timeout;
 
 use super::event::{Click, ClickLine};
 use super::tally::Tally;
+use crate::link::Millis;
+use crate::store::system_clock;
 
 /// The stream.
 const STREAM: &str = "SNIP_CLICKS";
@@ -45,6 +47,9 @@ pub(super) const REMEMBERED: i64 = 8 * 86_400_000;
 /// Clicks in a message at most. A line has fewer than 600 bytes, so that a message fits into the
 /// megabyte that servers take unless they are told otherwise.
 const MOST_IN_A_MESSAGE: usize = 1_000;
+
+/// Characters that the number of a message has at most.
+const LONGEST_ID: usize = 256;
 
 /// Messages that are counted in one transaction at most.
 const MOST_AT_ONCE: usize = 64;
@@ -280,7 +285,7 @@ async fn fetch_now(consumer: &PullConsumer) -> Result<Vec<Received>, Failure> {
     while let Some(message) = messages.next().await {
         let message = message?;
         let sequence = message.info().map(|info| info.stream_sequence).unwrap_or_default();
-        let (tally, unreadable) = read(&message.payload);
+        let (tally, unreadable) = read(&message.payload, system_clock());
         received.push(Received { id: id_of(&message, sequence), tally, unreadable, message });
     }
     Ok(received)
@@ -289,14 +294,22 @@ async fn fetch_now(consumer: &PullConsumer) -> Result<Vec<Received>, Failure> {
 /// The number under which a message was sent; for those of others, its place in the stream.
 fn id_of(message: &jetstream::Message, sequence: u64) -> Box<str> {
     let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
-    id.map_or_else(|| format!("sequence:{sequence}").into(), |id| id.as_str().into())
+    match id.map(|id| id.as_str()).filter(|id| is_id(id)) {
+        Some(id) => id.into(),
+        None => format!("sequence:{sequence}").into(),
+    }
 }
 
-fn read(payload: &[u8]) -> (Tally, u64) {
+/// Whether a number of a message is one that can be noted; ours are shorter by far.
+fn is_id(text: &str) -> bool {
+    (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn read(payload: &[u8], now: Millis) -> (Tally, u64) {
     let (mut tally, mut unreadable) = (Tally::default(), 0);
     for line in payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice::<ClickLine>(line) {
-            Ok(line) => tally.add(line.click()),
+            Ok(line) => tally.add(line.click(now)),
             Err(_) => unreadable += 1,
         }
     }
@@ -323,4 +336,24 @@ pub(super) fn messages(id: &str, clicks: Vec<Click>) -> Vec<Message> {
         clicks: clicks.into(),
     };
     clicks.chunks(MOST_IN_A_MESSAGE).enumerate().map(message).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_messages_that_cannot_be_noted_are_none() {
+        let long = "x".repeat(LONGEST_ID + 1);
+        for (text, expect) in [
+            ("own:1:2", true),
+            ("", false),
+            ("a b", false),
+            ("a\0", false),
+            ("ü", false),
+            (&*long, false),
+        ] {
+            assert_eq!(is_id(text), expect, "{text:?}");
+        }
+    }
 }

@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Deserialize;
 
-use super::event::{Click, Origin};
+use super::event::{Click, Origin, near_or};
 use super::jetstream::{Stream, messages};
 use super::tally::{Part, Tally};
-use super::{BEFORE, BEHIND, Clicks, REMEMBERED};
+use super::{Clicks, REMEMBERED};
 use crate::link::{Code, Millis};
 use crate::serve;
 use crate::store::{StoreError, system_clock};
@@ -106,8 +106,7 @@ impl Clicks {
         };
         let path = event.path.split('?').next().unwrap_or_default();
         let code = Code::new(serve::code(path).filter(|_| is_click)?).ok()?;
-        let is_near = (now - BEHIND..=now + BEFORE).contains(&event.time);
-        let at = if is_near { event.time } else { now };
+        let at = near_or(event.time, now);
         // Without an address, it is a click all the same, of somebody who is not known.
         let client: Option<IpAddr> = event.client.parse().ok();
         let origin = Origin {

@@ -60,17 +60,13 @@ impl StatsQuery {
 
     /// All units of the range.
     pub fn units(&self) -> impl Iterator<Item = Millis> + use<> {
-        steps(self.unit, self.from, self.to)
+        self.unit.steps(self.from, self.to)
     }
 
     /// The days that the range is in.
     pub fn days(&self) -> impl Iterator<Item = Millis> + use<> {
-        steps(Unit::Day, self.from, self.to)
+        Unit::Day.steps(self.from, self.to)
     }
-}
-
-fn steps(unit: Unit, from: Millis, to: Millis) -> impl Iterator<Item = Millis> {
-    (unit.floor(from)..to).step_by(usize::try_from(unit.millis()).unwrap_or(usize::MAX))
 }
 
 impl Stats {

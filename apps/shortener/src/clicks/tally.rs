@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use super::agent::Device;
 use super::detail::Detail;
 use super::event::{Click, Traits};
+use super::leaders::Leaders;
 use super::sketch::Sketch;
 use super::unit::Unit;
 use crate::link::{Code, Millis};
@@ -64,6 +65,12 @@ impl Tally {
             room.bytes = sketch.held().saturating_sub(before);
         }
         room
+    }
+
+    /// Whether there is a counter for a click.
+    pub fn has(&self, click: &Click) -> bool {
+        let minute = Unit::Minute.floor(click.at);
+        self.counts.contains_key(&(click.code.clone(), minute, click.traits.clone()))
     }
 
     /// Adds all of another.
@@ -196,6 +203,9 @@ impl Rows {
                 }
             }
         }
+        for (day, leaders) in leaders(&days) {
+            days.entry((day, "")).or_default().add_leaders(&leaders);
+        }
         let mut hours: HashMap<(Millis, &str), (u64, u64), RandomState> = HashMap::default();
         for ((minute, code), (clicks, bots)) in &sums {
             let hour = hours.entry((Unit::Hour.floor(*minute), *code)).or_default();
@@ -227,6 +237,15 @@ impl Rows {
         });
         Rows { minutes: counts(Unit::Minute, sums), hours: counts(Unit::Hour, hours), days }
     }
+}
+
+/// Which links were clicked most, by day.
+fn leaders(days: &HashMap<(Millis, &str), Detail, RandomState>) -> Vec<(Millis, Leaders)> {
+    let mut by_day: HashMap<Millis, Vec<(&str, u64)>, RandomState> = HashMap::default();
+    for ((day, code), detail) in days.iter().filter(|((_, code), _)| !code.is_empty()) {
+        by_day.entry(*day).or_default().push((code, detail.clicks()));
+    }
+    by_day.into_iter().map(|(day, counts)| (day, Leaders::of(counts))).collect()
 }
 
 /// The order of time and code. The first eight bytes of codes, which is all of most, are compared as

@@ -85,6 +85,11 @@ impl Unit {
         at.saturating_sub(at.rem_euclid(self.millis()))
     }
 
+    /// When each of those began that are between `from` and `to`, wholly or in part.
+    pub fn steps(self, from: Millis, to: Millis) -> impl Iterator<Item = Millis> + use<> {
+        (self.floor(from)..to).step_by(usize::try_from(self.millis()).unwrap_or(usize::MAX))
+    }
+
     /// What the names of its tables begin with.
     pub fn table(self) -> &'static str {
         match self {

@@ -1,18 +1,24 @@
 //! Values of the file that are more than TOML knows: each is right or refused with the words that
 //! the operator needs. Strings have their `${NAME}` and `${NAME:-DEFAULT}` from the environment.
 
-use std::env;
 use std::net::IpAddr;
 use std::time::Duration;
+use std::{env, fmt};
 
 use ipnet::IpNet;
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::link::Redirect;
+use crate::store::Postgres;
 
 /// A string with its `${NAME}` replaced.
 #[derive(Debug)]
 pub(super) struct Text(pub(super) String);
+
+/// What others must know, such as in `Authorization: Bearer TOKEN`. Never empty, which everybody
+/// would know.
+#[derive(Debug)]
+pub(super) struct Token(pub(super) String);
 
 /// A duration, such as `500ms`, `1s`, `10m`, `1h`, `2d`, `5y`.
 #[derive(Debug)]
@@ -34,6 +40,10 @@ pub(super) struct DatabaseUrl(pub(super) String);
 #[derive(Debug)]
 pub(super) struct RedisUrl(pub(super) String);
 
+/// `nats://…`, or several with commas between.
+#[derive(Debug)]
+pub(super) struct NatsUrl(pub(super) String);
+
 /// The status of a redirect.
 #[derive(Debug)]
 pub(super) struct Status(pub(super) Redirect);
@@ -42,14 +52,39 @@ impl DatabaseUrl {
     pub(super) fn is_postgres(&self) -> bool {
         self.0.starts_with("postgres://") || self.0.starts_with("postgresql://")
     }
+
+    /// Says what is wrong with it as far as that is known without asking it. Never its password.
+    fn check(&self) -> Result<(), String> {
+        if !self.is_postgres() {
+            return Ok(());
+        }
+        let expected = "not `postgres://USER:PASSWORD@HOST/DATABASE`";
+        Postgres::check_url(&self.0).map_err(|error| format!("{expected}: {error}"))
+    }
 }
 
-/// A value that is made of a string, and its reader.
+/// A string, and in words what it is, for whoever wrote something else.
+struct Words(&'static str);
+
+impl Visitor<'_> for Words {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+}
+
+/// A value that is made of a string, what it is called if that is more, and its reader.
 macro_rules! from_text {
-    ($($kind:ident: $read:expr;)*) => {$(
+    ($($kind:ident $(is $words:literal)?: $read:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $kind {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = expand(&String::deserialize(from)?).map_err(D::Error::custom)?;
+                let words = concat!("a string" $(, " with ", $words)?);
+                let text = expand(&from.deserialize_str(Words(words))?).map_err(D::Error::custom)?;
                 let read: fn(String) -> Result<$kind, String> = $read;
                 read(text).map_err(D::Error::custom)
             }
@@ -59,7 +94,14 @@ macro_rules! from_text {
 
 from_text! {
     Text: |text| Ok(Text(text));
-    Span: |text| duration(&text).map(Span).ok_or_else(|| {
+    Token: |text| {
+        let is_fit = |byte: u8| (b' '..=b'~').contains(&byte);
+        match !text.is_empty() && text.trim() == text && text.bytes().all(is_fit) {
+            true => Ok(Token(text)),
+            false => Err("a token is of ASCII characters, without spaces around it, and not empty".to_owned()),
+        }
+    };
+    Span is "a duration, such as \"500ms\" or \"10m\"": |text| duration(&text).map(Span).ok_or_else(|| {
         r#"a duration is like "500ms", "1s", "10m", "1h", "2d" or "5y""#.to_owned()
     });
     Net: |text| text
@@ -83,7 +125,7 @@ from_text! {
         let url = DatabaseUrl(text);
         let is_file = url.0.strip_prefix("sqlite:").is_some_and(|file| !file.is_empty());
         if is_file || url.is_postgres() {
-            Ok(url)
+            url.check().map(|()| url)
         } else {
             Err("a database is `sqlite:FILE` or `postgres://…`".to_owned())
         }
@@ -91,6 +133,15 @@ from_text! {
     RedisUrl: |text| match redis::Client::open(text.as_str()) {
         Ok(_) => Ok(RedisUrl(text)),
         Err(_) => Err(r#"Redis is like "redis://127.0.0.1:6379""#.to_owned()),
+    };
+    NatsUrl: |text| {
+        let is_server = |server: &str| {
+            server.parse::<async_nats::ServerAddr>().is_ok_and(|server| !server.host().is_empty())
+        };
+        match text.split(',').all(is_server) {
+            true => Ok(NatsUrl(text)),
+            false => Err(r#"NATS is like "nats://127.0.0.1:4222""#.to_owned()),
+        }
     };
 }
 

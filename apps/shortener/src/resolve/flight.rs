@@ -40,7 +40,7 @@ impl<V: Clone> Flights<V> {
         F: Future<Output = V>,
     {
         let seat = self.board(name);
-        seat.cell.get_or_init(fetch).await.clone()
+        seat.cell().get_or_init(fetch).await.clone()
     }
 
     /// Who comes from now on does not join a flight that is on its way: what it brings may be from
@@ -61,7 +61,7 @@ impl<V: Clone> Flights<V> {
             }
         };
         drop(flights);
-        Seat { shard, name, cell }
+        Seat { shard, name, cell: Some(cell) }
     }
 
     fn shard(&self, name: &str) -> &Shard<V> {
@@ -75,19 +75,29 @@ impl<V: Clone> Flights<V> {
 struct Seat<'a, V> {
     shard: &'a Shard<V>,
     name: &'a str,
-    cell: Arc<OnceCell<V>>,
+    /// Absent once it was left.
+    cell: Option<Arc<OnceCell<V>>>,
+}
+
+impl<V> Seat<'_, V> {
+    fn cell(&self) -> &OnceCell<V> {
+        self.cell.as_ref().expect("it is left only when it is dropped")
+    }
 }
 
 impl<V> Drop for Seat<'_, V> {
     fn drop(&mut self) {
+        let Some(cell) = self.cell.take() else { return };
         let mut flights = lock(self.shard);
         // The list has one, and this seat.
-        let is_last = Arc::strong_count(&self.cell) == 2;
-        if (self.cell.initialized() || is_last)
-            && flights.get(self.name).is_some_and(|there| Arc::ptr_eq(there, &self.cell))
+        let is_last = Arc::strong_count(&cell) == 2;
+        if (cell.initialized() || is_last)
+            && flights.get(self.name).is_some_and(|there| Arc::ptr_eq(there, &cell))
         {
             flights.remove(self.name);
         }
+        // While the list is locked: of two who leave at once, the second is to see that it is last.
+        drop(cell);
     }
 }
 

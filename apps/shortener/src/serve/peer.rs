@@ -34,8 +34,10 @@ impl<'a> Peer<'a> {
             return client;
         }
         let fields = headers.get_all("x-forwarded-for").iter().rev();
-        let names = fields.filter_map(|field| field.to_str().ok()).flat_map(|it| it.rsplit(','));
+        // What is no text is no address either, where it stands: a proxy may have written behind it.
+        let names = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
         for name in names {
+            let name = std::str::from_utf8(name).unwrap_or_default();
             let Some(address) = address(name.trim()) else { break };
             client = address;
             if !self.config.trusts(client) {
@@ -63,6 +65,8 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -80,10 +84,14 @@ mod tests {
             ("10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
             ("10.0.0.1", &["6.6.6.6, unknown, 10.2.3.4"], "10.2.3.4"),
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            // A proxy that adds to the last field, and a client that wrote something else there.
+            ("10.0.0.1", &["6.6.6.6", "ÿ, 1.1.1.1"], "1.1.1.1"),
+            ("10.0.0.1", &["6.6.6.6", "ÿ"], "10.0.0.1"),
         ] {
             let mut headers = HeaderMap::new();
             for field in fields {
-                headers.append("x-forwarded-for", field.parse().expect("a value"));
+                let field = HeaderValue::from_bytes(field.as_bytes()).expect("a value");
+                headers.append("x-forwarded-for", field);
             }
             let peer = Peer::new(peer.parse().expect("an address"), &config);
             assert_eq!(peer.client(&headers).to_string(), client, "{peer:?} {fields:?}");

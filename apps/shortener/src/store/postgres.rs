@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -68,6 +69,15 @@ struct Inner {
 type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Postgres {
+    /// Says what is wrong with a URL, as far as that is known without asking anybody, or reading a
+    /// file. Never its password.
+    ///
+    /// # Errors
+    /// `Unusable`.
+    pub fn check_url(url: &str) -> Result<(), StoreError> {
+        tls::parse(url).map(drop)
+    }
+
     /// Connects to the primary and brings its tables up to date. Replicas may be away.
     ///
     /// # Errors
@@ -142,11 +152,9 @@ impl Postgres {
     }
 
     pub(super) async fn health(&self) -> Health {
-        let primary = self.inner.primary.standing().await;
-        let mut replicas = Vec::new();
-        for replica in self.inner.replicas.iter() {
-            replicas.push(replica.standing().await);
-        }
+        // All at once, so that those that hang are waited for together.
+        let replicas = join_all(self.inner.replicas.iter().map(Replica::standing));
+        let (primary, replicas) = tokio::join!(self.inner.primary.standing(), replicas);
         Health { primary, replicas }
     }
 

@@ -16,6 +16,8 @@ mod once;
 mod settings;
 mod writer;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -48,7 +50,6 @@ pub struct Sqlite {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    writer: Writer,
     look_ups: Box<[Mutex<Connection>]>,
     next: AtomicUsize,
     /// Connections that no query uses; never more than [`QUERIES`].
@@ -56,6 +57,9 @@ struct Inner {
     may_query: Arc<Semaphore>,
     codes: Codes,
     clock: fn() -> Millis,
+    /// The last to be dropped: whoever closes last brings the log into the file, which those who
+    /// only read cannot.
+    writer: Writer,
 }
 
 impl Sqlite {
@@ -183,6 +187,7 @@ fn writing(path: &Path) -> Result<Connection, StoreError> {
     let unusable = |error: rusqlite::Error| {
         StoreError::unusable(format_args!("cannot open {}: {error}", path.display()))
     };
+    keep_private(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -207,6 +212,16 @@ fn writing(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
+}
+
+/// Makes the file if it is missing, for its owner alone: with the secrets in it anybody could sign
+/// in as anybody. SQLite makes the files beside it alike. What fails here fails when it is opened.
+fn keep_private(path: &Path) {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    if made.is_err() && path.metadata().is_ok_and(|about| about.permissions().mode() & 0o044 != 0) {
+        let file = path.display();
+        tracing::warn!("others on this machine may read {file}, which has secrets in it");
+    }
 }
 
 /// A connection that only reads.

@@ -82,7 +82,7 @@ pub enum Deletion {
 /// A page of links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkPage {
-    /// The links, newest first.
+    /// The links, in the order that was asked for.
     pub links: Vec<Link>,
     /// [`LinkQuery::after`](crate::link::LinkQuery::after) for the next page, if there may be one.
     /// A search looks through [`SEARCHED`](super::SEARCHED) links for a page, so that a page that

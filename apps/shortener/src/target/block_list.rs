@@ -23,7 +23,7 @@ pub struct BlockList {
 pub enum BlockListError {
     /// The file cannot be read.
     #[error("cannot read the block list {0}: {1}")]
-    Unreadable(String, #[source] io::Error),
+    Unreadable(String, io::Error),
     /// A line is not a domain.
     #[error("{0}:{1}: not a domain: {2}")]
     NotADomain(String, usize, String),

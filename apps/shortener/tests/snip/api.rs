@@ -246,6 +246,7 @@ fn requests_that_are_none_of_the_api_are_told_so() {
     for (method, path, fields, body, expect) in [
         ("GET", "/nothing", &[][..], None, (404, "not-found")),
         ("GET", "", &[], None, (404, "not-found")),
+        ("GET", "/", &[], None, (404, "not-found")),
         ("GET", "/links/a.b", &[], None, (404, "not-found")),
         ("GET", "/links/%ff", &[], None, (404, "not-found")),
         ("DELETE", "/keys/x", &[], None, (404, "not-found")),

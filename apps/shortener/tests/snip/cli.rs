@@ -1,5 +1,6 @@
 //! The commands, against a running `snip` or its database.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -7,7 +8,7 @@ use seawall_testkit::RawClient;
 use serde_json::{Value, json};
 
 use crate::client::json;
-use crate::instance::{BINARY, Snip};
+use crate::instance::{BINARY, Instance, Snip};
 
 #[test]
 fn create_prints_a_link_that_works() {
@@ -137,7 +138,7 @@ fn lines_that_fail_are_named_and_the_others_come() {
     let lines: Vec<_> = run.err.lines().collect();
     assert_eq!(lines.len(), 3, "{run:?}");
     assert!(run.err.contains("links.csv:6: there is no target"), "{run:?}");
-    assert!(run.err.contains("links.csv:5: there is a link `taken` already"), "{run:?}");
+    assert!(run.err.contains("links.csv:5: taken: there is a link `taken` already"), "{run:?}");
     let bad = lines.iter().find(|line| line.starts_with("links.csv:4: ")).expect("line 4");
     assert!(bad.contains("target: the scheme") && bad.contains("alias: an alias"), "{bad}");
     let title = json(&snip.client().get("/links/one"));
@@ -147,6 +148,20 @@ fn lines_that_fail_are_named_and_the_others_come() {
     assert_eq!(run.ok(), "imported 0, there already 1, failed 0\n");
     let run = snip.run(&["import", "missing.csv"]);
     assert!(!run.succeeded && run.err.contains("cannot open missing.csv"), "{run:?}");
+}
+
+#[test]
+fn a_configuration_is_checked_without_being_used() {
+    let snip = Snip::start();
+    assert_eq!(snip.run(&["check"]).ok(), "nothing is wrong\n");
+    snip.file("bad.toml", "listen = \"127.0.0.1:1\"\n\n[cache]\nmemory_ttl = \"1s\"\n");
+    let run = snip.run(&["check", "--config", "bad.toml"]);
+    assert!(!run.succeeded && run.err.starts_with("snip: bad.toml:4: unknown field"), "{run:?}");
+    snip.file("list.toml", "[links]\nblock-list = \"nowhere\"\n");
+    let run = snip.run(&["check", "--config", "list.toml"]);
+    let words =
+        "snip: cannot read the block list nowhere: No such file or directory (os error 2)\n";
+    assert!(!run.succeeded && run.err == words, "{run:?}");
 }
 
 #[test]
@@ -160,7 +175,7 @@ fn other_shorteners_files_are_imported() {
     );
     let run = snip.run(&["import", "--from", "yourls", "yourls.sql"]);
     assert_eq!(run.out, "imported 1, there already 0, failed 1\n");
-    assert!(run.err.contains("yourls.sql:2: target: the scheme `ftp`"), "{run:?}");
+    assert!(run.err.contains("yourls.sql:2: p: target: the scheme `ftp`"), "{run:?}");
     let link = json(&snip.client().get("/links/oz"));
     assert_eq!(
         (&link["target"], &link["title"]),
@@ -210,6 +225,34 @@ fn an_import_that_lost_its_server_goes_on() {
     assert_eq!(out, "imported 3000, there already 0, failed 0\n", "{output:?}");
     let csv = snip.run(&["export"]).ok();
     assert_eq!(csv.lines().count(), 1 + 3000);
+}
+
+#[test]
+fn an_import_that_was_killed_goes_on_where_it_was() {
+    const ROWS: usize = 20_000;
+    let snip = Snip::start();
+    // Without names of their own, so that only the server can know that they came before.
+    let rows: String = (0..ROWS).map(|n| format!("https://a.example/{n}\n")).collect();
+    let file = snip.file("links.csv", format!("target\n{rows}"));
+    let mut import = Command::new(BINARY);
+    import.arg("import").arg(&file).env("SNIP_KEY", snip.key());
+    import.env("SNIP_URL", format!("http://{}", snip.address));
+    let mut import = seawall_testkit::Process::spawn(import).expect("snip runs");
+    let made = |snip: &Instance| json(&snip.client().get("/links?limit=1"))["links"][0].is_object();
+    snip.until(made, |is_made| *is_made);
+    import.kill().expect("it is killed");
+    let run = snip.run(&["import", "links.csv"]).ok();
+    let count = |word: &str| -> usize {
+        let number =
+            run.split_once(word).and_then(|(_, rest)| rest.trim().split([',', '\n']).next());
+        number.and_then(|number| number.parse().ok()).expect("a number")
+    };
+    assert_eq!((count("imported") + count("there already"), count("failed")), (ROWS, 0), "{run}");
+    assert!(count("there already") > 0, "it was killed in the middle: {run}");
+    let csv = snip.run(&["export"]).ok();
+    let targets: BTreeSet<&str> =
+        csv.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
+    assert_eq!((csv.lines().count(), targets.len()), (1 + ROWS, ROWS), "each once");
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn a_kill_loses_at_most_what_came_since_the_last_flush() {
 
 /// Follows links over one connection until it is told to stop, or the server ends. Returns how many
 /// answers it has, and whether one may be missing.
-fn click(address: SocketAddr, codes: &[String], stop: &AtomicBool) -> (u64, u64) {
+pub(crate) fn click(address: SocketAddr, codes: &[String], stop: &AtomicBool) -> (u64, u64) {
     let Ok(mut stream) = TcpStream::connect(address) else { return (0, 0) };
     let (mut answered, mut buffer) = (0, vec![0; 4096]);
     for code in codes.iter().cycle() {

@@ -1,94 +1,19 @@
 //! The web page in a real browser, used as people use it. Pictures of what they see are written to
 //! `target/tmp/pages`, to be looked at.
 
-use std::path::{Path, PathBuf};
+mod access;
+mod hand;
+mod pages;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use seawall_testkit::{Browser, Origin, Page, RawClient, Response, Seawall};
+use seawall_testkit::{Browser, Origin, RawClient, Response, Seawall};
 use serde_json::{Value, json};
 
 use crate::edge::seawall;
 use crate::instance::{Home, Instance};
-
-/// A page on which nothing may go wrong: no script fails, no policy is broken.
-struct Hand {
-    page: Page,
-    base: String,
-}
-
-impl Hand {
-    fn new(browser: &Browser, base: &str, width: u32) -> Hand {
-        let page = browser.page(width, 800).expect("a page");
-        Hand { page, base: base.trim_end_matches('/').to_owned() }
-    }
-
-    fn go(&self, path: &str) {
-        self.page.go(&format!("{}{path}", self.base)).expect("it answers");
-    }
-
-    fn sign_in(&self, key: &str) {
-        self.go("/");
-        self.until("document.activeElement.name === 'key'");
-        self.write(key);
-        self.press("Enter");
-        self.until("document.querySelector('header.top')");
-    }
-
-    fn until(&self, expression: &str) -> Value {
-        self.page.until(expression).expect("it becomes so")
-    }
-
-    /// Waits until an element has this text in it.
-    fn reads(&self, selector: &str, text: &str) {
-        let (selector, text) = (json!(selector), json!(text));
-        self.until(&format!(
-            "document.querySelector({selector})?.innerText.toLowerCase().includes({text}.toLowerCase())"
-        ));
-    }
-
-    fn text(&self, expression: &str) -> String {
-        self.until(expression).as_str().expect("a text").to_owned()
-    }
-
-    fn click(&self, selector: &str) {
-        self.page.click(selector).expect("it is there");
-    }
-
-    fn write(&self, text: &str) {
-        self.page.write(text).expect("it is written");
-    }
-
-    fn press(&self, key: &str) {
-        self.page.press(key).expect("a key");
-    }
-
-    /// Writes into the field with this name, in place of what is there.
-    fn fill(&self, name: &str, text: &str) {
-        self.click(&format!("[name='{name}']"));
-        self.press("Control+a");
-        self.write(text);
-    }
-
-    /// A picture, once all that moves has come to rest, and a look at whether it all fits.
-    fn picture(&self, name: &str) {
-        let wide = self.page.eval("document.documentElement.scrollWidth - innerWidth");
-        assert!(wide.as_ref().is_ok_and(|wide| wide.as_i64() <= Some(0)), "{name}: {wide:?}");
-        self.until("[...document.images].every((image) => image.complete && image.naturalWidth)");
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
-        std::fs::create_dir_all(&directory).expect("it can be made");
-        let file: PathBuf = directory.join(format!("{name}.png"));
-        self.page.picture(&file).expect("a picture");
-    }
-}
-
-impl Drop for Hand {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            assert_eq!(self.page.troubles(), [""; 0]);
-        }
-    }
-}
+use hand::Hand;
 
 /// A server that links lead to, which says what it is.
 fn destination(name: &'static str) -> (Origin, Arc<AtomicUsize>) {
@@ -360,7 +285,7 @@ fn it_fits_a_phone_and_the_night() {
         let made = made.rsplit('/').next().expect("a code").to_owned();
         hand.go("/links/spring-sale-2027-newsletter");
         hand.reads("h1", "spring-sale");
-        hand.until("document.querySelector('.clicks .content:not([aria-busy]), .clicks .empty')");
+        hand.until("document.querySelector('.clicks .tiles')");
         hand.picture(&format!("link-{scheme}-{width}"));
         hand.click("[data-act=edit]");
         hand.until("document.querySelector('dialog')");

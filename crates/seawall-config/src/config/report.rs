@@ -23,13 +23,13 @@ section! {
         optional "host" host: Box<str>, HOST;
         /// The value of `Authorization` that the application knows Seawall by.
         optional "authorization" authorization: Secret, AUTHORIZATION;
-        /// How often events are posted, earlier when there is a mebibyte of them. Workers collect
+        /// How often events are posted, earlier when there are 4 MiB of them. Workers collect
         /// them for up to half a second before that.
         default "every" every: Duration = Duration::from_secs(1), Time(Duration::from_millis(100), Duration::from_secs(60 * 60));
         /// Patience with one batch. After that it is posted once more, under the same number.
         default "timeout" timeout: Duration = Duration::from_secs(10), Time(SHORTEST, Duration::from_secs(60 * 60));
         /// Memory of the node for events that wait, those of this route alone. When it is full the
-        /// oldest are dropped. A batch is at most half of it, and at most 1 MiB.
+        /// oldest are dropped. A batch is at most half of it, and at most 4 MiB.
         default "buffer" buffer: u64 = 8 * MIB, Size(256 * KIB, GIB);
     }
 }

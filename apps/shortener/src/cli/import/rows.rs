@@ -6,6 +6,7 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::{Source, sql};
 use crate::api::CreateLink;
+use crate::cell;
 
 /// Bytes by whose look it is decided how a file is written.
 const LOOK: usize = 64 * 1024;
@@ -66,9 +67,8 @@ fn meaning<'a>(columns: &'a mut Columns, name: &str) -> Option<&'a mut Option<us
         "target" | "url" | "longurl" | "destination" | "destinationurl" | "originalurl" => {
             &mut columns.target
         }
-        "code" | "alias" | "keyword" | "slug" | "link" | "bitlink" | "shortlink" | "backhalf" => {
-            &mut columns.alias
-        }
+        "code" | "alias" | "keyword" | "slug" | "shortcode" | "link" | "bitlink" | "shortlink"
+        | "backhalf" => &mut columns.alias,
         "customlink" | "custombitlink" | "custombitlinks" | "custombackhalf" | "customlinks" => {
             &mut columns.custom
         }
@@ -102,14 +102,19 @@ impl Columns {
     }
 }
 
+/// A file.
+pub(super) struct Rows {
+    /// Whether it says what links are called. If not, each gets a new name.
+    pub(super) has_names: bool,
+    /// Its rows, in their order.
+    pub(super) rows: Box<dyn Iterator<Item = anyhow::Result<Row>>>,
+}
+
 /// The rows of a file.
 ///
 /// # Errors
 /// When its first line cannot be read, or does not say what its columns are.
-pub(super) fn read(
-    source: Source,
-    file: Box<dyn Read>,
-) -> anyhow::Result<Box<dyn Iterator<Item = anyhow::Result<Row>>>> {
+pub(super) fn read(source: Source, file: Box<dyn Read>) -> anyhow::Result<Rows> {
     let mut file = BufReader::with_capacity(LOOK, file);
     let look = file.fill_buf()?.to_vec();
     if source == Source::Yourls && sql::is_dump(&look) {
@@ -123,7 +128,8 @@ pub(super) fn read(
             };
             Ok(row(source, &columns, &values, line))
         });
-        return Ok(Box::new(rows.collect::<Vec<_>>().into_iter()));
+        let rows = Box::new(rows.collect::<Vec<_>>().into_iter());
+        return Ok(Rows { has_names: true, rows });
     }
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
@@ -134,7 +140,7 @@ pub(super) fn read(
         .from_reader(file);
     let mut first = ByteRecord::new();
     if !reader.read_byte_record(&mut first)? {
-        return Ok(Box::new(std::iter::empty()));
+        return Ok(Rows { has_names: true, rows: Box::new(std::iter::empty()) });
     }
     let named = Columns::named(&first);
     let (columns, first) = match (named, source) {
@@ -144,6 +150,7 @@ pub(super) fn read(
             "the first line names no column with targets (`target`, `url`, `long_url`)"
         ),
     };
+    let has_names = columns.alias.or(columns.custom).is_some();
     let first = first.into_iter().map(Ok);
     // Of two characters that end a line the reader counts the second to the next.
     let late = u64::from(
@@ -157,7 +164,7 @@ pub(super) fn read(
         });
         Ok(row(source, &columns, &record, line))
     });
-    Ok(Box::new(rows))
+    Ok(Rows { has_names, rows: Box::new(rows) })
 }
 
 fn has(text: &[u8], part: &[u8]) -> bool {
@@ -187,6 +194,7 @@ fn link(
     let text = |column: Option<usize>| -> Result<Option<&str>, String> {
         let Some(bytes) = column.and_then(|column| record.get(column)) else { return Ok(None) };
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?.trim();
+        let text = if source == Source::Csv { cell::read(text) } else { text };
         // MySQL writes nothing so.
         Ok(Some(text).filter(|text| !matches!(*text, "" | "NULL" | "\\N")))
     };
@@ -211,10 +219,11 @@ fn link(
             let first = alias.split([',', '|', ' ']).next().unwrap_or(alias);
             first.trim_end_matches('/').rsplit('/').next().unwrap_or(first).to_owned()
         }
-        Source::Csv | Source::Yourls => alias.to_owned(),
+        Source::Csv | Source::Yourls | Source::Shlink => alias.to_owned(),
     });
     let between: &[char] = match source {
         Source::Bitly => &[',', ';', '|'],
+        Source::Shlink => &['|', ','],
         Source::Csv | Source::Yourls => &[','],
     };
     let tags = text(columns.tags)?.map(|tags| {
@@ -253,7 +262,7 @@ mod tests {
 
     fn rows(source: Source, text: &str) -> Vec<Row> {
         let rows = read(source, Box::new(std::io::Cursor::new(text.as_bytes().to_vec())));
-        let rows = rows.unwrap_or_else(|error| panic!("{text}: {error}"));
+        let rows = rows.unwrap_or_else(|error| panic!("{text}: {error}")).rows;
         rows.map(|row| row.expect("it can be read")).collect()
     }
 
@@ -298,6 +307,32 @@ mod tests {
         assert!(bad[0].1.contains("password"), "{bad:?}");
         assert_eq!(bad[1..], [(5, "there is no target"), (6, "not a number: x")]);
         assert_eq!(rows[4], good(7, "", "https://e.f/", None));
+    }
+
+    #[test]
+    fn exports_of_shlink_are_read() {
+        let text = "createdAt,domain,longUrl,shortCode,shortUrl,tags,title,visits\n\
+            2024-01-02T03:04:05+00:00,s.test,https://a.b/?x=1,abc,https://s.test/abc,one|two,A,3\n\
+            2024-01-02T03:04:05+00:00,s.test,https://c.d/,de,https://s.test/de,,,0\n";
+        let rows = rows(Source::Shlink, text);
+        let Row::Good(first) = &rows[0] else { panic!("{rows:?}") };
+        assert_eq!((first.line, first.link.target.as_str()), (2, "https://a.b/?x=1"));
+        assert_eq!(first.link.alias.as_deref(), Some("abc"));
+        assert_eq!(first.link.tags, Some(vec!["one".to_owned(), "two".to_owned()]));
+        assert_eq!(rows[1], good(3, "de", "https://c.d/", None));
+    }
+
+    #[test]
+    fn a_file_without_names_is_known_for_one() {
+        for (text, expect) in [
+            ("url,title\nhttps://a.b/,A\n", false),
+            ("url,slug\nhttps://a.b/,a\n", true),
+            ("target,Custom Back-Half\nhttps://a.b/,a\n", true),
+        ] {
+            let file = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
+            let read = read(Source::Csv, file).expect("it has targets");
+            assert_eq!(read.has_names, expect, "{text}");
+        }
     }
 
     #[test]
@@ -356,14 +391,14 @@ mod tests {
     fn what_is_no_table_is_refused_and_what_is_empty_is_empty() {
         let read = |text: &'static str| read(Source::Csv, Box::new(text.as_bytes()));
         assert!(read("a,b\nc,d\n").is_err());
-        assert_eq!(read("").expect("nothing is wrong").count(), 0);
+        assert_eq!(read("").expect("nothing is wrong").rows.count(), 0);
         let latin = rows_of_bytes(b"target,title\nhttps://a.b/,\xe4\nhttps://c.d/,x\n");
         assert!(matches!(&latin[0], Row::Bad { line: 2, why } if why.contains("UTF-8")));
         assert_eq!(latin[1], good(3, "", "https://c.d/", Some("x")));
     }
 
     fn rows_of_bytes(text: &'static [u8]) -> Vec<Row> {
-        let rows = read(Source::Csv, Box::new(text)).expect("a table");
+        let rows = read(Source::Csv, Box::new(text)).expect("a table").rows;
         rows.map(|row| row.expect("it can be read")).collect()
     }
 }

@@ -17,8 +17,12 @@ use crate::clicks::detail::Detail;
 use crate::clicks::stats::{Point, Stats, StatsQuery};
 use crate::clicks::tally::{Count, Part, Rows, signed};
 use crate::clicks::unit::{Keep, Partition, Unit};
-use crate::link::Millis;
+use crate::link::{Code, Millis};
 use crate::store::{Upkeep, ahead, day_of, merged};
+
+/// Hundredths of a page that new rows fill. Rows are updated as long as their time goes on, those of
+/// popular links each second; with room beside them that touches no index.
+const FILL: u8 = 70;
 
 impl Postgres {
     pub(in crate::store) async fn count(
@@ -58,6 +62,30 @@ impl Postgres {
             stats.add_day(row.try_get(0)?, &detail);
         }
         Ok(stats)
+    }
+
+    /// May be a moment old.
+    pub(in crate::store) async fn clicks_since(
+        &self,
+        since: &[(Code, Millis)],
+        to: Millis,
+    ) -> Result<Vec<u64>, StoreError> {
+        let first = since.iter().map(|(_, from)| Unit::Day.floor(*from)).min().unwrap_or(to);
+        let days: Vec<Millis> = Unit::Day.steps(first, to).collect();
+        let codes: Vec<&str> = since.iter().map(|(code, _)| code.as_str()).collect();
+        let sql = "SELECT at, code, clicks FROM clicks_day
+                   WHERE at = ANY($1) AND at >= $2 AND at < $3 AND code = ANY($4)";
+        let values: Values<'_> = &[&days, &first, &to, &codes];
+        let mut found: HashMap<String, Vec<(Millis, i64)>> = HashMap::new();
+        for row in self.query_any(sql, values).await? {
+            found.entry(row.try_get(1)?).or_default().push((row.try_get(0)?, row.try_get(2)?));
+        }
+        let sum = |(code, from): &(Code, Millis)| {
+            let days = found.get(code.as_str()).into_iter().flatten();
+            let days = days.filter(|(at, _)| *at >= Unit::Day.floor(*from));
+            days.map(|(_, clicks)| clicks.unsigned_abs()).sum()
+        };
+        Ok(since.iter().map(sum).collect())
     }
 
     pub(in crate::store) async fn salt(&self, day: Millis) -> Result<[u8; 32], StoreError> {
@@ -254,7 +282,7 @@ async fn make(
     let table = unit.table();
     transaction
         .batch_execute(&format!(
-            "CREATE TABLE {name} (LIKE {table} INCLUDING ALL);
+            "CREATE TABLE {name} (LIKE {table} INCLUDING ALL) WITH (fillfactor = {FILL});
              ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
         ))
         .await?;

@@ -82,7 +82,7 @@ fn of_set_up(state: &SqlState) -> bool {
 }
 
 /// The error with what caused it.
-fn whole(error: &Error) -> String {
+pub(super) fn whole(error: &Error) -> String {
     let mut text = String::new();
     if let Some(error) = error.as_db_error() {
         let code = error.code().code();

@@ -2,38 +2,36 @@
 
 use super::links::{COLUMNS, link_of};
 use super::{Postgres, StoreError, Values};
-use crate::link::{Link, LinkQuery, Millis};
+use crate::link::{Link, LinkQuery};
+use crate::store::order::bounds;
 use crate::store::{LinkPage, MOST_IN_A_PAGE, SEARCHED, patch};
 
 impl Postgres {
     /// From the primary: whoever made a link looks for it here.
     pub(in crate::store) async fn links(&self, query: &LinkQuery) -> Result<LinkPage, StoreError> {
-        let (before, code) = match &query.after {
-            None => (Millis::MAX, ""),
-            Some((created, code)) => (*created, code.as_str()),
-        };
+        let (created, code, side, way) = bounds(query);
         let limit = i64::from(query.limit.min(MOST_IN_A_PAGE));
         let text = query.text.as_ref().map(|text| text.to_lowercase());
         // One more than asked for tells whether there is a next page.
         let within = if text.is_some() { i64::from(SEARCHED) } else { limit + 1 };
         let candidates = match query.tag {
-            None => {
-                "links WHERE $4::text IS NULL AND (links.created, links.code) < ($1, $2)
-                 ORDER BY links.created DESC, links.code DESC"
-            }
-            Some(_) => {
+            None => format!(
+                "links WHERE $4::text IS NULL AND (links.created, links.code) {side} ($1, $2)
+                 ORDER BY links.created {way}, links.code {way}"
+            ),
+            Some(_) => format!(
                 "tags JOIN links ON links.code = tags.code
-                 WHERE tag = $4 AND (tags.created, tags.code) < ($1, $2)
-                 ORDER BY tags.created DESC, tags.code DESC"
-            }
+                 WHERE tag = $4 AND (tags.created, tags.code) {side} ($1, $2)
+                 ORDER BY tags.created {way}, tags.code {way}"
+            ),
         };
         let sql = format!(
             "SELECT * FROM (SELECT {COLUMNS} FROM {candidates} LIMIT $5) AS links
              WHERE $6::text IS NULL OR strpos(lower(code), $6) > 0
                  OR strpos(lower(target), $6) > 0 OR strpos(lower(title), $6) > 0
-             ORDER BY created DESC, code DESC LIMIT $3"
+             ORDER BY created {way}, code {way} LIMIT $3"
         );
-        let values: Values<'_> = &[&before, &code, &(limit + 1), &query.tag, &within, &text];
+        let values: Values<'_> = &[&created, &code, &(limit + 1), &query.tag, &within, &text];
         let rows = self.primary().query(&sql, values).await?;
         let mut links: Vec<Link> = rows.iter().map(link_of).collect::<Result<_, _>>()?;
         let limit = query.limit.min(MOST_IN_A_PAGE) as usize;
@@ -47,7 +45,7 @@ impl Postgres {
         }
         // Fewer than asked for: perhaps not all was looked through.
         let sql = format!("SELECT links.created, links.code FROM {candidates} OFFSET $3 LIMIT 1");
-        let values: Values<'_> = &[&before, &code, &(within - 1), &query.tag];
+        let values: Values<'_> = &[&created, &code, &(within - 1), &query.tag];
         let rows = self.primary().query(&sql, values).await?;
         let next = match rows.first() {
             None => None,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_postgres::Row;
@@ -153,7 +154,7 @@ async fn look(primary: &Server, replicas: &[Replica], positions: &mut Positions)
     let positions = &*positions;
     // At the same time, so that one that hangs makes nobody wait for the others.
     let looks = replicas.iter().map(|replica| replica.look(positions, begun));
-    futures_util::future::join_all(looks).await;
+    join_all(looks).await;
 }
 
 /// How long the log of the primary was, and when it was asked.

@@ -32,9 +32,16 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream as Stream;
 
 use super::StoreError;
+use super::error::whole;
 
 /// What a URL says of the server, and how connections to it are encrypted.
 pub(super) fn read(url: &str) -> Result<(Config, Tls), StoreError> {
+    let (config, check) = parse(url)?;
+    Ok((config, Tls::new(check)?))
+}
+
+/// What a URL says, without a look at the files that it names.
+pub(super) fn parse(url: &str) -> Result<(Config, Check), StoreError> {
     // The text of the errors does not have the URL in it, which has a password.
     let wrong =
         |what: &dyn fmt::Display| StoreError::unusable(format_args!("a PostgreSQL URL: {what}"));
@@ -49,8 +56,10 @@ pub(super) fn read(url: &str) -> Result<(Config, Tls), StoreError> {
             _ => rest.push(pair),
         }
     }
-    let mut config: Config =
-        [place, "?", &rest.join("&")].concat().parse().map_err(|error| wrong(&error))?;
+    let mut config: Config = [place, "?", &rest.join("&")]
+        .concat()
+        .parse()
+        .map_err(|error: tokio_postgres::Error| wrong(&whole(&error)))?;
     let check = match (mode.unwrap_or("prefer"), roots) {
         ("disable" | "prefer", _) | ("require", None) => Check::Nothing,
         ("require" | "verify-ca", Some(file)) => Check::Authority(file),
@@ -70,7 +79,7 @@ pub(super) fn read(url: &str) -> Result<(Config, Tls), StoreError> {
         None | Some("prefer") => SslMode::Prefer,
         Some(_) => SslMode::Require,
     });
-    Ok((config, Tls::new(check)?))
+    Ok((config, check))
 }
 
 /// A value of a query, with its `%XX` replaced; `+` is itself.
@@ -81,7 +90,8 @@ fn decoded(value: &str) -> String {
 }
 
 /// What must be so of the certificate of a server. The texts are names of files.
-enum Check {
+#[derive(Debug)]
+pub(super) enum Check {
     Nothing,
     Authority(String),
     Name(String),

@@ -10,7 +10,7 @@ use crate::clicks::detail::Detail;
 use crate::clicks::stats::{Point, Stats, StatsQuery};
 use crate::clicks::tally::{Count, Part, Rows, signed};
 use crate::clicks::unit::{Keep, Partition, Unit};
-use crate::link::Millis;
+use crate::link::{Code, Millis};
 use crate::store::{Upkeep, ahead, day_of};
 
 impl Sqlite {
@@ -48,6 +48,34 @@ impl Sqlite {
     pub(in crate::store) async fn stats(&self, query: &StatsQuery) -> Result<Stats, StoreError> {
         let query = query.clone();
         self.query(move |connection| stats(connection, &query)).await
+    }
+
+    pub(in crate::store) async fn clicks_since(
+        &self,
+        since: &[(Code, Millis)],
+        to: Millis,
+    ) -> Result<Vec<u64>, StoreError> {
+        let since = since.to_vec();
+        self.query(move |connection| {
+            let mut sums = Vec::with_capacity(since.len());
+            for (code, from) in &since {
+                let mut sum = 0;
+                each(
+                    connection,
+                    Unit::Day,
+                    Unit::Day.steps(*from, to),
+                    "clicks",
+                    code.as_str(),
+                    |_, row| {
+                        sum += row.get::<_, i64>(0)?.unsigned_abs();
+                        Ok(())
+                    },
+                )?;
+                sums.push(sum);
+            }
+            Ok(sums)
+        })
+        .await
     }
 
     pub(in crate::store) async fn salt(&self, day: Millis) -> Result<[u8; 32], StoreError> {

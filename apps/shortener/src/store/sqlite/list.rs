@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::links::{COLUMNS, link_of};
 use super::{Sqlite, StoreError};
 use crate::link::{Code, Link, LinkQuery, Millis};
+use crate::store::order::bounds;
 use crate::store::{LinkPage, MOST_IN_A_PAGE, SEARCHED};
 
 impl Sqlite {
@@ -29,27 +30,23 @@ impl Sqlite {
 }
 
 fn links(connection: &Connection, query: &LinkQuery) -> Result<LinkPage, StoreError> {
-    // Newest first: all are before the end of time.
-    let (before, code) = match &query.after {
-        None => (Millis::MAX, ""),
-        Some((created, code)) => (*created, code.as_str()),
-    };
+    let (created, code, side, way) = bounds(query);
     let limit = query.limit.min(MOST_IN_A_PAGE) as usize;
     let sql = match query.tag {
         None => format!(
-            "SELECT {COLUMNS} FROM links WHERE (created, code) < (?, ?)
-             ORDER BY created DESC, code DESC"
+            "SELECT {COLUMNS} FROM links WHERE (created, code) {side} (?, ?)
+             ORDER BY created {way}, code {way}"
         ),
         Some(_) => format!(
             "SELECT {COLUMNS} FROM tags CROSS JOIN links ON links.code = tags.code
-             WHERE (tags.created, tags.code) < (?, ?) AND tag = ?
-             ORDER BY tags.created DESC, tags.code DESC"
+             WHERE (tags.created, tags.code) {side} (?, ?) AND tag = ?
+             ORDER BY tags.created {way}, tags.code {way}"
         ),
     };
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = match &query.tag {
-        None => statement.query((before, code))?,
-        Some(tag) => statement.query((before, code, tag))?,
+        None => statement.query((created, code))?,
+        Some(tag) => statement.query((created, code, tag))?,
     };
     let text = query.text.as_ref().map(|text| text.to_lowercase());
     let (mut links, mut searched) = (Vec::new(), 0);

@@ -1,5 +1,6 @@
 //! What holds of both databases.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seawall_testkit::Postgres;
@@ -33,7 +34,8 @@ pub(super) async fn open(config: &DatabaseConfig, clock: fn() -> Millis) -> Stor
     store
 }
 
-const DAY: Millis = 86_400_000;
+const HOUR: Millis = 3_600_000;
+const DAY: Millis = 24 * HOUR;
 
 pub(super) const KEEP: Keep = Keep { minutes: 2 * DAY, hours: 90 * DAY, days: 5 * 365 * DAY };
 
@@ -147,6 +149,90 @@ fn clicks_at_a_border_are_where_they_belong() {
         let half =
             ask(&store, "a", Unit::Minute, "2026-12-31T12:00:00Z", "2026-12-31T12:30:00Z").await;
         assert_eq!((half.series, half.detail.clicks()), (vec![], 4));
+    });
+}
+
+/// What is stored against a list of all clicks: whatever comes in whatever parts, once or twice,
+/// each range of each unit has the clicks that were in it.
+#[test]
+fn rollups_are_sums_of_clicks() {
+    on_both(async |config| {
+        let stores = [open(&config, before_new_year).await, open(&config, before_new_year).await];
+        let mut clicks: Vec<(&str, Millis, bool)> = Vec::new();
+        let mut random = fastrand::Rng::with_seed(7);
+        for number in 0..60 {
+            let some: Vec<_> = (0..random.usize(0..30))
+                .map(|_| {
+                    // The minutes of two days are kept, and so are those that are yet to come.
+                    let moment = before_new_year() + random.i64(-40 * HOUR..HOUR);
+                    let device =
+                        *random.choice(&[Device::Mobile, Device::Desktop, Device::Bot]).expect("3");
+                    (*random.choice(&["a", "b", "c"]).expect("3"), moment, device)
+                })
+                .collect();
+            let part = || {
+                let clicks = some.iter().map(|(code, at, device)| click(code, *at, *device, 1));
+                part(&number.to_string(), clicks)
+            };
+            let times = random.usize(1..3);
+            let counted = count(&stores[number % 2], (0..times).map(|_| part()).collect()).await;
+            assert!(counted[0], "{number}");
+            if random.bool() {
+                assert_eq!(count(&stores[(number + 1) % 2], vec![part()]).await, [false]);
+            }
+            clicks.extend(some.iter().map(|(code, at, it)| (*code, *at, *it == Device::Bot)));
+        }
+        for turn in 0..200 {
+            let unit = Unit::ALL[turn % Unit::ALL.len()];
+            let code = random.choice(["a", "b", "c", ""]).expect("4");
+            let mut edge = || unit.floor(before_new_year() + random.i64(-44 * HOUR..3 * HOUR));
+            let (one, other) = (edge(), edge());
+            let (from, to) = (one.min(other), one.max(other));
+            let mut expect: BTreeMap<Millis, (i64, i64)> = BTreeMap::new();
+            for (_, at, is_bot) in clicks.iter().filter(|(of, at, _)| {
+                (code.is_empty() || *of == code) && (from..to).contains(&unit.floor(*at))
+            }) {
+                let sums = expect.entry(unit.floor(*at)).or_default();
+                sums.0 += i64::from(!*is_bot);
+                sums.1 += i64::from(*is_bot);
+            }
+            let of = (!code.is_empty()).then(|| Code::new(code).expect("a code"));
+            let query = StatsQuery { code: of, unit, from, to };
+            let stats = stores[turn % 2].stats(&query).await.expect("it answers");
+            let found: Vec<_> =
+                stats.series.iter().map(|point| (point.at, (point.clicks, point.bots))).collect();
+            assert_eq!(found, expect.into_iter().collect::<Vec<_>>(), "{query:?}");
+        }
+    });
+}
+
+#[test]
+fn clicks_of_many_links_are_read_together_and_the_most_clicked_are_known() {
+    on_both(async |config| {
+        let store = open(&config, before_new_year).await;
+        let (first, second) = (at("2026-12-30T12:00:00Z"), before_new_year());
+        let clicks = |code, at, count| (0..count).map(move |_| click(code, at, Device::Mobile, 1));
+        let bot = click("b", first, Device::Bot, 1);
+        count(
+            &store,
+            vec![part("1", clicks("a", first, 2).chain(clicks("b", first, 9)).chain([bot]))],
+        )
+        .await;
+        count(&store, vec![part("2", clicks("a", second, 3).chain(clicks("c", second, 1)))]).await;
+        let code = |name| Code::new(name).expect("a code");
+        let since =
+            [("b", first), ("a", first), ("a", second), ("c", second), ("d", Millis::MIN / 2)];
+        // A link from which day on is the matter of the link.
+        let since: Vec<_> = since.map(|(name, at)| (code(name), at.max(first - 60 * DAY))).into();
+        let found = store.clicks_since(&since, second + 1).await;
+        assert_eq!(found, Ok(vec![9, 5, 3, 1, 0]));
+        assert_eq!(store.clicks_since(&since, second - DAY).await, Ok(vec![9, 2, 0, 0, 0]));
+        assert_eq!(store.clicks_since(&[], second).await, Ok(vec![]));
+        let all = ask(&store, "", Unit::Hour, "2026-12-30T00:00:00Z", "2027-01-01T00:00:00Z").await;
+        assert_eq!(all.detail.leaders().first(2), ["b", "a"]);
+        assert_eq!(all.detail.leaders().counts().len(), 3);
+        let one = ask(&store, "a", Unit::Day, "2026-12-30T00:00:00Z", "2027-01-01T00:00:00Z").await;
+        assert!(one.detail.leaders().is_empty(), "it leads itself");
     });
 }
 

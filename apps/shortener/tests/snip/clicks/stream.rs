@@ -3,11 +3,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use seawall_testkit::{Nats, PATIENCE, Signal};
 use serde_json::{Value, json};
 
-use super::{DESK, GOOD, REPORTS, SOON, follow, line, report, stats, total, until};
+use super::{DESK, GOOD, REPORTS, SOON, click, follow, line, report, stats, total, until};
 use crate::instance::{Home, Instance};
 
 fn with(nats: &Nats, more: &str) -> String {
@@ -112,6 +114,47 @@ fn clicks_wait_for_nats_as_long_as_there_is_room() {
 }
 
 #[test]
+fn every_click_is_counted_once_though_nats_is_killed_meanwhile() {
+    let mut nats = Nats::start().expect("nats-server runs");
+    let home = Home::new();
+    let config = with(&nats, SOON);
+    let snips = [home.start(&config), home.start(&config)];
+    let key = home.key();
+    let codes: Vec<String> = (0..20)
+        .map(|_| snips[0].create_with(&key, json!({ "target": "https://a.example/" })))
+        .collect();
+    let stop = AtomicBool::new(false);
+    let answered = thread::scope(|scope| {
+        let clickers: Vec<_> = [&snips[0], &snips[1], &snips[0], &snips[1]]
+            .into_iter()
+            .map(|snip| scope.spawn(|| click(snip.address, &codes, &stop)))
+            .collect();
+        let more = |snip: &Instance| {
+            let before = snip.metric("snip_clicks_total", "");
+            snip.until(|snip| snip.metric("snip_clicks_total", ""), |now| *now > before + 200);
+        };
+        for _ in 0..3 {
+            snips.iter().for_each(more);
+            nats.kill().expect("it can be killed");
+            snips.iter().for_each(more);
+            nats.restart().expect("it starts");
+            for snip in &snips {
+                snip.until(|snip| snip.metric("snip_nats_up", ""), |up| *up == 1);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        let ended = clickers.into_iter().map(|clicker| clicker.join().expect("no panic"));
+        ended.fold(0, |sum, (answered, doubtful)| sum + answered + doubtful)
+    });
+    assert_eq!(snips.iter().map(|snip| snip.metric("snip_clicks_lost_total", "")).sum::<u64>(), 0);
+    let all = |snip: &Instance| total(&stats(snip, &key, ""));
+    assert_eq!(snips[0].until(all, |counted| *counted >= answered), answered);
+    snips.into_iter().for_each(end);
+    let snip = home.start(&config);
+    assert_eq!(all(&snip), answered, "and none twice");
+}
+
+#[test]
 fn a_process_that_ends_without_nats_counts_without_it() {
     let mut nats = Nats::start().expect("nats-server runs");
     let home = Home::new();
@@ -210,6 +253,20 @@ fn clicks_are_seen_as_they_are_made(config: &str) {
     end(snip);
     let mut rest = String::new();
     while all.read_line(&mut rest).is_ok_and(|bytes| bytes > 0) {}
+}
+
+#[test]
+fn nobody_looks_on_with_a_key_that_is_revoked() {
+    let home = Home::new();
+    let snip = home.start(SOON);
+    let made = json!({ "name": "looker", "scopes": ["stats:read"] });
+    let made = snip.api(&home.key(), "POST", "/keys", &made);
+    let made: Value = serde_json::from_slice(&made.body).expect("JSON");
+    let mut feed = look(&snip, made["key"].as_str().expect("a key"), "");
+    let path = format!("/keys/{}", made["id"]);
+    assert_eq!(snip.api(&home.key(), "DELETE", &path, &Value::Null).status, 204);
+    // At the next beat; the connection goes on, and the answer ends with an empty chunk.
+    until_line(&mut feed, |line| line == "0\r\n");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use snip::code::Codes;
-use snip::link::{Code, Link, LinkPatch, LinkQuery, Millis, NewLink, Redirect};
+use snip::link::{Code, Link, LinkPatch, LinkQuery, Millis, NewLink, Order, Redirect};
 use snip::store::{
     DatabaseConfig, Deletion, LinkPage, MOST_AT_ONCE, NewKey, Once, REMEMBERED, Read, SEARCHED,
     Store, StoreError, Taken, Update, system_clock,
@@ -546,15 +546,23 @@ async fn pages_have_every_link_once_while_links_are_made_and_deleted(place: Plac
         let made = make(&store, vec![tagged("https://example.com/", &["t"]); 50]).await;
         expected.extend(made.into_iter().map(|link| link.code));
     }
-    for tag in [None, Some("t".to_owned())] {
+    for (tag, order) in [
+        (None, Order::Newest),
+        (Some("t".to_owned()), Order::Newest),
+        (None, Order::Oldest),
+        (Some("t".to_owned()), Order::Oldest),
+    ] {
         let (mut seen, mut after, mut last) = (HashSet::new(), None, None);
         loop {
-            let query = LinkQuery { tag: tag.clone(), after, limit: 40, ..LinkQuery::default() };
+            let query = LinkQuery { tag: tag.clone(), order, after, limit: 40, text: None };
             let LinkPage { links, next } = store.links(&query).await.expect("it answers");
             assert!(links.len() <= 40);
             for link in links {
                 let place = (link.created, link.code.clone());
-                assert!(last.is_none_or(|last| place < last), "out of order");
+                let is_behind = |last: (Millis, Code)| {
+                    if order == Order::Newest { place < last } else { place > last }
+                };
+                assert!(last.is_none_or(is_behind), "out of order");
                 last = Some(place);
                 assert!(seen.insert(link.code), "seen twice");
             }
@@ -626,8 +634,8 @@ async fn links_are_found_by_text(place: Place) {
         let query = LinkQuery {
             text: Some(text.to_owned()),
             tag: tag.map(ToOwned::to_owned),
-            after: None,
             limit: 10,
+            ..LinkQuery::default()
         };
         let page = store.links(&query).await.expect("it answers");
         let index = |link: &Link| made.iter().position(|it| it.code == link.code).expect("known");
@@ -652,7 +660,8 @@ async fn links_are_found_by_text(place: Place) {
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let text = Some("e".to_owned());
-        let page = store.links(&LinkQuery { text, tag: None, after, limit: 1 }).await;
+        let query = LinkQuery { text, after, limit: 1, ..LinkQuery::default() };
+        let page = store.links(&query).await;
         let LinkPage { links, next } = page.expect("it answers");
         seen.extend(links.into_iter().map(|link| link.code));
         let Some(next) = next else { break };
