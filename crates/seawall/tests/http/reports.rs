@@ -36,7 +36,7 @@ impl Told {
         all.authorization.push(field("authorization"));
         if status == 204 {
             let body = String::from_utf8(request.body.clone()).expect("it is UTF-8");
-            assert!(body.ends_with('\n') && body.len() <= 1 << 20);
+            assert!(body.ends_with('\n') && body.len() <= 4 << 20);
             let event = |line: &str| serde_json::from_str(line).expect("a line of JSON");
             let events: Vec<Value> = body.lines().map(event).collect();
             // As applications do that count a batch once.
@@ -585,13 +585,13 @@ fn the_end_of_the_process_does_not_wait_for_ever() -> io::Result<()> {
 fn batches_are_bounded_and_posted_when_there_is_enough() -> io::Result<()> {
     let told = Told::default();
     let origin = application(&told, |_| Response::new(200, "x"))?;
-    let seawall =
-        Setup::before(&origin).route("report = { path = \"/clicks\", every = \"1h\" }").start()?;
+    let report = "report = { path = \"/clicks\", every = \"1h\", buffer = \"16MiB\" }";
+    let seawall = Setup::before(&origin).route(report).start()?;
     let request = |number: usize| get(&format!("/{number:04000}"), "");
-    let requests: Vec<String> = (0..600).map(request).collect();
+    let requests: Vec<String> = (0..2400).map(request).collect();
     statuses(&seawall, &requests)?;
-    // More than two batches of 1 MiB, each posted an hour early.
-    eventually("most are told", || Ok(told.events().len() >= 400))?;
+    // More than two batches of 4 MiB, each posted an hour early.
+    eventually("most are told", || Ok(told.events().len() >= 1800))?;
     assert!(told.posts().len() >= 2);
     Ok(())
 }
