@@ -101,7 +101,7 @@ fn what_cannot_be_a_code_is_never_looked_up() {
     let (_home, snip) = start();
     let before = snip.metric("snip_lookups_total", "store");
     let long = "a".repeat(65);
-    for path in ["/%61bc", "/a%0d%0ab", "/a:b", &format!("/{long}"), "/a/b", "/a/", "/.env", "/'--"]
+    for path in ["/%61bc", "/a%0d%0ab", "/a:b", &format!("/{long}"), "/a/b", "/a//", "/.env", "/'--"]
     {
         assert_eq!(snip.get(path).status, 404, "{path}");
     }
@@ -113,6 +113,7 @@ fn a_link_that_is_disabled_cannot_be_told_from_none() {
     let (_home, snip) = start();
     let code = snip.create(json!({ "target": TARGET }));
     assert_eq!(snip.follow(&code), to(TARGET));
+    assert_eq!(snip.follow(&format!("{code}/")), to(TARGET));
     snip.change(snip.key(), &code, json!({ "disabled": true }));
     let (disabled, none) = (snip.get(&format!("/{code}")), snip.get("/nothing"));
     assert_eq!((disabled.status, disabled.text()), (404, none.text()));
