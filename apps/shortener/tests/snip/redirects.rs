@@ -101,7 +101,8 @@ fn what_cannot_be_a_code_is_never_looked_up() {
     let (_home, snip) = start();
     let before = snip.metric("snip_lookups_total", "store");
     let long = "a".repeat(65);
-    for path in ["/%61bc", "/a%0d%0ab", "/a:b", &format!("/{long}"), "/a/b", "/a//", "/.env", "/'--"]
+    for path in
+        ["/%61bc", "/a%0d%0ab", "/a:b", &format!("/{long}"), "/a/b", "/a//", "/.env", "/'--"]
     {
         assert_eq!(snip.get(path).status, 404, "{path}");
     }
