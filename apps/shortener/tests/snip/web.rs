@@ -238,11 +238,13 @@ fn everything_is_done_with_the_keyboard_alone() {
     hand.press("Enter");
     hand.until("location.search === '?tag=many'");
     hand.until("document.querySelector('#tag').value === 'many'");
+    hand.reads(".state", "newest that fit");
 
     // Somebody ends the key: the page says so and asks for another.
     let keys = snip.api(snip.key(), "DELETE", "/keys/1", &Value::Null);
     assert_eq!(keys.status, 204);
     hand.press("k");
+    hand.until("document.activeElement.matches('.rows .short')");
     hand.press("Enter");
     hand.reads("[role=status]", "session has ended");
 }
