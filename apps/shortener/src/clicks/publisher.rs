@@ -13,7 +13,7 @@ use super::Clicks;
 use super::event::Click;
 use super::jetstream::{self, Failure, Message, Stream, fetch};
 use super::tally::{Part, Tally};
-use super::writer::{Backoff, Stop, random_name, ticks};
+use super::writer::{Stop, Turns, random_name};
 use crate::store::{StoreError, system_clock};
 
 /// Begins to send and to count.
@@ -31,26 +31,16 @@ struct Sender {
     current: Option<Message>,
 }
 
-async fn send(mut sender: Sender, mut stop: Stop) {
+async fn send(mut sender: Sender, stop: Stop) {
     let clicks = sender.clicks.clone();
     let Some(stream) = clicks.stream() else { return };
-    let mut turns = ticks(clicks.every);
-    let mut backoff = Backoff::default();
+    let mut turns = Turns::new(clicks.every, stop);
     let limit = loop {
-        let turn = async {
-            backoff.wait().await;
-            turns.tick().await;
-        };
-        tokio::select! {
-            limit = stop.told() => break limit,
-            () = turn => {}
+        if let Some(limit) = turns.next().await {
+            break limit;
         }
-        match sender.send_all(stream).await {
-            Ok(()) => backoff.reset(),
-            Err(error) if backoff.failed() => {
-                warn!(%error, "clicks cannot be sent to NATS; they are held in memory meanwhile");
-            }
-            Err(_) => {}
+        if let Some(error) = turns.note(sender.send_all(stream).await) {
+            warn!(%error, "clicks cannot be sent to NATS; they are held in memory meanwhile");
         }
     };
     sender.finish(stream, limit).await;
@@ -137,29 +127,19 @@ fn part(id: &str, tally: Tally) -> Part {
     Part { id: format!("stream:{id}").into(), until, settled: None, tally }
 }
 
-async fn count(clicks: Arc<Clicks>, mut stop: Stop) {
+async fn count(clicks: Arc<Clicks>, stop: Stop) {
     let Some(stream) = clicks.stream() else { return };
-    let mut turns = ticks(clicks.every);
-    let (mut backoff, mut consumer) = (Backoff::default(), None);
-    loop {
-        let turn = async {
-            backoff.wait().await;
-            turns.tick().await;
-        };
-        tokio::select! {
-            _ = stop.told() => return,
-            () = turn => {}
+    let mut turns = Turns::new(clicks.every, stop);
+    let mut consumer = None;
+    while turns.next().await.is_none() {
+        let outcome = count_all(&clicks, stream, &mut consumer).await;
+        if outcome.is_err() {
+            // The server may have forgotten it.
+            consumer = None;
+            clicks.counts.failures.fetch_add(1, Relaxed);
         }
-        match count_all(&clicks, stream, &mut consumer).await {
-            Ok(()) => backoff.reset(),
-            Err(error) => {
-                // The server may have forgotten it.
-                consumer = None;
-                clicks.counts.failures.fetch_add(1, Relaxed);
-                if backoff.failed() {
-                    warn!(%error, "clicks of the stream cannot be counted; they stay in it");
-                }
-            }
+        if let Some(error) = turns.note(outcome) {
+            warn!(%error, "clicks of the stream cannot be counted; they stay in it");
         }
     }
 }

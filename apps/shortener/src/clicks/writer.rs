@@ -40,7 +40,7 @@ pub(super) struct Stop(watch::Receiver<Option<Duration>>);
 
 impl Stop {
     /// Waits until it is told so.
-    pub(super) async fn told(&mut self) -> Duration {
+    async fn told(&mut self) -> Duration {
         let limit = self.0.wait_for(Option::is_some).await.map(|limit| *limit);
         limit.ok().flatten().unwrap_or_default()
     }
@@ -80,37 +80,48 @@ async fn keep_up(clicks: Arc<Clicks>) {
     }
 }
 
-/// How long to wait before the next attempt.
-#[derive(Debug, Default)]
-pub(super) struct Backoff(Duration);
+/// When a task is to work: once in so often, later after failures, until it is told to stop.
+pub(super) struct Turns {
+    ticks: Interval,
+    /// How long to wait before the next attempt; nothing after success.
+    pause: Duration,
+    stop: Stop,
+}
 
-impl Backoff {
-    /// After success, or at the beginning, nothing.
-    pub(super) async fn wait(&self) {
-        if !self.0.is_zero() {
-            sleep(self.0).await;
+impl Turns {
+    /// The first comes when the time has passed once.
+    pub(super) fn new(every: Duration, stop: Stop) -> Turns {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        Turns { ticks, pause: Duration::ZERO, stop }
+    }
+
+    /// Waits for the next. `Some`: there is none any more, and the end may take so long.
+    pub(super) async fn next(&mut self) -> Option<Duration> {
+        let Turns { ticks, pause, stop } = self;
+        let turn = async {
+            if !pause.is_zero() {
+                sleep(*pause).await;
+            }
+            ticks.tick().await;
+        };
+        tokio::select! {
+            limit = stop.told() => Some(limit),
+            () = turn => None,
         }
     }
 
-    /// It went well.
-    pub(super) fn reset(&mut self) {
-        self.0 = Duration::ZERO;
+    /// What came of a turn: an error is given back for the log when it is the first in a row.
+    pub(super) fn note<E>(&mut self, outcome: Result<(), E>) -> Option<E> {
+        let Err(error) = outcome else {
+            self.pause = Duration::ZERO;
+            return None;
+        };
+        let is_first = self.pause.is_zero();
+        self.pause = (self.pause * 2).clamp(Duration::from_millis(100), LONGEST_WAIT);
+        is_first.then_some(error)
     }
-
-    /// It failed. True: for the first time.
-    pub(super) fn failed(&mut self) -> bool {
-        let is_first = self.0.is_zero();
-        self.0 = (self.0 * 2).clamp(Duration::from_millis(100), LONGEST_WAIT);
-        is_first
-    }
-}
-
-/// Turns, the first of which comes when the time has passed once.
-pub(super) fn ticks(every: Duration) -> Interval {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.reset();
-    ticks
 }
 
 /// A random name, so that what two processes bring is never taken for one.
@@ -128,24 +139,14 @@ struct Pieces {
     settled: Option<Box<str>>,
 }
 
-async fn work(mut pieces: Pieces, mut stop: Stop) {
-    let mut turns = ticks(pieces.clicks.every);
-    let mut backoff = Backoff::default();
+async fn work(mut pieces: Pieces, stop: Stop) {
+    let mut turns = Turns::new(pieces.clicks.every, stop);
     let limit = loop {
-        let turn = async {
-            backoff.wait().await;
-            turns.tick().await;
-        };
-        tokio::select! {
-            limit = stop.told() => break limit,
-            () = turn => {}
+        if let Some(limit) = turns.next().await {
+            break limit;
         }
-        match pieces.write().await {
-            Ok(()) => backoff.reset(),
-            Err(error) if backoff.failed() => {
-                warn!(%error, "clicks cannot be written; they are held in memory meanwhile");
-            }
-            Err(_) => {}
+        if let Some(error) = turns.note(pieces.write().await) {
+            warn!(%error, "clicks cannot be written; they are held in memory meanwhile");
         }
     };
     pieces.finish(limit).await;
