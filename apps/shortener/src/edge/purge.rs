@@ -1,9 +1,10 @@
 //! Tells Seawall nodes which links have changed: hard purges of their tags.
 //!
 //! Each node has a task and a queue of its own, so that one that is away does not hold the others
-//! up. What it has not heard is told again until it has. Each change is told twice: at once, and
-//! when `memory-ttl` and a second are over, since until then another instance may have given the
-//! node what was. A queue that is full is replaced by a purge of the whole host.
+//! up. What it has not heard is told again until it has. Who changed a link tells at once, and once
+//! more when `memory-ttl` and a second are over, since until then another instance may have given
+//! the node what was; who reads of a change tells once, when it gives that no more. A queue that is
+//! full is replaced by a purge of the whole host.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -185,7 +186,7 @@ impl Purger {
     pub async fn purge<'a>(&self, codes: impl Iterator<Item = &'a str> + Clone) {
         let mut wait = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
-            let number = node.queue(codes.clone());
+            let number = node.queue(codes.clone(), true);
             // One that is away is not waited for.
             if node.is_up.load(Relaxed) {
                 wait.push((node.told.subscribe(), number));
@@ -200,10 +201,11 @@ impl Purger {
         timeout(AT_MOST, heard).await.ok();
     }
 
-    /// The same without waiting.
-    pub fn later<'a>(&self, codes: impl Iterator<Item = &'a str> + Clone) {
+    /// Purges what caches in front have of these links, which were changed elsewhere, once and
+    /// without waiting. To be called when this instance gives what was no more.
+    pub fn pass_on<'a>(&self, codes: impl Iterator<Item = &'a str> + Clone) {
         for node in &self.nodes {
-            node.queue(codes.clone());
+            node.queue(codes.clone(), false);
         }
     }
 
@@ -241,13 +243,16 @@ impl Drop for Purger {
 }
 
 impl Node {
-    /// Puts links into the queue, and says the number of the last.
-    fn queue<'a>(&self, codes: impl Iterator<Item = &'a str>) -> u64 {
+    /// Puts links into the queue, and into that of what is told again, and says the number of the
+    /// last.
+    fn queue<'a>(&self, codes: impl Iterator<Item = &'a str>, again: bool) -> u64 {
         let mut queue = lock(&self.queue);
         let due = Instant::now() + self.again;
         for code in codes {
             queue.push(code.into());
-            queue.push_again(due, code.into());
+            if again {
+                queue.push_again(due, code.into());
+            }
         }
         let last = queue.last();
         drop(queue);

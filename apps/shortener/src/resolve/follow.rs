@@ -59,7 +59,7 @@ pub async fn follow(
         for change in changes.iter().filter(|it| it.at >= recently) {
             resolver.forget(change.code.as_str());
         }
-        purger.later(changes.iter().filter(|it| it.at >= since).map(|it| it.code.as_str()));
+        purger.pass_on(changes.iter().filter(|it| it.at >= since).map(|it| it.code.as_str()));
     }
     resolver.memory.followed(begun);
     let follower = Follower { resolver, purger, seen, keep };
@@ -125,7 +125,7 @@ impl Follower {
                 self.resolver.forget(change.code.as_str());
             }
             self.resolver.counts.changes.fetch_add(changes.len() as u64, Relaxed);
-            self.purger.later(changes.iter().map(|change| change.code.as_str()));
+            self.purger.pass_on(changes.iter().map(|change| change.code.as_str()));
         }
     }
 
