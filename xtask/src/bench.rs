@@ -18,6 +18,7 @@ pub(crate) mod choice;
 pub(crate) mod cpu;
 pub(crate) mod hits;
 mod idle;
+mod kept;
 pub(crate) mod machine;
 mod options;
 mod part;

@@ -1,13 +1,11 @@
 //! Results of an earlier run, for the cases that a run leaves out: all of them together take longer
 //! than one may want to have a machine for oneself.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::disk::Disk;
 use super::fleet::Fleet;
@@ -15,6 +13,7 @@ use super::million::Memory;
 use super::proxies::Proxy;
 use super::purge::Purge;
 use super::report::Report;
+use crate::bench::kept;
 use crate::bench::rounds::{Row, Sample, Workers};
 use crate::bench::wrk::Errors;
 
@@ -25,16 +24,8 @@ impl Report {
     /// # Errors
     /// When the file is not one of these, or is about another machine, commit or kind of rounds.
     pub(super) fn keep(&mut self, directory: &Path) -> anyhow::Result<()> {
-        let file = directory.join("cache.json");
-        let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
-        let old: Value = serde_json::from_str(&text)?;
-        ensure!(
-            circumstances(&old) == circumstances(&self.json()),
-            "{} was measured in other circumstances, or with another commit: begin anew without it",
-            file.display()
-        );
-        let found = self.take(&old);
-        found.with_context(|| format!("{} is no report of this benchmark", file.display()))
+        let now = self.json();
+        kept::keep(&directory.join("cache.json"), &now, |old| self.take(old))
     }
 
     fn take(&mut self, old: &Value) -> Option<()> {
@@ -64,18 +55,6 @@ impl Report {
         }
         Some(())
     }
-}
-
-/// All but the date, and whether there were changes to the commit: results make some.
-fn circumstances(report: &Value) -> Value {
-    let mut facts = report["machine"].clone();
-    if let Some(facts) = facts.as_object_mut() {
-        facts.remove("date");
-        if let Some(Value::String(commit)) = facts.get_mut("commit") {
-            commit.truncate(commit.find(' ').unwrap_or(commit.len()));
-        }
-    }
-    json!([facts, report["rounds"], report["seconds"]])
 }
 
 fn all<T>(list: &Value, one: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
@@ -161,6 +140,8 @@ fn number(value: &Value) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::Case;
     use super::*;
 

@@ -1,10 +1,8 @@
 //! The results as tables for people and as JSON for programs, with the targets beside them.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -13,6 +11,7 @@ use super::create::Creation;
 use super::redirects::{KEPT, Row};
 use super::sites::Who;
 use super::size::Size;
+use crate::bench::kept;
 use crate::bench::rounds::{Round, Sample};
 use crate::bench::table::{self, Verdict, errors, mebi, median, spread_of};
 use crate::bench::wrk::Errors;
@@ -55,50 +54,46 @@ impl Report {
     }
 
     /// Puts the results of a case in place of what it says of that case and those who took part.
-    pub(super) fn put_redirects(&mut self, case: Case, rows: Vec<Row>) {
-        let name = case.name();
-        let is_new = |old: &Row| rows.iter().any(|row| row.who == old.who);
-        self.redirects.retain(|old| old.case != name || !is_new(old));
+    /// Where something went wrong, what is known of them stays.
+    pub(super) fn put_redirects(&mut self, case: Case, mut rows: Vec<Row>) {
+        let is_of = |old: &Row, new: &Row| old.case == case.name() && old.who == new.who;
+        rows.retain(|new| is_good(&new.rounds) || !self.redirects.iter().any(|it| is_of(it, new)));
+        self.redirects.retain(|old| !rows.iter().any(|new| is_of(old, new)));
         self.redirects.extend(rows);
         self.redirects.sort_by_key(|row| (place(&row.case), row.who));
     }
 
-    /// The same of a way to make links.
-    pub(super) fn put_creations(&mut self, case: Case, creations: Vec<Creation>) {
-        let name = case.name();
-        self.creations.retain(|old| old.case != name);
+    /// The same of a way to make links, by database.
+    pub(super) fn put_creations(&mut self, case: Case, mut creations: Vec<Creation>) {
+        let is_of =
+            |old: &Creation, new: &Creation| old.case == case.name() && old.backend == new.backend;
+        creations
+            .retain(|new| is_good(&new.rounds) || !self.creations.iter().any(|it| is_of(it, new)));
+        self.creations.retain(|old| !creations.iter().any(|new| is_of(old, new)));
         self.creations.extend(creations);
         self.creations.sort_by_key(|creation| place(&creation.case));
     }
 
-    /// Takes over what `shortener.json` in a folder says. Without such a file there is nothing to take over. Rounds in which something went wrong are
-    /// not kept.
+    /// Takes over what `shortener.json` in a folder says. Without such a file there is nothing to
+    /// take over. Rounds in which something went wrong are not kept.
     ///
     /// # Errors
     /// When the file is not one of these, or is about another machine, commit or kind of rounds.
     pub(super) fn keep(&mut self, directory: &Path) -> anyhow::Result<()> {
-        let file = directory.join("shortener.json");
-        let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
-        let old: Value = serde_json::from_str(&text)?;
-        ensure!(
-            circumstances(&old) == circumstances(&self.json()),
-            "{} was measured in other circumstances, or with another commit: begin anew without it",
-            file.display()
-        );
-        let taken = self.take(&old);
-        taken.with_context(|| format!("{} is no report of this benchmark", file.display()))
+        let now = self.json();
+        kept::keep(&directory.join("shortener.json"), &now, |old| self.take(old))
     }
 
     fn take(&mut self, old: &Value) -> Option<()> {
         for value in old["redirects"].as_array()? {
             let row = row_of(value)?;
-            if errors(&samples(&row.rounds)).is_none() {
+            if is_good(&row.rounds) {
                 self.redirects.push(row);
             }
         }
         for value in old["creations"].as_array()? {
             let creation = creation_of(value)?;
-            if errors(&samples(&creation.rounds)).is_none() {
+            if is_good(&creation.rounds) {
                 self.creations.push(creation);
             }
         }
@@ -293,6 +288,10 @@ fn cells(rounds: &[Round], backend: &str, with_user: bool) -> String {
     cells.join(" | ")
 }
 
+fn is_good(rounds: &[Round]) -> bool {
+    errors(&samples(rounds)).is_none()
+}
+
 fn invalid(rounds: &[Round]) -> String {
     errors(&samples(rounds)).map_or_else(String::new, |what| format!("invalid: {what}"))
 }
@@ -308,18 +307,6 @@ fn rounds_json(rounds: &[Round]) -> Vec<Value> {
         value["postgres_cpu_us_per_request"] = json!(round.behind);
     }
     values
-}
-
-/// All but the date, and whether there were changes to the commit: results make some.
-fn circumstances(report: &Value) -> Value {
-    let mut facts = report["machine"].clone();
-    if let Some(facts) = facts.as_object_mut() {
-        facts.remove("date");
-        if let Some(Value::String(commit)) = facts.get_mut("commit") {
-            commit.truncate(commit.find(' ').unwrap_or(commit.len()));
-        }
-    }
-    json!([facts, report["rounds"], report["seconds"]])
 }
 
 fn row_of(value: &Value) -> Option<Row> {
@@ -362,6 +349,8 @@ fn round_of(value: &Value) -> Option<Round> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn empty() -> Report {
@@ -443,6 +432,9 @@ mod tests {
             .map(|row| (&*row.case, row.who, row.rounds[0].sample.cpu))
             .collect();
         assert_eq!(kept, [("memory", Who::Snip, 6.0), ("store", Who::Snip, 20.0)]);
+        let bad = row(Case::Store, Who::Snip, round(1.0, 1e4, 1.0, 7));
+        new.put_redirects(Case::Store, vec![bad]);
+        assert_eq!(new.redirects[1].rounds[0].sample.cpu, 20.0, "a good one is not replaced");
         assert_eq!(new.redirects[1].rounds[0].behind, 2.0);
         assert_eq!(new.creations[0].backend, "PostgreSQL");
         assert_eq!(new.sizes, old.sizes);
