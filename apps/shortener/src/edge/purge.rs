@@ -7,6 +7,7 @@
 //! full is replaced by a purge of the whole host.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -336,14 +337,14 @@ impl Node {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Content::from(body)).map_err(|error| words(&error))?;
+        // The connection goes on only as long as it is asked, and may end with the answer. Without
+        // one, whoever waits for it is told.
+        let mut answer = pin!(sender.send_request(request));
         let answer = tokio::select! {
-            answer = sender.send_request(request) => answer.map_err(|error| words(&error))?,
-            // It goes on only as long as it is asked; its end comes with an answer or an error.
-            ended = connection => {
-                return Err(ended.err().map_or_else(|| "hung up".to_owned(), |error| words(&error)));
-            }
+            answer = &mut answer => answer,
+            _ = connection => answer.await,
         };
-        match answer.status().as_u16() {
+        match answer.map_err(|error| words(&error))?.status().as_u16() {
             // No route has a cache, so that nothing is stored.
             200..=299 | 409 => Ok(()),
             status => Err(format!("status {status}")),
