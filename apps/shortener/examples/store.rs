@@ -104,6 +104,7 @@ fn link(number: usize) -> NewLink {
         alias: None,
         target: format!("https://www.example.com/articles/2025/some-title-{number:012}").into(),
         redirect: Redirect::Found,
+        forward_query: false,
         expires: None,
         clicks_left: None,
         password: None,

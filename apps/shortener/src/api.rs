@@ -78,6 +78,8 @@ pub struct Api {
     pub(crate) url: String,
     /// The redirect of links that do not say.
     pub(crate) redirect: Redirect,
+    /// Whether links that do not say send queries on.
+    pub(crate) forward_query: bool,
     /// With what cursors are signed.
     pub(crate) cursors: [u8; 32],
 }
@@ -108,6 +110,7 @@ impl Api {
             rules,
             url,
             redirect,
+            forward_query: config.links.forward_query,
             cursors,
         })
     }

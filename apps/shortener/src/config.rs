@@ -115,6 +115,8 @@ pub struct LinksConfig {
     pub block_list: Option<PathBuf>,
     /// The redirect of links that do not say. Default 302.
     pub redirect: Redirect,
+    /// Whether links that do not say send the query of whoever follows them on. Default: no.
+    pub forward_query: bool,
 }
 
 impl Config {
@@ -286,6 +288,7 @@ struct LinksSection {
     longest: Option<Spanned<usize>>,
     block_list: Option<Text>,
     redirect: Option<Status>,
+    forward_query: bool,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -414,6 +417,7 @@ impl File {
                 longest: links.longest.map_or(2048, Spanned::into_inner),
                 block_list: text(links.block_list).map(PathBuf::from),
                 redirect: links.redirect.map_or(Redirect::Found, |status| status.0),
+                forward_query: links.forward_query,
             },
         }
     }
@@ -593,6 +597,7 @@ mod tests {
             longest = 4096
             block-list = "blocked"
             redirect = 301
+            forward-query = true
         "#;
         let config = Config::parse(text, "snip.toml").expect("nothing is wrong");
         assert_eq!(config.url.as_deref(), Some("https://sn.ip"));
@@ -600,6 +605,7 @@ mod tests {
         assert_eq!(config.cache.memory_ttl, Duration::from_millis(250));
         assert_eq!(config.clicks.days, 365 * DAY);
         assert_eq!(config.links.redirect, Redirect::Permanent);
+        assert!(config.links.forward_query);
         assert!(config.trusts("10.1.2.3".parse().expect("an address")));
         assert!(!config.trusts("11.1.2.3".parse().expect("an address")));
     }

@@ -30,6 +30,9 @@ pub struct Prepared {
     pub location: Option<HeaderValue>,
     etag: Option<HeaderValue>,
     tag: Option<HeaderValue>,
+    /// Only browsers may keep them. Where queries are sent on, a cache that leaves them out of its
+    /// key would send those of one on for another.
+    is_private: bool,
 }
 
 impl Prepared {
@@ -48,6 +51,7 @@ impl Prepared {
             location: value(all.slice(..first)),
             etag: value(all.slice(first..second)),
             tag: value(all.slice(second..)),
+            is_private: mapping.forward_query,
         }
     }
 }
@@ -87,8 +91,10 @@ impl Edge {
     }
 
     fn keep_for(&self, headers: &mut HeaderMap, prepared: &Prepared, left: Option<Millis>) {
-        let [browser, cdn] = match left.map(|left| u64::try_from(left / 1000).unwrap_or(0)) {
-            Some(left) if left < self.s_maxage.max(self.max_age) => {
+        let left = left.map_or(u64::MAX, |left| u64::try_from(left / 1000).unwrap_or(0));
+        let [browser, cdn] = match left {
+            _ if prepared.is_private => fields(self.max_age.min(left), 0),
+            _ if left < self.s_maxage.max(self.max_age) => {
                 fields(self.max_age.min(left), self.s_maxage.min(left))
             }
             _ => self.plain.clone(),

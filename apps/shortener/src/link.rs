@@ -105,6 +105,8 @@ pub struct Link {
     pub target: Box<str>,
     /// With what status.
     pub redirect: Redirect,
+    /// Whether the query of whoever follows it is sent on.
+    pub forward_query: bool,
     /// From when on it leads nowhere (410).
     pub expires: Option<Millis>,
     /// Clicks that are left, if they are limited; at 0 it leads nowhere (410).
@@ -136,6 +138,8 @@ pub struct NewLink {
     pub target: Box<str>,
     /// With what status.
     pub redirect: Redirect,
+    /// Whether the query of whoever follows it is sent on.
+    pub forward_query: bool,
     /// From when on it leads nowhere.
     pub expires: Option<Millis>,
     /// Clicks that it has, if they are limited.
@@ -157,6 +161,8 @@ pub struct LinkPatch {
     pub target: Option<Box<str>>,
     /// With what status.
     pub redirect: Option<Redirect>,
+    /// Whether the query of whoever follows it is sent on.
+    pub forward_query: Option<bool>,
     /// From when on it leads nowhere.
     pub expires: Option<Option<Millis>>,
     /// Clicks that it has, if they are limited.

@@ -1,9 +1,10 @@
 //! `GET` and `HEAD` of a short link, and `POST` of its password: the story of a click.
 //!
-//! The order of the lines is the order in which it is decided. Nothing of the request is sent on:
-//! a target is what its owner wrote, without the query of whoever follows it. Called by `serve.rs`
-//! for nearly every request, so it allocates nothing that it can have been given.
+//! The order of the lines is the order in which it is decided. Nothing of the request is sent on but
+//! the query, where the link says so (`redirect/forward.rs`). Called by `serve.rs` for nearly every
+//! request, so it allocates nothing that it can have been given.
 
+mod forward;
 pub mod tries;
 
 use std::net::IpAddr;
@@ -47,8 +48,8 @@ pub async fn answer(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) ->
     // As `serve.rs` has told it from its other paths.
     let code = code(uri.path()).unwrap_or_default();
     let outcome = match method {
-        Method::GET => follow(app, code, true).await,
-        Method::HEAD => follow(app, code, false).await,
+        Method::GET => follow(app, code, uri.query(), true).await,
+        Method::HEAD => follow(app, code, uri.query(), false).await,
         _ => Err(Refusal::Method),
     };
     let answer = match outcome {
@@ -105,8 +106,13 @@ struct There {
 }
 
 impl There {
-    fn new(entry: Arc<Entry>, status: u16) -> Result<There, Refusal> {
-        let location = entry.prepared.location.clone().ok_or(Refusal::Damaged)?;
+    fn new(entry: Arc<Entry>, status: u16, query: Option<&str>) -> Result<There, Refusal> {
+        let query = query.filter(|query| entry.mapping.forward_query && !query.is_empty());
+        let location = match query {
+            Some(query) => forward::location(&entry.mapping.target, query),
+            None => entry.prepared.location.clone(),
+        };
+        let location = location.ok_or(Refusal::Damaged)?;
         let status = StatusCode::from_u16(status).map_err(|_| Refusal::Damaged)?;
         Ok(There { entry, location, status, keep: None })
     }
@@ -129,7 +135,12 @@ impl There {
 
 /// The link that a code leads to, or what stands in its way. `HEAD` takes none of the clicks it has
 /// left, and so is not told where they lead.
-async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Followed, Refusal> {
+async fn follow(
+    app: &Arc<App>,
+    code: &str,
+    query: Option<&str>,
+    is_click: bool,
+) -> Result<Followed, Refusal> {
     let (entry, is_unsure) = look_up(app, code).await?;
     let left = entry.mapping.expires.map(|expires| expires.saturating_sub(system_clock()));
     if left.is_some_and(|left| left <= 0) {
@@ -152,7 +163,7 @@ async fn follow(app: &Arc<App>, code: &str, is_click: bool) -> Result<Followed, 
     }
     let status = entry.mapping.redirect.status();
     let keep = (!entry.mapping.limited && !is_unsure).then_some(left);
-    Ok(Followed::There(There { keep, ..There::new(entry, status)? }))
+    Ok(Followed::There(There { keep, ..There::new(entry, status, query)? }))
 }
 
 /// The link of a code, unless there is none, or it is disabled, which nobody is to tell apart.
@@ -213,7 +224,7 @@ async fn unlock(app: &Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Res
     let (parts, body) = request.into_parts();
     let code = code(parts.uri.path()).unwrap_or_default();
     let client = Peer::new(peer, &app.config).client(&parts.headers);
-    let mut answer = match check(app, client, code, &parts.headers, body).await {
+    let mut answer = match check(app, client, code, &parts, body).await {
         Ok(link) => {
             clicked(app, peer, code, &parts.method, &parts.headers);
             link.redirect(app, parts.headers)
@@ -237,7 +248,7 @@ async fn check(
     app: &Arc<App>,
     client: IpAddr,
     code: &str,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: Incoming,
 ) -> Result<There, Refusal> {
     let (entry, _) = look_up(app, code).await?;
@@ -246,7 +257,8 @@ async fn check(
         return Err(Refusal::Gone);
     }
     let hash = entry.mapping.password.clone().ok_or(Refusal::Method)?;
-    let is_form = headers
+    let is_form = parts
+        .headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     if !is_form {
@@ -269,7 +281,7 @@ async fn check(
         take_click(app, code, &entry).await?;
     }
     // Whatever the link says: the password is not sent on.
-    There::new(entry, StatusCode::SEE_OTHER.as_u16())
+    There::new(entry, StatusCode::SEE_OTHER.as_u16(), parts.uri.query())
 }
 
 /// The form that asks for a password.

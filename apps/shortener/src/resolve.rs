@@ -39,6 +39,8 @@ pub struct Mapping {
     pub target: Box<str>,
     /// With what status.
     pub redirect: Redirect,
+    /// The query of whoever follows it is sent on.
+    pub forward_query: bool,
     /// From when on it leads nowhere.
     pub expires: Option<Millis>,
     /// Its clicks are limited: one must be taken for each redirect.
@@ -54,6 +56,7 @@ impl From<Link> for Mapping {
         Mapping {
             target: link.target,
             redirect: link.redirect,
+            forward_query: link.forward_query,
             expires: link.expires,
             limited: link.clicks_left.is_some(),
             password: link.password,

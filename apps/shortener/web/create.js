@@ -33,6 +33,11 @@ export function details(link) {
       make: choice([...(link ? [] : [["", "As the server is configured"]]), ["302", "302 – every click is seen"], ["301", "301 – browsers remember it"], ["307", "307 – as 302, keeps the method"], ["308", "308 – as 301, keeps the method"]]),
       read: (input) => (input.value ? Number(input.value) : null),
     }),
+    forward_query: field({
+      name: "forward_query", label: "Visitors’ parameters", value: String(link?.forward_query ?? ""), hint: "What is behind the ? of the short link.",
+      make: choice([...(link ? [] : [["", "As the server is configured"]]), ["false", "Left out"], ["true", "Sent on to the long link"]]),
+      read: (input) => (input.value ? input.value === "true" : null),
+    }),
   };
 }
 
@@ -96,7 +101,7 @@ export function create({ url, made }) {
   };
 
   const fold = h("details", { class: "fold" }, h("summary", null, "Options: alias, expiry, password, tags, UTM"),
-    h("div", { class: "grid" }, alias.element, more.title.element, more.tags.element, more.expires.element, more.clicks_left.element, password.element, more.status.element),
+    h("div", { class: "grid" }, alias.element, more.title.element, more.tags.element, more.expires.element, more.clicks_left.element, password.element, more.status.element, more.forward_query.element),
     utm.element);
   const line = h("div", { class: "line" }, target.element);
   const { element, button } = form({ fields: [target, alias, ...Object.values(more), password, ...utm.fields], submit: "Shorten", className: "create", content: [line, fold], send });

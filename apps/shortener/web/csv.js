@@ -4,7 +4,7 @@
 const COLUMNS = {
   target: "target", url: "target", longurl: "target", destination: "target", destinationurl: "target", originalurl: "target",
   alias: "alias", code: "alias", slug: "alias", keyword: "alias",
-  title: "title", tags: "tags", status: "status", expires: "expires", clicksleft: "clicks_left", password: "password",
+  title: "title", tags: "tags", status: "status", forwardquery: "forward_query", expires: "expires", clicksleft: "clicks_left", password: "password",
   disabled: "disabled", protected: "protected",
 };
 
@@ -26,7 +26,7 @@ export function read(text) {
 function named({ line, cells }, names) {
   const given = {};
   names.forEach((name, index) => { if (name && cells[index]?.trim()) given[name] ??= plain(cells[index].trim()); });
-  const { tags, status, clicks_left: clicks, disabled, protected: locked, ...link } = given;
+  const { tags, status, forward_query: forward, clicks_left: clicks, disabled, protected: locked, ...link } = given;
   if (!link.target) return { line, wrong: "it has no address" };
   if (disabled === "true") return { line, wrong: "it is disabled; `snip import` keeps it so" };
   if (locked === "true" && !link.password) return { line, wrong: "it has a password, which is not in the file" };
@@ -34,6 +34,7 @@ function named({ line, cells }, names) {
   // What is no number is for the API to refuse.
   const count = (text) => (Number.isNaN(Number(text)) ? text : Number(text));
   if (status) link.status = count(status);
+  if (forward) link.forward_query = { true: true, false: false }[forward] ?? forward;
   if (clicks) link.clicks_left = count(clicks);
   return { line, link };
 }

@@ -29,6 +29,7 @@ export function edit(link, save) {
     expires: [more.expires, more.expires.written, (value) => (value ? date(value) : "never")],
     clicks_left: [more.clicks_left, (value) => value ?? "", (value) => value ?? "any number"],
     status: [more.status, String, String],
+    forward_query: [more.forward_query, String, (value) => (value ? "sent on" : "left out")],
     disabled: [disabled, (value) => (value ? "yes" : ""), (value) => (value ? "disabled" : "enabled")],
   };
   let base = link;

@@ -48,6 +48,7 @@ export async function link({ me, code, signal, go, keys }) {
       h("section", { class: "card" }, h("h2", null, "QR code"), qr(now)),
       h("section", { class: "card" }, h("h2", null, "About"), h("dl", { class: "about" },
         row("Redirect", `${now.status}`),
+        row("Visitors’ parameters", now.forward_query ? "Sent on" : "Left out"),
         row("Expires", now.expires ? date(now.expires) : "Never"),
         row("Clicks left", now.clicks_left === null ? "Any number" : number(now.clicks_left)),
         row("Password", now.protected ? "Asked for" : "None"),

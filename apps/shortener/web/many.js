@@ -22,7 +22,7 @@ const SHOWN = 100;
 /** The form; `made` is told when there are new links, `signal` ends what it waits for. */
 export function many({ made, signal }) {
   const lines = field({
-    name: "lines", label: "Links", hint: "One address a line, perhaps with an alias behind a space; or a table (CSV) whose first line names its columns: target, alias, title, tags, expires, clicks_left, status, password.",
+    name: "lines", label: "Links", hint: "One address a line, perhaps with an alias behind a space; or a table (CSV) whose first line names its columns: target, alias, title, tags, expires, clicks_left, status, forward_query, password.",
     make: (attributes) => h("textarea", { ...attributes, rows: "8", spellcheck: "false", wrap: "off", placeholder: "https://example.com/a/long/address\nexample.com/sale spring-sale" }),
     read: (input) => input.value,
   });

@@ -53,6 +53,9 @@ pub struct CreateLink {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 301, maximum = 308, example = 302)]
     pub status: Option<u16>,
+    /// Whether the query of whoever follows it is sent on; absent: as configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward_query: Option<bool>,
     /// From when on it leads nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, example = "2030-01-31T12:00:00Z")]
@@ -93,6 +96,8 @@ pub struct PatchLink {
     /// With what status it redirects: 301, 302, 307 or 308; `null`: that of the configuration.
     #[schema(minimum = 301, maximum = 308)]
     pub status: Option<u16>,
+    /// Whether the query of whoever follows it is sent on; `null`: as configured.
+    pub forward_query: Option<bool>,
     /// From when on it leads nowhere.
     #[schema(format = DateTime)]
     pub expires: Option<String>,
@@ -175,6 +180,7 @@ impl Draft {
         let title = read_title(&mut fields);
         let tags = read_tags(&mut fields);
         let redirect = read_redirect(&mut fields);
+        let forward_query = fields.flag("forward_query");
         let expires = read_expires(&mut fields);
         let clicks_left = fields.number("clicks_left", 0, MOST_CLICKS);
         let password = read_password(&mut fields);
@@ -186,6 +192,7 @@ impl Draft {
             alias: alias.value(),
             target: target.value()?,
             redirect: redirect.value().unwrap_or(api.redirect),
+            forward_query: forward_query.value().unwrap_or(api.forward_query),
             expires: expires.value(),
             clicks_left: clicks_left.value(),
             password: None,
@@ -251,6 +258,10 @@ fn read_patch(api: &Api, value: Value, invalid: &mut Vec<Invalid>) -> (LinkPatch
         redirect: read_redirect(&mut fields)
             .change()
             .map(|redirect| redirect.unwrap_or(api.redirect)),
+        forward_query: fields
+            .flag("forward_query")
+            .change()
+            .map(|forward| forward.unwrap_or(api.forward_query)),
         expires: read_expires(&mut fields).change(),
         clicks_left: fields.number("clicks_left", 0, MOST_CLICKS).change(),
         password: None,

@@ -20,12 +20,13 @@ use crate::problem::{Problem, Shown};
 use crate::store::{LinkPage, system_clock};
 
 /// The names of the columns.
-pub const COLUMNS: [&str; 12] = [
+pub const COLUMNS: [&str; 13] = [
     "code",
     "target",
     "title",
     "tags",
     "status",
+    "forward_query",
     "expires",
     "clicks_left",
     "disabled",
@@ -43,6 +44,7 @@ pub fn record(link: &LinkView) -> [String; COLUMNS.len()] {
         cell::written(link.title.as_deref().unwrap_or_default()).into_owned(),
         cell::written(&link.tags.join(",")).into_owned(),
         link.status.to_string(),
+        link.forward_query.to_string(),
         link.expires.clone().unwrap_or_default(),
         link.clicks_left.map(|left| left.to_string()).unwrap_or_default(),
         link.disabled.to_string(),

@@ -239,7 +239,7 @@ pub(super) async fn read(
     patch, path = "/links/{code}", tag = "links", operation_id = "changeLink",
     params(
         ("code" = String, Path, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "What it is called"),
-        ("If-Match" = Option<String>, Header, pattern = "^\"[0-9]{1,18}\"$", description = "Change it only if it has this `ETag`"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#, description = "Change it only if it has this `ETag`"),
     ),
     request_body(content((PatchLink = "application/json"), (PatchLink = "application/merge-patch+json"))),
     responses(
@@ -284,7 +284,7 @@ pub(super) async fn change(
     delete, path = "/links/{code}", tag = "links", operation_id = "deleteLink",
     params(
         ("code" = String, Path, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "What it is called"),
-        ("If-Match" = Option<String>, Header, pattern = "^\"[0-9]{1,18}\"$", description = "Delete it only if it has this `ETag`"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#, description = "Delete it only if it has this `ETag`"),
     ),
     responses(
         (status = 204, description = "It is deleted"),

@@ -20,8 +20,8 @@ use crate::problem::{Invalid, Problem, Shown};
 /// Server-sent events that do not end: `click`, whose data is a JSON object with `time` (in
 /// milliseconds since 1970), `code`, `device`, `browser`, and if they are known `referrer` and
 /// `country`; and `missed`, whose data is how many clicks came faster than they were read. A comment
-/// is sent every 15 seconds; within that time they end when the key is revoked. At most 64 look on at an instance. With NATS they see the clicks of all
-/// instances, without it those of this one.
+/// is sent every 15 seconds; within that time they end when the key is revoked. At most 64 look on at
+/// an instance. With NATS they see the clicks of all instances, without it those of this one.
 #[utoipa::path(
     get, path = "/clicks/live", tag = "clicks", operation_id = "lookOnAtClicks",
     params(

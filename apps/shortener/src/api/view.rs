@@ -23,6 +23,9 @@ pub struct LinkView {
     /// With what status it redirects.
     #[schema(example = 302)]
     pub status: u16,
+    /// Whether the query of whoever follows it is sent on: its parameters take the place of those of
+    /// the same name in the target, or come behind them.
+    pub forward_query: bool,
     /// What people call it.
     #[schema(required)]
     pub title: Option<String>,
@@ -81,6 +84,7 @@ impl LinkView {
             short_url: format!("{url}/{}", link.code),
             target: link.target.to_string(),
             status: link.redirect.status(),
+            forward_query: link.forward_query,
             title: link.title.as_deref().map(str::to_owned),
             tags: link.tags.iter().map(|tag| tag.to_string()).collect(),
             expires: link.expires.map(instant::shown),

@@ -58,6 +58,7 @@ impl Create {
             title: self.title,
             tags: Some(self.tags).filter(|tags| !tags.is_empty()),
             status: self.status,
+            forward_query: None,
             expires: self.expires.map(instant::shown),
             clicks_left: self.clicks,
             password: None,

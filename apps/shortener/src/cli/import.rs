@@ -48,7 +48,7 @@ pub(super) struct Import {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Source {
     /// `snip export`, or any CSV with the columns `target` and, if it has them, `code`, `title`,
-    /// `tags`, `status`, `expires`, `clicks_left`, `disabled`
+    /// `tags`, `status`, `forward_query`, `expires`, `clicks_left`, `disabled`
     Csv,
     /// YOURLS: its table of URLs as CSV (with or without names in the first line), or an SQL dump
     Yourls,

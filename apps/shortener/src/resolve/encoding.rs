@@ -9,7 +9,7 @@ use crate::link::{Millis, Redirect};
 use super::Mapping;
 
 /// The number of this format, part of each key. Grows with every change of what is written here.
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
 
 /// What stands for a link that has just been changed: whoever finds it asks the primary.
 pub(super) const CHANGED: &[u8] = &[1];
@@ -37,7 +37,8 @@ pub(super) fn write(mapping: Option<&Mapping>, until: Millis) -> Option<Vec<u8>>
     let extra = (u8::from(mapping.expires.is_some()) * EXPIRES)
         | (u8::from(mapping.limited) * LIMITED)
         | (u8::from(mapping.password.is_some()) * PASSWORD)
-        | (u8::from(mapping.disabled) * DISABLED);
+        | (u8::from(mapping.disabled) * DISABLED)
+        | (u8::from(mapping.forward_query) * FORWARD_QUERY);
     if extra != 0 {
         kind |= HAS_EXTRA;
     }
@@ -93,6 +94,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Value> {
     let mapping = Mapping {
         target: [beginning, rest].concat().into(),
         redirect: redirect_of(kind >> 4 & 0b11),
+        forward_query: extra & FORWARD_QUERY != 0,
         expires,
         limited: extra & LIMITED != 0,
         password,
@@ -109,6 +111,7 @@ const EXPIRES: u8 = 1;
 const LIMITED: u8 = 2;
 const PASSWORD: u8 = 4;
 const DISABLED: u8 = 8;
+const FORWARD_QUERY: u8 = 16;
 
 /// What targets begin with; the last is nothing.
 const BEGINNINGS: [&str; 4] = ["https://www.", "https://", "http://", ""];
@@ -161,12 +164,13 @@ mod tests {
         let redirect = prop::sample::select(vec![301, 302, 307, 308]);
         let target =
             (beginning, ".{0,60}").prop_map(|(beginning, rest)| beginning.to_owned() + &rest);
-        let flags = (any::<bool>(), any::<bool>());
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
         let optional = (any::<Option<i64>>(), prop::option::of(".{0,100}"));
         (target, redirect, flags, optional).prop_map(
-            |(target, redirect, (limited, disabled), (expires, password))| Mapping {
+            |(target, redirect, (limited, disabled, forward_query), (expires, password))| Mapping {
                 target: target.into(),
                 redirect: Redirect::of(redirect).expect("one of the four"),
+                forward_query,
                 expires,
                 limited,
                 password: password.map(Into::into),

@@ -5,13 +5,24 @@ use crate::link::{Code, Link, LinkPatch, Millis, NewLink};
 
 /// The link that is made of `new` under `code` at `now`.
 pub(super) fn made(new: NewLink, code: Code, now: Millis) -> Link {
-    let NewLink { alias: _, target, redirect, expires, clicks_left, password, title, tags, owner } =
-        new;
+    let NewLink {
+        alias: _,
+        target,
+        redirect,
+        forward_query,
+        expires,
+        clicks_left,
+        password,
+        title,
+        tags,
+        owner,
+    } = new;
     let tags = in_order(tags);
     Link {
         code,
         target,
         redirect,
+        forward_query,
         expires,
         clicks_left,
         password,
@@ -27,10 +38,20 @@ pub(super) fn made(new: NewLink, code: Code, now: Millis) -> Link {
 
 /// Changes `link` at `now`. A clock that went back does not take `updated` back.
 pub(super) fn apply(link: &mut Link, patch: &LinkPatch, now: Millis) {
-    let LinkPatch { target, redirect, expires, clicks_left, password, disabled, title, tags } =
-        patch.clone();
+    let LinkPatch {
+        target,
+        redirect,
+        forward_query,
+        expires,
+        clicks_left,
+        password,
+        disabled,
+        title,
+        tags,
+    } = patch.clone();
     set(&mut link.target, target);
     set(&mut link.redirect, redirect);
+    set(&mut link.forward_query, forward_query);
     set(&mut link.expires, expires);
     set(&mut link.clicks_left, clicks_left);
     set(&mut link.password, password);
@@ -76,6 +97,7 @@ mod tests {
             alias: None,
             target: "https://example.com/".into(),
             redirect: Redirect::Found,
+            forward_query: false,
             expires: Some(9),
             clicks_left: Some(3),
             password: None,

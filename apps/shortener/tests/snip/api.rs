@@ -34,6 +34,7 @@ fn a_link_from_beginning_to_end(database: &Database<'_>) {
             "title": "A page",
             "tags": ["b", "a", "b"],
             "status": 307,
+            "forward_query": true,
             "expires": "2099-01-31T12:00:00+01:00",
             "clicks_left": 5,
             "utm": { "source": "mail", "campaign": "spring sale" },
@@ -54,6 +55,7 @@ fn a_link_from_beginning_to_end(database: &Database<'_>) {
         ("title", json!("A page")),
         ("tags", json!(["a", "b"])),
         ("status", json!(307)),
+        ("forward_query", json!(true)),
         ("expires", json!("2099-01-31T11:00:00.000Z")),
         ("clicks_left", json!(5)),
         ("protected", json!(false)),
@@ -71,7 +73,7 @@ fn a_link_from_beginning_to_end(database: &Database<'_>) {
 
     let change = json!({
         "target": "https://example.org/new", "title": null, "expires": null, "clicks_left": null,
-        "status": null, "tags": [], "password": "secret", "disabled": true,
+        "status": null, "forward_query": null, "tags": [], "password": "secret", "disabled": true,
     });
     let answer = client.send("PATCH", &path, &[("if-match", "\"1\"")], &change);
     assert_eq!((answer.status, answer.header("etag")), (200, Some("\"2\"")), "{}", answer.text());
@@ -82,6 +84,7 @@ fn a_link_from_beginning_to_end(database: &Database<'_>) {
         ("expires", json!(null)),
         ("clicks_left", json!(null)),
         ("status", json!(302)),
+        ("forward_query", json!(false)),
         ("tags", json!([])),
         ("protected", json!(true)),
         ("disabled", json!(true)),
@@ -141,6 +144,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         "title": 7,
         "tags": ["fine", "", "a,b", 1],
         "status": 303,
+        "forward_query": "yes",
         "expires": "tomorrow",
         "clicks_left": -1,
         "password": "",
@@ -155,6 +159,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         ("#/target", "scheme"),
         ("#/alias", "character"),
         ("#/title", "type"),
+        ("#/forward_query", "type"),
         ("#/tags/1", "empty"),
         ("#/tags/2", "character"),
         ("#/tags/3", "type"),

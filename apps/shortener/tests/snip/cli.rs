@@ -78,7 +78,7 @@ fn what_was_exported_is_imported_elsewhere() {
     client.create(&json!({
         "target": "https://a.example/?a=1,2", "alias": "first", "title": "one, \"two\"\\",
         "tags": ["x", "y z"], "status": 301, "expires": "2099-01-01T00:00:00.500Z",
-        "clicks_left": 3,
+        "clicks_left": 3, "forward_query": true,
     }));
     client.create(&json!({ "target": "https://b.example/", "alias": "off" }));
     client.send("PATCH", "/links/off", &[], &json!({ "disabled": true }));

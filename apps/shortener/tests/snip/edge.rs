@@ -105,6 +105,10 @@ fn what_must_be_counted_or_asked_for_is_never_kept() {
     assert_eq!(edge.follow(&limited), (to(OLD), false));
     assert_eq!(edge.follow(&limited), (to(OLD), false));
     assert_eq!(edge.follow(&limited), ((410, None), false));
+    let forwards = edge.snip.create(json!({ "target": OLD, "forward_query": true }));
+    assert_eq!(edge.follow(&forwards), (to(OLD), false));
+    assert_eq!(edge.follow(&format!("{forwards}?a=1")), (to("https://old.example/?a=1"), false));
+    assert_eq!(edge.follow(&forwards), (to(OLD), false));
     let locked = edge.snip.create(json!({ "target": OLD, "password": "x" }));
     assert_eq!(edge.follow(&locked), ((200, None), false));
     assert_eq!(edge.follow(&locked), ((200, None), false));

@@ -100,7 +100,7 @@ fn all_links_are_written_down_as_they_can_be_read_again() {
     assert_eq!(lines.len(), 1003, "two pages and the names");
     assert!(lines[0].starts_with("code,target,title,tags,status,"), "{}", lines[0]);
     assert!(text.contains(",https://a.example/0,") && text.contains(",https://a.example/1000,"));
-    let odd = "odd,\"https://a.example/?a=1,2\",\"Says \"\"hello\"\", twice\",\"a,b\",302,2099-01-31T12:00:00.000Z,7,false,false,";
+    let odd = "odd,\"https://a.example/?a=1,2\",\"Says \"\"hello\"\", twice\",\"a,b\",302,false,2099-01-31T12:00:00.000Z,7,false,false,";
     assert!(
         lines[1002].starts_with(odd) && lines[1002].ends_with(",https://sn.ip/odd"),
         "{}",

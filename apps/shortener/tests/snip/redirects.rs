@@ -56,6 +56,42 @@ fn the_request_leaves_no_trace_in_where_it_leads() {
 }
 
 #[test]
+fn a_link_that_says_so_sends_queries_on() {
+    let (_home, snip) = start();
+    let link = json!({ "target": "https://a.example/?b=1#c", "forward_query": true });
+    let code = snip.create(link);
+    let there = |query: &str| snip.follow(&format!("{code}{query}"));
+    assert_eq!(there(""), to("https://a.example/?b=1#c"));
+    assert_eq!(there("?"), to("https://a.example/?b=1#c"));
+    assert_eq!(
+        there("?x=%0d%0a&y=//evil.example"),
+        to("https://a.example/?b=1&x=%0d%0a&y=//evil.example#c")
+    );
+    assert_eq!(there("/?b=2"), to("https://a.example/?b=2#c"));
+    let head = snip.ask("HEAD", &format!("/{code}?b=3"), "", "");
+    assert_eq!(head.header("location"), Some("https://a.example/?b=3#c"));
+    // A cache in front may leave queries out of its keys.
+    let answer = snip.get(&format!("/{code}"));
+    let keep = (answer.header("cache-control"), answer.header("cdn-cache-control"));
+    assert_eq!(keep, (Some("private, max-age=5"), Some("no-store")));
+    snip.change(snip.key(), &code, json!({ "password": "x" }));
+    let right = snip.ask("POST", &format!("/{code}?z=1"), FORM, "password=x");
+    assert_eq!(right.header("location"), Some("https://a.example/?b=1&z=1#c"));
+    snip.change(snip.key(), &code, json!({ "password": null, "forward_query": null }));
+    assert_eq!(there("?z=1"), to("https://a.example/?b=1#c"));
+}
+
+#[test]
+fn a_shortener_may_send_queries_on_unless_a_link_says_otherwise() {
+    let home = Home::new();
+    let snip = home.start("[links]\nforward-query = true");
+    let plain = snip.create(json!({ "target": TARGET }));
+    assert_ne!(snip.follow(&format!("{plain}?x=1")), to(TARGET));
+    let other = snip.create(json!({ "target": TARGET, "forward_query": false }));
+    assert_eq!(snip.follow(&format!("{other}?x=1")), to(TARGET));
+}
+
+#[test]
 fn head_tells_the_same_and_is_no_click() {
     let (_home, snip) = start();
     let code = snip.create(json!({ "target": TARGET }));

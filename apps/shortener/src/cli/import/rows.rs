@@ -54,6 +54,7 @@ struct Columns {
     title: Option<usize>,
     tags: Option<usize>,
     status: Option<usize>,
+    forward_query: Option<usize>,
     expires: Option<usize>,
     clicks_left: Option<usize>,
     disabled: Option<usize>,
@@ -75,6 +76,7 @@ fn meaning<'a>(columns: &'a mut Columns, name: &str) -> Option<&'a mut Option<us
         "title" => &mut columns.title,
         "tags" | "tag" => &mut columns.tags,
         "status" => &mut columns.status,
+        "forwardquery" => &mut columns.forward_query,
         "expires" => &mut columns.expires,
         "clicksleft" => &mut columns.clicks_left,
         "disabled" => &mut columns.disabled,
@@ -199,14 +201,15 @@ fn link(
         Ok(Some(text).filter(|text| !matches!(*text, "" | "NULL" | "\\N")))
     };
     let flag = |column| match text(column)? {
-        None | Some("false" | "0" | "no") => Ok(false),
-        Some("true" | "1" | "yes") => Ok(true),
+        None => Ok(None),
+        Some("false" | "0" | "no") => Ok(Some(false)),
+        Some("true" | "1" | "yes") => Ok(Some(true)),
         Some(other) => Err(format!("neither true nor false: {other}")),
     };
     fn number<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, String> {
         text.map(|text| text.parse().map_err(|_| format!("not a number: {text}"))).transpose()
     }
-    if flag(columns.protected)? {
+    if flag(columns.protected)? == Some(true) {
         return Err("it has a password, which is not in the file; make it by hand".to_owned());
     }
     let alias = match text(columns.custom)? {
@@ -239,12 +242,13 @@ fn link(
         title: text(columns.title)?.map(title),
         tags: tags.filter(|tags| !tags.is_empty()),
         status: number(text(columns.status)?)?,
+        forward_query: flag(columns.forward_query)?,
         expires: text(columns.expires)?.map(str::to_owned),
         clicks_left: number(text(columns.clicks_left)?)?,
         password: None,
         utm: None,
     };
-    Ok((link, flag(columns.disabled)?))
+    Ok((link, flag(columns.disabled)? == Some(true)))
 }
 
 /// A title that fits: others allow longer ones, and more lines.

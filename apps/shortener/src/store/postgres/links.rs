@@ -13,14 +13,15 @@ use crate::store::{Created, Deletion, Read, Taken, Update, patch};
 
 /// The columns that [`link_of`] reads.
 pub(super) const COLUMNS: &str = "links.code, target, status, expires, clicks_left, password, \
-     disabled, title, links.tags, links.created, updated, version, owner";
+     disabled, title, links.tags, links.created, updated, version, owner, forward_query";
 
 const FIND: &str = "SELECT links.code, target, status, expires, clicks_left, password, disabled,
-     title, links.tags, links.created, updated, version, owner FROM links WHERE code = $1";
+     title, links.tags, links.created, updated, version, owner, forward_query FROM links
+     WHERE code = $1";
 
 /// The same of several.
 const FIND_ALL: &str = "SELECT links.code, target, status, expires, clicks_left, password,
-     disabled, title, links.tags, links.created, updated, version, owner FROM links
+     disabled, title, links.tags, links.created, updated, version, owner, forward_query FROM links
      WHERE code = ANY($1)";
 
 /// How often new numbers are taken for links whose codes are in use. More than one or two means
@@ -226,12 +227,13 @@ async fn insert(
     // In the order of codes, so that two who want the same aliases do not block each other.
     let sql = "WITH made AS (
             INSERT INTO links (created, updated, version, owner, expires, clicks_left, status,
-                disabled, code, target, password, title, tags)
-            SELECT $1, $1, 1, owner, expires, clicks_left, status, FALSE, code, target, password,
-                title, tags
-            FROM UNNEST($2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::text[],
-                    $7::text[], $8::text[], $9::text[], $10::text[])
-                AS new (owner, expires, clicks_left, status, code, target, password, title, tags)
+                disabled, forward_query, code, target, password, title, tags)
+            SELECT $1, $1, 1, owner, expires, clicks_left, status, FALSE, forward_query, code,
+                target, password, title, tags
+            FROM UNNEST($2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $13::boolean[],
+                    $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
+                AS new (owner, expires, clicks_left, status, forward_query, code, target, password,
+                    title, tags)
             ORDER BY code COLLATE \"C\"
             ON CONFLICT (code) DO NOTHING RETURNING code
         ), tagged AS (
@@ -246,6 +248,7 @@ async fn insert(
     let expires: Vec<Option<i64>> = links.iter().map(|link| link.expires).collect();
     let clicks_left: Vec<Option<i64>> = links.iter().map(|link| link.clicks_left).collect();
     let statuses: Vec<i16> = links.iter().map(|link| status_of(link)).collect();
+    let forward_query: Vec<bool> = links.iter().map(|link| link.forward_query).collect();
     let (codes, targets) = (all(|link| link.code.as_str()), all(|link| &link.target));
     let passwords: Vec<Option<&str>> = links.iter().map(|link| link.password.as_deref()).collect();
     let titles: Vec<Option<&str>> = links.iter().map(|link| link.title.as_deref()).collect();
@@ -266,6 +269,7 @@ async fn insert(
         &tags,
         &tag,
         &tagged,
+        &forward_query,
     ];
     let statement = client.prepare_cached(sql).await?;
     let rows = client.query(&statement, values).await?;
@@ -295,7 +299,7 @@ async fn update(
     patch::apply(&mut link, patch, now);
     let change = "UPDATE links SET target = $2, status = $3, expires = $4, clicks_left = $5,
                       password = $6, disabled = $7, title = $8, tags = $9, updated = $10,
-                      version = $11
+                      version = $11, forward_query = $12
                   WHERE code = $1";
     let change = transaction.prepare_cached(change).await?;
     let values: Values<'_> = &[
@@ -310,6 +314,7 @@ async fn update(
         &tags_text(&link.tags),
         &link.updated,
         &link.version,
+        &link.forward_query,
     ];
     transaction.execute(&change, values).await?;
     if patch.tags.is_some() {
@@ -388,5 +393,6 @@ pub(super) fn link_of(row: &Row) -> Result<Link, StoreError> {
         updated: row.try_get(10)?,
         version: row.try_get(11)?,
         owner: row.try_get(12)?,
+        forward_query: row.try_get(13)?,
     })
 }

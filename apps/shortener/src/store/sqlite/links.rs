@@ -9,7 +9,7 @@ use crate::store::{Created, Deletion, Read, Taken, Update, patch};
 
 /// The columns that [`link_of`] reads.
 pub(super) const COLUMNS: &str = "links.code, target, status, expires, clicks_left, password, \
-     disabled, title, tags, links.created, updated, version, owner";
+     disabled, title, tags, links.created, updated, version, owner, forward_query";
 
 impl Sqlite {
     pub(in crate::store) async fn create(
@@ -132,8 +132,8 @@ fn take_block(connection: &Connection, count: usize) -> Result<std::ops::Range<u
 /// False when the code is in use.
 fn insert(connection: &Connection, link: &Link) -> Result<bool, StoreError> {
     let sql = "INSERT INTO links (code, target, status, expires, clicks_left, password, disabled,
-                   title, tags, created, updated, version, owner)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (code) DO NOTHING";
+                   title, tags, created, updated, version, owner, forward_query)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (code) DO NOTHING";
     let inserted = connection.prepare_cached(sql)?.execute(params![
         link.code.as_str(),
         link.target,
@@ -148,6 +148,7 @@ fn insert(connection: &Connection, link: &Link) -> Result<bool, StoreError> {
         link.updated,
         link.version,
         link.owner,
+        link.forward_query,
     ])?;
     if inserted > 0 {
         insert_tags(connection, link)?;
@@ -157,7 +158,8 @@ fn insert(connection: &Connection, link: &Link) -> Result<bool, StoreError> {
 
 fn find(connection: &Connection, code: &Code) -> Result<Option<Link>, StoreError> {
     const SQL: &str = "SELECT links.code, target, status, expires, clicks_left, password,
-         disabled, title, tags, links.created, updated, version, owner FROM links WHERE code = ?";
+         disabled, title, tags, links.created, updated, version, owner, forward_query FROM links
+         WHERE code = ?";
     let mut statement = connection.prepare_cached(SQL)?;
     let mut rows = statement.query([code.as_str()])?;
     rows.next()?.map(link_of).transpose()
@@ -182,7 +184,8 @@ fn update(
         insert_tags(connection, &link)?;
     }
     let sql = "UPDATE links SET target = ?, status = ?, expires = ?, clicks_left = ?,
-                   password = ?, disabled = ?, title = ?, tags = ?, updated = ?, version = ?
+                   password = ?, disabled = ?, title = ?, tags = ?, updated = ?, version = ?,
+                   forward_query = ?
                WHERE code = ?";
     connection.prepare_cached(sql)?.execute(params![
         link.target,
@@ -195,6 +198,7 @@ fn update(
         tags_text(&link.tags),
         link.updated,
         link.version,
+        link.forward_query,
         code.as_str(),
     ])?;
     changes::insert(connection, code, now)?;
@@ -247,5 +251,6 @@ pub(super) fn link_of(row: &Row<'_>) -> Result<Link, StoreError> {
         updated: row.get(10)?,
         version: row.get(11)?,
         owner: row.get(12)?,
+        forward_query: row.get(13)?,
     })
 }

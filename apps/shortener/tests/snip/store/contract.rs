@@ -96,6 +96,7 @@ pub(crate) fn new(target: &str) -> NewLink {
         alias: None,
         target: target.into(),
         redirect: Redirect::Found,
+        forward_query: false,
         expires: None,
         clicks_left: None,
         password: None,
@@ -149,6 +150,7 @@ async fn a_link_is_read_as_it_was_made(place: Place) {
         alias: Some(code("Spring-2025_x")),
         target: "https://example.com/ä?q='%27\"&x=\\".into(),
         redirect: Redirect::PermanentKeeping,
+        forward_query: true,
         expires: Some(i64::MAX),
         clicks_left: Some(10),
         password: Some("$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA".into()),
@@ -302,6 +304,7 @@ async fn a_change_names_what_it_changes(place: Place) {
     assert_eq!((&link.tags, link.created), (&made.tags, made.created));
     let link = change(LinkPatch {
         redirect: Some(Redirect::Permanent),
+        forward_query: Some(true),
         expires: Some(Some(9)),
         clicks_left: Some(None),
         password: Some(Some("hash".into())),
@@ -314,6 +317,7 @@ async fn a_change_names_what_it_changes(place: Place) {
     let expect = Link {
         target: "https://example.org/".into(),
         redirect: Redirect::Permanent,
+        forward_query: true,
         expires: Some(9),
         clicks_left: None,
         password: Some("hash".into()),

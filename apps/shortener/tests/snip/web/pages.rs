@@ -126,13 +126,16 @@ fn two_who_change_a_link_lose_nothing(hand: &Hand, snip: &Instance) {
     hand.fill("utm/source", "mail");
     hand.reads("dialog .preview", "https://example.com/two?a=1&utm_source=mail");
     hand.fill("clicks_left", "5");
+    hand.page.eval("document.querySelector('[name=forward_query]').value = 'true'").expect("it is");
     hand.fill("password", "sesame");
     hand.press("Enter");
     hand.until("!document.querySelector('dialog')");
     let link = link();
     assert_eq!(link["target"], "https://example.com/two?a=1&utm_source=mail");
     assert_eq!((&link["clicks_left"], &link["protected"]), (&json!(5), &json!(true)));
+    assert_eq!(link["forward_query"], json!(true));
     hand.reads(".names .row-head", "Password");
+    hand.reads(".about", "Sent on");
 }
 
 fn keys_are_made_shown_once_and_revoked(owner: &Hand, other: &Hand) {

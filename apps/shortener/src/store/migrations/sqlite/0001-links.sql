@@ -10,6 +10,7 @@ CREATE TABLE links (
     version INTEGER NOT NULL,
     owner INTEGER NOT NULL,
     disabled INTEGER NOT NULL,
+    forward_query INTEGER NOT NULL,
     expires INTEGER,
     clicks_left INTEGER,
     password TEXT,
