@@ -14,7 +14,7 @@ mod sqlite;
 fn the_contract_holds_on_postgres() {
     let server = Postgres::start().expect("a server");
     block_on(async {
-        for (name, case) in contract::CASES {
+        for (name, case) in contract::cases() {
             let database = server.database().expect("a database");
             eprintln!("{name} in {database}");
             case(contract::Place::new(server.url_of(&database))).await;
