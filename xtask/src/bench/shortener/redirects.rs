@@ -45,7 +45,7 @@ fn plan(case: Case) -> Plan {
         draw: Draw::Zipf(LINKS),
         room: Room::default(),
         connections: 64,
-        who: &Who::RIVALS,
+        who: &Who::ALL,
     };
     match case {
         Case::Zipf => zipf,
@@ -67,12 +67,7 @@ fn plan(case: Case) -> Plan {
             who: &[Who::Snip, Who::Node],
             ..zipf
         },
-        _ => Plan {
-            draw: Draw::Zipf(KEPT),
-            room: Room(2 * KEPT),
-            who: &[Who::Snip, Who::Uncounted, Who::Node, Who::Php],
-            ..zipf
-        },
+        _ => Plan { draw: Draw::Zipf(KEPT), room: Room(2 * KEPT), ..zipf },
     }
 }
 

@@ -232,8 +232,8 @@ impl Report {
     /// `snip`'s median divided by the lowest of those of the others.
     fn ratio(&self, case: &str, of: impl Fn(&Round) -> f64) -> Option<(f64, bool)> {
         let (ours, is_valid) = self.of(case, Who::Snip, &of)?;
-        let rivals = Who::RIVALS.iter().filter(|who| **who != Who::Snip);
-        let theirs: Vec<_> = rivals.filter_map(|who| self.of(case, *who, &of)).collect();
+        let rivals = [Who::Node, Who::Php].into_iter();
+        let theirs: Vec<_> = rivals.filter_map(|who| self.of(case, who, &of)).collect();
         let best = theirs.iter().map(|(value, _)| *value).reduce(f64::min)?;
         Some((ours / best, is_valid && theirs.iter().all(|(_, is_valid)| *is_valid)))
     }

@@ -32,8 +32,8 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    /// Those that are compared with each other.
-    pub(super) const RIVALS: [Who; 3] = [Who::Snip, Who::Node, Who::Php];
+    /// All that are compared with each other.
+    pub(super) const ALL: [Who; 4] = [Who::Snip, Who::Uncounted, Who::Node, Who::Php];
 
     /// Its name in tables.
     pub(super) fn name(self) -> &'static str {
