@@ -6,7 +6,10 @@ mod create;
 mod export;
 mod import;
 mod key;
+mod password;
 mod serve;
+mod terminal;
+mod when;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};

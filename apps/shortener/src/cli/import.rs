@@ -173,7 +173,8 @@ impl Run<'_> {
 
     fn disable(&self, link: &Value) -> anyhow::Result<()> {
         let code = link["code"].as_str().context("the server answered something else")?;
-        self.server.change(&format!("/links/{code}"), &json!({ "disabled": true }))
+        let path = format!("/links/{code}");
+        self.server.change::<Value>(&path, &json!({ "disabled": true }), None).map(drop)
     }
 
     fn failed(&mut self, line: u64, why: &str) {
