@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use self::rows::Row;
 use super::client::{Access, Server, unique, words_of};
+use super::terminal::shown;
 use crate::api::CreateLinks;
 
 /// Links of a request.
@@ -179,7 +180,8 @@ impl Run<'_> {
 
     fn failed(&mut self, line: u64, why: &str) {
         self.tally.failed += 1;
-        let file = self.file.display();
+        // Of names and targets of a file others may have been the authors.
+        let (file, why) = (self.file.display(), shown(why));
         self.bar.suspend(|| eprintln!("{file}:{line}: {why}"));
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use seawall_testkit::{Origin, Request, Response};
 use serde_json::{Value, json};
 
-use crate::instance::{BINARY, Run};
+use crate::instance::{BINARY, Run, Snip};
 
 /// Runs a command against this one.
 fn run(origin: &Origin, arguments: &[&str]) -> Run {
@@ -98,6 +98,16 @@ fn no_text_of_others_speaks_to_the_terminal() {
         assert!(!said.contains(ACTIVE), "{arguments:?}: {run:?}");
         assert!(said.contains("\\u{1b}]0;x") || said.contains("\\u001b]0;x"), "{run:?}");
     }
+}
+
+#[test]
+fn no_line_of_a_file_speaks_to_the_terminal() {
+    let snip = Snip::start();
+    snip.file("links.csv", "target\n\"javascript:\x1b]0;x\x07\u{202e}\"\n");
+    let run = snip.run(&["import", "links.csv"]);
+    assert_eq!(run.out, "imported 0, there already 0, failed 1\n");
+    assert!(run.err.contains("links.csv:2: javascript:\\u{1b}]0;x"), "{run:?}");
+    assert!(!run.err.contains(ACTIVE), "{run:?}");
 }
 
 #[test]
