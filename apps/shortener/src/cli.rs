@@ -1,12 +1,21 @@
 //! The commands of `snip`.
 
+mod change;
 mod check;
 mod client;
 mod create;
+mod delete;
 mod export;
 mod import;
 mod key;
+mod list;
+mod named;
+mod password;
 mod serve;
+mod show;
+mod stats;
+mod terminal;
+mod when;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
@@ -33,6 +42,20 @@ enum Command {
     Check(check::Check),
     /// Make a short link and print it
     Create(create::Create),
+    /// Show all that is known of a link
+    Show(show::Show),
+    /// List links
+    ///
+    /// At a terminal, a table. To other programs a line for each link, its columns between tabs and
+    /// none of them cut: code, when it was made, state (`active`, `disabled`, `expired` or `used-up`,
+    /// and `,password`), clicks in 30 days (empty without --clicks), target, tags, title.
+    List(list::List),
+    /// Change a link; what is not named stays
+    Change(Box<change::Change>),
+    /// Delete links, for ever
+    Delete(delete::Delete),
+    /// Show how a link, or all together, were clicked
+    Stats(stats::Stats),
     /// Bring links from a file: of `snip export`, Shlink, YOURLS or Bitly
     Import(import::Import),
     /// Write all links to the standard output
@@ -50,6 +73,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Create(create) => create.run(),
+        Command::Show(show) => show.run(),
+        Command::List(list) => list.run(),
+        Command::Change(change) => change.run(),
+        Command::Delete(delete) => delete.run(),
+        Command::Stats(stats) => stats.run(),
         Command::Import(import) => import.run(),
         Command::Export(export) => export.run(),
         Command::Key(key) => key.run(),

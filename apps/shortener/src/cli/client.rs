@@ -3,16 +3,21 @@
 //! What can be sent again without doing harm is sent again when the server is away or busy, for
 //! about a minute. Called by the commands that work on links.
 
+mod answer;
+
 use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::{Method, Request};
+
+pub(super) use self::answer::{Refused, words_of};
+use self::answer::{problem_of, understand};
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,8 +62,8 @@ impl Access {
     ///
     /// # Errors
     /// When there is no key, or the address is none.
-    pub(super) fn server(self) -> anyhow::Result<Server> {
-        let key = self.key.context("an API key is needed: set SNIP_KEY, or use --key")?;
+    pub(super) fn server(&self) -> anyhow::Result<Server> {
+        let key = self.key.clone().context("an API key is needed: set SNIP_KEY, or use --key")?;
         let url = url::Url::parse(&self.url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"))
@@ -78,23 +83,43 @@ impl Access {
 
 /// Why there is no good answer.
 enum Failure {
-    /// It may be better later, and by when the server thinks so.
-    Later(anyhow::Error, Option<Duration>),
+    /// It may be better later.
+    Later(Setback),
     /// It will not.
     Final(anyhow::Error),
 }
 
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Final(error)
+    }
+}
+
+/// What may be better later.
+struct Setback {
+    error: anyhow::Error,
+    /// By when the server thinks so.
+    wished: Option<Duration>,
+    /// It may have been done all the same: the answer was lost.
+    is_open: bool,
+}
+
 impl Server {
+    /// Where it is, without a slash at its end.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Reads a resource. `path` begins behind `/api/v1`.
     pub(super) fn read<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        self.stubborn(|| self.ask(Method::GET, path, None, None)).map(|answer| answer.body)
+        self.stubborn(|_| self.ask(Method::GET, path, None, None)).map(|answer| answer.body)
     }
 
     /// Reads a resource that may be missing.
     pub(super) fn read_if_any(&self, path: &str) -> anyhow::Result<Option<Value>> {
-        self.stubborn(|| match self.send(Method::GET, path, None, None)? {
+        self.stubborn(|_| match self.send(Method::GET, path, None, None)? {
             (404, ..) => Ok(None),
-            (status, body, _) => understand(status, &body).map(Some),
+            (status, body, _) => Ok(Some(understand(&self.base, status, &body)?)),
         })
     }
 
@@ -107,22 +132,60 @@ impl Server {
         once: &str,
     ) -> anyhow::Result<Answer<T>> {
         let body = serde_json::to_vec(what)?;
-        self.stubborn(|| self.ask(Method::POST, path, Some(&body), Some(once)))
+        let once = format!("\"{once}\"");
+        let field = Some(("idempotency-key", once.as_str()));
+        self.stubborn(|_| self.ask(Method::POST, path, Some(&body), field))
     }
 
-    /// Changes something in a way that can be repeated.
-    pub(super) fn change(&self, path: &str, what: &Value) -> anyhow::Result<()> {
+    /// Changes something in a way that can be repeated, and returns what it is then. With a version,
+    /// only if it has that.
+    ///
+    /// # Errors
+    /// [`Refused`] with `changed` when it has another version.
+    pub(super) fn change<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        what: &Value,
+        version: Option<i64>,
+    ) -> anyhow::Result<T> {
         let body = serde_json::to_vec(what)?;
-        self.stubborn(|| self.ask::<Value>(Method::PATCH, path, Some(&body), None)).map(drop)
+        let version = version.map(|version| format!("\"{version}\""));
+        let field = version.as_deref().map(|version| ("if-match", version));
+        let changed = self.stubborn(|may_be_done| {
+            self.ask(Method::PATCH, path, Some(&body), field).map_err(|failure| match failure {
+                Failure::Final(error) if may_be_done && Refused::is(&error, "changed") => {
+                    let words = "an earlier try, whose answer was lost, may have changed it";
+                    Failure::Final(error.context(words))
+                }
+                failure => failure,
+            })
+        });
+        changed.map(|answer| answer.body)
     }
 
-    fn stubborn<T>(&self, ask: impl Fn() -> Result<T, Failure>) -> anyhow::Result<T> {
+    /// Deletes a link. False: there was none.
+    pub(super) fn delete(&self, path: &str) -> anyhow::Result<bool> {
+        self.stubborn(|may_be_done| {
+            let (status, body, _) = self.send(Method::DELETE, path, None, None)?;
+            match understand::<Value>(&self.base, status, &body) {
+                // After an answer that was lost, it is gone because it was deleted.
+                Err(error) if Refused::is(&error, "no-link") => Ok(may_be_done),
+                answer => Ok(answer.map(|_| true)?),
+            }
+        })
+    }
+
+    /// Asks until it is answered, for a while. What asks is told whether an earlier try may have
+    /// done it.
+    fn stubborn<T>(&self, ask: impl Fn(bool) -> Result<T, Failure>) -> anyhow::Result<T> {
         let mut wait = Duration::from_millis(200);
+        let mut may_be_done = false;
         for attempt in 1..TRIES {
-            match ask() {
+            match ask(may_be_done) {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Later(error, wished)) => {
+                Err(Failure::Later(Setback { error, wished, is_open })) => {
+                    may_be_done |= is_open;
                     // At a terminal nobody should wonder; most is over before this is said.
                     if attempt == 4 {
                         eprintln!("{error:#}; trying again for a while");
@@ -132,8 +195,8 @@ impl Server {
                 }
             }
         }
-        ask().map_err(|failure| match failure {
-            Failure::Later(error, _) | Failure::Final(error) => error,
+        ask(may_be_done).map_err(|failure| match failure {
+            Failure::Later(Setback { error, .. }) | Failure::Final(error) => error,
         })
     }
 
@@ -142,10 +205,10 @@ impl Server {
         method: Method,
         path: &str,
         body: Option<&[u8]>,
-        once: Option<&str>,
+        field: Option<(&str, &str)>,
     ) -> Result<Answer<T>, Failure> {
-        let (status, body, is_replayed) = self.send(method, path, body, once)?;
-        Ok(Answer { body: understand(status, &body)?, is_replayed })
+        let (status, body, is_replayed) = self.send(method, path, body, field)?;
+        Ok(Answer { body: understand(&self.base, status, &body)?, is_replayed })
     }
 
     fn send(
@@ -153,7 +216,7 @@ impl Server {
         method: Method,
         path: &str,
         body: Option<&[u8]>,
-        once: Option<&str>,
+        field: Option<(&str, &str)>,
     ) -> Result<(u16, Vec<u8>, bool), Failure> {
         let mut request = Request::builder()
             .method(method)
@@ -162,8 +225,8 @@ impl Server {
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
-        if let Some(once) = once {
-            request = request.header("idempotency-key", format!("\"{once}\""));
+        if let Some((name, value)) = field {
+            request = request.header(name, value);
         }
         let base = &self.base;
         let sent = match body {
@@ -176,8 +239,14 @@ impl Server {
                 error,
                 ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed
             );
-            let error = anyhow::Error::from(error).context(format!("cannot reach {base}"));
-            if is_network { Failure::Later(error, None) } else { Failure::Final(error) }
+            let is_refused = matches!(&error, ureq::Error::Io(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused);
+            let place = format!("cannot reach {base} (SNIP_URL or --url says where it is)");
+            let error = anyhow::Error::from(error).context(place);
+            match is_network {
+                true => Failure::Later(Setback { error, wished: None, is_open: !is_refused }),
+                false => Failure::Final(error),
+            }
         })?;
         let status = answer.status().as_u16();
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
@@ -186,52 +255,15 @@ impl Server {
         let body = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec();
         let body = body.map_err(|error| {
             let error = anyhow::Error::from(error).context(format!("{base} broke off its answer"));
-            Failure::Later(error, None)
+            Failure::Later(Setback { error, wished: None, is_open: true })
         })?;
-        let is_in_progress = status == 409 && problem_of(&body).0.ends_with(":in-progress");
+        let is_in_progress = status == 409 && problem_of(&body).0 == "in-progress";
         if matches!(status, 429 | 502 | 503 | 504) || is_in_progress {
             let error = anyhow::anyhow!("{base} answers {status}: {}", problem_of(&body).1);
-            return Err(Failure::Later(error, wished.map(Duration::from_secs)));
+            let wished = wished.map(Duration::from_secs);
+            return Err(Failure::Later(Setback { error, wished, is_open: status != 429 }));
         }
         Ok((status, body, is_replayed))
-    }
-}
-
-fn understand<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, Failure> {
-    let read = || -> anyhow::Result<T> {
-        if !(200..300).contains(&status) {
-            let (_, words) = problem_of(body);
-            bail!("the server answers {status}: {words}");
-        }
-        // What has no content is nothing.
-        let body = if body.is_empty() { b"null" } else { body };
-        serde_json::from_slice(body).context("the server's answer is not that of a shortener")
-    };
-    read().map_err(Failure::Final)
-}
-
-/// The word and the sentences of a problem.
-fn problem_of(body: &[u8]) -> (String, String) {
-    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let word = problem["type"].as_str().unwrap_or_default().to_owned();
-    (word, words_of(&problem))
-}
-
-/// What a problem says: each rule that is broken, or its detail.
-pub(super) fn words_of(problem: &Value) -> String {
-    let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let each: Vec<String> = errors
-        .iter()
-        .filter_map(|error| {
-            let place =
-                ["pointer", "parameter", "header"].iter().find_map(|key| error[*key].as_str());
-            let field = place.unwrap_or_default().rsplit('/').next().unwrap_or_default();
-            Some(format!("{field}: {}", error["detail"].as_str()?))
-        })
-        .collect();
-    match each.is_empty() {
-        true => problem["detail"].as_str().unwrap_or("it does not say why").to_owned(),
-        false => each.join("; "),
     }
 }
 

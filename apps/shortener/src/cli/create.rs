@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::client::{Access, unique};
+use super::{password, terminal, when};
 use crate::api::{CreateLink, LinkView, UtmView};
 use crate::instant;
 use crate::link::Millis;
-use crate::store::system_clock;
 
 /// Make a short link.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(super) struct Create {
     tags: Vec<String>,
     /// When it ends: `2030-01-31T12:00:00Z`, `2030-01-31` (at the end of that day, UTC), or from
     /// now on: `90m`, `12h`, `30d`, `1y`
-    #[arg(long, value_name = "TIME", value_parser = |text: &str| expires(text, system_clock()))]
+    #[arg(long, value_name = "TIME", value_parser = when::end)]
     expires: Option<Millis>,
     /// Clicks after which it ends
     #[arg(long, value_name = "NUMBER")]
@@ -39,6 +39,10 @@ pub(super) struct Create {
     /// Parameters of campaigns, put into the target; may be repeated: `--utm source=mail`
     #[arg(long, value_name = "NAME=VALUE")]
     utm: Vec<String>,
+    /// Visitors are asked for a password: the one line of the standard input; at a terminal it is
+    /// asked for
+    #[arg(long)]
+    password_stdin: bool,
     /// Print all that is known of the link, as JSON
     #[arg(long)]
     json: bool,
@@ -61,22 +65,36 @@ impl Create {
             forward_query: None,
             expires: self.expires.map(instant::shown),
             clicks_left: self.clicks,
-            password: None,
+            password: password::read_if(self.password_stdin)?,
             utm: utm(&self.utm)?,
         };
         let made = self.access.server()?.make::<LinkView>("/links", &link, &unique()?)?.body;
-        for warning in &made.warnings {
-            eprintln!("note: {}", warning.detail);
-        }
-        match self.json {
-            true => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&made)?)?,
-            false => writeln!(io::stdout(), "{}", made.short_url)?,
-        }
+        tell(&made, self.json)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn utm(pairs: &[String]) -> anyhow::Result<Option<UtmView>> {
+/// Prints a link that was made or changed: the short link, or all that is known of it as JSON; and
+/// what people should know about it.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn tell(link: &LinkView, as_json: bool) -> anyhow::Result<()> {
+    for warning in &link.warnings {
+        eprintln!("note: {}", terminal::shown(&warning.detail));
+    }
+    match as_json {
+        true => writeln!(io::stdout(), "{}", terminal::json(link)?)?,
+        false => writeln!(io::stdout(), "{}", terminal::shown(&link.short_url))?,
+    }
+    Ok(())
+}
+
+/// Campaigns as `NAME=VALUE`; `None` for none.
+///
+/// # Errors
+/// When one is not of this form, or its name is none of those that there are.
+pub(super) fn utm(pairs: &[String]) -> anyhow::Result<Option<UtmView>> {
     if pairs.is_empty() {
         return Ok(None);
     }
@@ -92,52 +110,9 @@ fn utm(pairs: &[String]) -> anyhow::Result<Option<UtmView>> {
     utm.map(Some).context("--utm is one of source, medium, campaign, term, content, id")
 }
 
-/// A time, a day, or a span from now on.
-fn expires(text: &str, now: Millis) -> Result<Millis, String> {
-    const DAY: Millis = 86_400_000;
-    if let Some(at) = instant::parse(text) {
-        return Ok(at);
-    }
-    if let Some(midnight) = instant::parse(&format!("{text}T00:00:00Z")) {
-        return Ok(midnight + DAY);
-    }
-    let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let unit = match unit {
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => DAY,
-        "w" => 7 * DAY,
-        "y" => 365 * DAY,
-        _ => return Err("a time is like `2030-01-31T12:00:00Z`, `2030-01-31` or `30d`".into()),
-    };
-    let span = number.parse::<Millis>().ok().and_then(|number| number.checked_mul(unit));
-    let at = span.and_then(|span| now.checked_add(span));
-    at.ok_or_else(|| "that is too far away".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ends_are_times_days_or_spans() {
-        let now = 1_795_439_951_123;
-        for (text, expect) in [
-            ("2030-01-31T12:00:00Z", Some("2030-01-31T12:00:00.000Z")),
-            ("2030-01-31", Some("2030-02-01T00:00:00.000Z")),
-            ("90m", Some("2026-11-23T14:49:11.123Z")),
-            ("30d", Some("2026-12-23T13:19:11.123Z")),
-            ("30", None),
-            ("d", None),
-            ("2030-02-31", None),
-            ("99999999999999999999y", None),
-            ("9999999999999y", None),
-        ] {
-            assert_eq!(expires(text, now).ok().map(instant::shown).as_deref(), expect, "{text}");
-        }
-    }
 
     #[test]
     fn campaigns_are_named() {

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use self::rows::Row;
 use super::client::{Access, Server, unique, words_of};
+use super::terminal::shown;
 use crate::api::CreateLinks;
 
 /// Links of a request.
@@ -173,12 +174,14 @@ impl Run<'_> {
 
     fn disable(&self, link: &Value) -> anyhow::Result<()> {
         let code = link["code"].as_str().context("the server answered something else")?;
-        self.server.change(&format!("/links/{code}"), &json!({ "disabled": true }))
+        let path = format!("/links/{code}");
+        self.server.change::<Value>(&path, &json!({ "disabled": true }), None).map(drop)
     }
 
     fn failed(&mut self, line: u64, why: &str) {
         self.tally.failed += 1;
-        let file = self.file.display();
+        // Of names and targets of a file others may have been the authors.
+        let (file, why) = (self.file.display(), shown(why));
         self.bar.suspend(|| eprintln!("{file}:{line}: {why}"));
     }
 

@@ -1,5 +1,9 @@
 //! The commands, against a running `snip` or its database.
 
+mod answers;
+mod links;
+mod stats;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};

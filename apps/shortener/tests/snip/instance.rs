@@ -244,15 +244,24 @@ impl Snip {
 
     /// The same with another key.
     pub(crate) fn run_with(&self, key: &str, arguments: &[&str]) -> Run {
-        let output = Command::new(BINARY)
-            .args(arguments)
-            .current_dir(self.home())
-            .env("SNIP_URL", format!("http://{}", self.address))
-            .env("SNIP_KEY", key)
-            .stdin(Stdio::null())
-            .output()
-            .expect("snip runs");
-        Run::of(output)
+        let output = self.command(key, arguments).stdin(Stdio::null()).output();
+        Run::of(output.expect("snip runs"))
+    }
+
+    /// The same with the first key, and this on its standard input.
+    pub(crate) fn run_fed(&self, input: &str, arguments: &[&str]) -> Run {
+        let file = self.file("input", input);
+        let input = std::fs::File::open(file).expect("it was just written");
+        let output = self.command(self.key(), arguments).stdin(input).output();
+        Run::of(output.expect("snip runs"))
+    }
+
+    /// A command of `snip` against this one.
+    pub(crate) fn command(&self, key: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).current_dir(self.home());
+        command.env("SNIP_URL", format!("http://{}", self.address)).env("SNIP_KEY", key);
+        command
     }
 }
 
@@ -279,7 +288,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn of(output: Output) -> Run {
+    pub(crate) fn of(output: Output) -> Run {
         Run {
             succeeded: output.status.success(),
             out: String::from_utf8(output.stdout).expect("it prints text"),
