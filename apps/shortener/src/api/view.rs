@@ -25,6 +25,8 @@ pub struct LinkView {
     pub status: u16,
     /// Whether the query of whoever follows it is sent on: its parameters take the place of those of
     /// the same name in the target, or come behind them.
+    #[serde(default)]
+    #[schema(required)]
     pub forward_query: bool,
     /// What people call it.
     #[schema(required)]

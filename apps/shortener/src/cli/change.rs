@@ -25,7 +25,8 @@ const TRIES: u32 = 10;
 #[command(override_usage = "snip change [OPTIONS] <CODE>")]
 #[command(group(ArgGroup::new("what").required(true).multiple(true).args([
     "target", "title", "no_title", "tags", "add", "remove", "no_tags", "expires", "no_expires",
-    "clicks", "no_clicks", "status", "usual_status", "password_stdin", "no_password", "disable",
+    "clicks", "no_clicks", "status", "usual_status", "forward_query",
+    "usual_query", "password_stdin", "no_password", "disable",
     "enable",
 ])))]
 pub(super) struct Change {
@@ -75,6 +76,12 @@ pub(super) struct Change {
     /// It redirects with the status of the shortener's configuration
     #[arg(long, conflicts_with = "status")]
     usual_status: bool,
+    /// Whether the query of visitors is sent on to where it leads
+    #[arg(long, value_name = "BOOL")]
+    forward_query: Option<bool>,
+    /// Queries are sent on if the shortener's configuration says so
+    #[arg(long, conflicts_with = "forward_query")]
+    usual_query: bool,
     /// Visitors are asked for a password: the one line of the standard input; at a terminal it is
     /// asked for
     #[arg(long)]
@@ -133,6 +140,7 @@ impl Change {
         set("expires", self.expires.map(instant::shown).map(Value::from), self.no_expires);
         set("clicks_left", self.clicks.map(Value::from), self.no_clicks);
         set("status", self.status.map(Value::from), self.usual_status);
+        set("forward_query", self.forward_query.map(Value::from), self.usual_query);
         let password = password::read_if(self.password_stdin)?;
         set("password", password.map(Value::from), self.no_password);
         set("disabled", (self.disable || self.enable).then_some(Value::from(self.disable)), false);

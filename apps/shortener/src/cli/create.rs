@@ -36,6 +36,9 @@ pub(super) struct Create {
     /// With what status it redirects: 301, 302, 307 or 308
     #[arg(long)]
     status: Option<u16>,
+    /// Whether the query of visitors is sent on to where it leads; absent: as configured
+    #[arg(long, value_name = "BOOL")]
+    forward_query: Option<bool>,
     /// Parameters of campaigns, put into the target; may be repeated: `--utm source=mail`
     #[arg(long, value_name = "NAME=VALUE")]
     utm: Vec<String>,
@@ -62,7 +65,7 @@ impl Create {
             title: self.title,
             tags: Some(self.tags).filter(|tags| !tags.is_empty()),
             status: self.status,
-            forward_query: None,
+            forward_query: self.forward_query,
             expires: self.expires.map(instant::shown),
             clicks_left: self.clicks,
             password: password::read_if(self.password_stdin)?,

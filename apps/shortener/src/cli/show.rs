@@ -51,6 +51,7 @@ fn lines(link: &LinkView) -> String {
         ("code", text(Some(&link.code))),
         ("target", text(Some(&link.target))),
         ("status", link.status.to_string()),
+        ("query", (if link.forward_query { "sent on" } else { "left out" }).to_owned()),
         ("title", text(link.title.as_deref())),
         ("tags", text(Some(&link.tags.join(", ")))),
         ("expires", text(link.expires.as_deref())),

@@ -55,10 +55,13 @@ async fn create_once(
     let find = transaction.prepare_cached(find).await?;
     let since = now - REMEMBERED;
     if let Some(row) = transaction.query_opt(&find, &[&owner, &key, &since]).await? {
-        return Ok(match row.try_get::<_, &[u8]>(0)? == fingerprint {
+        let once = match row.try_get::<_, &[u8]>(0)? == fingerprint {
             true => Once::Replayed(record::read(row.try_get(1)?)?),
             false => Once::Mismatch,
-        });
+        };
+        // Waited for, so that whoever asks again after the answer does not find it locked.
+        transaction.rollback().await?;
+        return Ok(once);
     }
     let created = links::create(store, &transaction, wanted).await?;
     let insert = "INSERT INTO idempotency (owner, key, fingerprint, answer, created)

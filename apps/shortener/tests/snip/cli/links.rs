@@ -23,6 +23,7 @@ fn a_link_is_shown_whatever_it_is_named_by() {
         "code         spring",
         "target       http://10.0.0.1/",
         "status       301",
+        "query        left out",
         "title        A\\u{202e}page",
         "tags         x, y z",
         "expires      2099-01-31T12:00:00.000Z",
@@ -194,6 +195,8 @@ fn what_is_named_is_changed_and_nothing_else() {
     );
     change(&["--no-tags", "--status", "307"], json!({ "tags": [], "status": 307 }));
     change(&["--usual-status"], json!({ "status": 302 }));
+    change(&["--forward-query", "true"], json!({ "forward_query": true }));
+    change(&["--usual-query"], json!({ "forward_query": false }));
     change(
         &["--expires", "2099-12-31", "--clicks", "9"],
         json!({ "expires": "2100-01-01T00:00:00.000Z", "clicks_left": 9 }),
