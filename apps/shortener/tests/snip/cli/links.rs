@@ -205,11 +205,11 @@ fn what_is_named_is_changed_and_nothing_else() {
     change(&["--disable"], json!({ "disabled": true }));
     assert_eq!(snip.follow("spring").0, 404);
     change(&["--enable"], json!({ "disabled": false }));
-    change(&["--if-version", "12", "--no-password"], json!({}));
-    let run = snip.run(&["change", "spring", "--if-version", "12", "--disable"]);
-    assert!(!run.succeeded && run.err.contains("has version 13 by now; read it again"), "{run:?}");
-    let run = snip.run(&["change", "spring", "--if-version", "12", "--add-tag", "x"]);
-    assert!(!run.succeeded && run.err.contains("has version 13 by now"), "{run:?}");
+    change(&["--if-version", "14", "--no-password"], json!({}));
+    let run = snip.run(&["change", "spring", "--if-version", "14", "--disable"]);
+    assert!(!run.succeeded && run.err.contains("has version 15 by now; read it again"), "{run:?}");
+    let run = snip.run(&["change", "spring", "--if-version", "14", "--add-tag", "x"]);
+    assert!(!run.succeeded && run.err.contains("has version 15 by now"), "{run:?}");
 
     let run = snip.run(&["change", "spring", "--target", "http://10.0.0.1/"]);
     assert!(run.err.starts_with("note: ") && run.err.contains("private address"), "{run:?}");
