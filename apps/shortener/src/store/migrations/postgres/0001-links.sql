@@ -8,7 +8,7 @@ CREATE TABLE links (
     clicks_left bigint,
     status smallint NOT NULL,
     disabled boolean NOT NULL,
-    forward_query boolean NOT NULL,
+    forward_query boolean NOT NULL DEFAULT FALSE,
     code text COLLATE "C" PRIMARY KEY,
     target text NOT NULL,
     password text,

@@ -10,7 +10,7 @@ CREATE TABLE links (
     version INTEGER NOT NULL,
     owner INTEGER NOT NULL,
     disabled INTEGER NOT NULL,
-    forward_query INTEGER NOT NULL,
+    forward_query INTEGER NOT NULL DEFAULT 0,
     expires INTEGER,
     clicks_left INTEGER,
     password TEXT,
