@@ -64,6 +64,21 @@ pub(crate) fn of_machine() -> anyhow::Result<Duration> {
     parse_machine(&stat).context("cannot read /proc/stat")
 }
 
+/// CPU time of the kernel's own threads, which write to disks what programs have written to files.
+/// Nothing where they cannot be seen, as in a container.
+pub(crate) fn of_kernel_threads() -> anyhow::Result<Duration> {
+    /// `kthreadd`, the parent of all of them.
+    const ROOT: u32 = 2;
+    let is_root = fs::read_to_string(format!("/proc/{ROOT}/comm"))
+        .is_ok_and(|name| name.trim_end() == "kthreadd");
+    if !is_root {
+        return Ok(Duration::ZERO);
+    }
+    // They come and go.
+    let stats = tree(ROOT)?.into_iter().map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")));
+    Ok(stats.flatten().filter_map(|stat| parse_stat(&stat)).map(|stat| stat.cpu.total()).sum())
+}
+
 /// CPU time of this process alone.
 pub(crate) fn of_this() -> anyhow::Result<Duration> {
     let stat = fs::read_to_string("/proc/self/stat")?;

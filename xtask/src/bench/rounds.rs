@@ -220,7 +220,7 @@ pub(crate) fn measured(
 }
 
 /// A round, and the part of the machine's time that neither those who are measured nor the load
-/// had.
+/// nor the kernel's own threads had.
 fn once(
     setting: &Setting,
     processes: &[u32],
@@ -234,7 +234,8 @@ fn once(
             + cpu::of_trees(behind)?.total()
             + cpu::of_ended_children()?
             // Some load is of threads of its own.
-            + cpu::of_this()?;
+            + cpu::of_this()?
+            + cpu::of_kernel_threads()?;
         Ok(cpu::of_machine()?.saturating_sub(known))
     };
     let (before, others_before) = (cpu::of_trees(processes)?, others()?);

@@ -61,8 +61,11 @@ impl Ask {
             Draw::Uniform => {
                 (0..DRAWS).for_each(|_| codes.extend_from_slice(links.code(random.usize(..LINKS))));
             }
-            // Of 62^7 codes one in three million is in use.
-            Draw::Missing => codes.extend((0..DRAWS * CODE).map(|_| random.alphanumeric() as u8)),
+            // No code of the sequence has a dash: one of 62^7 may be in use.
+            Draw::Missing => (0..DRAWS).for_each(|_| {
+                codes.push(b'-');
+                codes.extend((1..CODE).map(|_| random.alphanumeric() as u8));
+            }),
             Draw::Walk(most) => {
                 (0..most).for_each(|rank| codes.extend_from_slice(links.code(rank)))
             }
