@@ -186,7 +186,17 @@ impl Sending {
         loop {
             if self.content == 0 && self.tail_at == self.tail.len() && !self.last {
                 match self.poll_content(client, cx) {
-                    Poll::Ready(result) => self.take(result.map_err(SendError::Answer)?),
+                    Poll::Ready(Ok(chunk)) => self.take(chunk),
+                    // Content that the client is not told anyway cannot be cut short.
+                    Poll::Ready(Err(AnswerError::Closed | AnswerError::Bad(_)))
+                        if self.framing == Framing::None =>
+                    {
+                        self.body = Body::Empty;
+                        self.take(None);
+                    }
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(SendError::Answer(error)));
+                    }
                     Poll::Pending if self.out_at == self.out.len() => {
                         self.turn = Turn::Server;
                         return Poll::Pending;

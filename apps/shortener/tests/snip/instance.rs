@@ -163,7 +163,17 @@ impl Instance {
         ask: impl Fn(&Instance) -> T,
         is_so: impl Fn(&T) -> bool,
     ) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, ask, is_so)
+    }
+
+    /// The same, for what takes as long as that by itself.
+    pub(crate) fn until_within<T: std::fmt::Debug>(
+        &self,
+        patience: Duration,
+        ask: impl Fn(&Instance) -> T,
+        is_so: impl Fn(&T) -> bool,
+    ) -> T {
+        let deadline = Instant::now() + patience;
         loop {
             let answer = ask(self);
             if is_so(&answer) {

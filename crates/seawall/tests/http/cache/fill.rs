@@ -230,6 +230,24 @@ fn what_is_answered_from_what_is_stored() -> io::Result<()> {
     Ok(())
 }
 
+/// Who asks for the head alone is not told of content that breaks off, and goes on.
+#[test]
+fn a_head_is_whole_without_its_content() -> io::Result<()> {
+    let origin = Origin::scripted(|conversation| {
+        conversation.read_request()?;
+        conversation
+            .send("HTTP/1.1 200 OK\r\ncache-control: private\r\ncontent-length: 9\r\n\r\nhalf")
+    })?;
+    let seawall = caching(&origin).start()?;
+    let mut client = seawall.connect()?;
+    for number in 0..10 {
+        client.send(format!("HEAD /{number} HTTP/1.1\r\nhost: test\r\n\r\n"))?;
+        let head = client.read_response_to("HEAD")?;
+        assert_eq!((head.status, head.header("content-length")), (200, Some("9")));
+    }
+    Ok(())
+}
+
 /// What may not be shared is asked for each time.
 #[test]
 fn what_is_never_kept() -> io::Result<()> {
