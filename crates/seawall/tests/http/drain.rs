@@ -140,15 +140,20 @@ fn a_second_signal_ends_it_at_once() -> io::Result<()> {
 
 #[test]
 fn nobody_who_was_let_in_goes_without_an_answer() -> io::Result<()> {
+    const WORKERS: u64 = 2;
     let origin = Origin::always("here")?;
-    let mut seawall = Setup::before(&origin).workers(2).start()?;
+    let mut seawall = Setup::before(&origin).workers(WORKERS as usize).start()?;
     let load = LoadPlan::get(seawall.address("web"), "/", 8).start()?;
     load.wait_for_more(200)?;
     seawall.terminate()?;
     assert_eq!(seawall.wait()?.code(), Some(0));
     let tally = load.stop();
-    for what in tally.failures.keys() {
-        assert!(what.contains("refused"), "only that nobody listens any more: {tally:?}");
+    for (what, count) in &tally.failures {
+        // What comes between a worker's last look at its queue and the end of that is reset by the
+        // kernel: nobody has let it in.
+        let is_too_late = what.contains("reset") && *count <= WORKERS;
+        let is_gone = what.contains("refused");
+        assert!(is_gone || is_too_late, "only that nobody listens any more: {tally:?}");
     }
     Ok(())
 }
